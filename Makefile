@@ -1,0 +1,195 @@
+# pop3-handler and smtp-handler. "make help" lists what there is to make.
+
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
+SYSCONFDIR ?= /etc
+DOCDIR ?= $(PREFIX)/share/doc/mail-handlers
+
+BUILD ?= build
+CC ?= cc
+AR ?= ar
+PKG_CONFIG ?= pkg-config
+INSTALL ?= install
+
+# SYSTEMD=no builds without libsystemd; WERROR=no lets warnings pass;
+# SANITIZE=address,undefined builds with sanitizers.
+SYSTEMD ?= yes
+WERROR ?= no
+SANITIZE ?=
+
+CFLAGS ?= -O2 -g
+WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wundef -Wvla -Wformat=2
+HARDENING = -fPIE -fstack-protector-strong -fno-plt \
+	-fno-strict-overflow
+HARDENING_LD = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+
+ifneq ($(SANITIZE),)
+HARDENING += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+HARDENING_LD += -fsanitize=$(SANITIZE)
+else
+HARDENING += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+ifeq ($(WERROR),yes)
+WARNINGS += -Werror
+endif
+ifeq ($(SYSTEMD),yes)
+SYSTEMD_CFLAGS = -DHAVE_SYSTEMD \
+	$(shell $(PKG_CONFIG) --cflags libsystemd 2>/dev/null)
+endif
+
+INCLUDES = -Icommon -Ipop3-handler -Ismtp-handler
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) \
+	$(INCLUDES) $(SYSTEMD_CFLAGS) $(CPPFLAGS)
+# libtls for TLS, libcrypto (which libtls brings in anyway) for SHA-256.
+LIBS = -ltls -lcrypto
+
+# Sources, by the layers of the house: see README.md.
+COMMON = slice buf error \
+	wire dot sasl envelope smtp_client \
+	conn maildir maildir_deliver account relay auth pattern peer \
+	options process settings log tls_server \
+	program
+POP3 = pop3
+POP3_PROGRAM = pop3_settings main
+SMTP = smtp address
+SMTP_PROGRAM = smtp_settings trace delivery main
+
+OBJ = $(BUILD)/obj
+common_objects = $(COMMON:%=$(OBJ)/common/%.o)
+pop3_objects = $(POP3:%=$(OBJ)/pop3-handler/%.o)
+pop3_program_objects = $(POP3_PROGRAM:%=$(OBJ)/pop3-handler/%.o)
+smtp_objects = $(SMTP:%=$(OBJ)/smtp-handler/%.o)
+smtp_program_objects = $(SMTP_PROGRAM:%=$(OBJ)/smtp-handler/%.o)
+libraries = $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
+
+unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\
+	$(wildcard tests/unit/test_*.c))
+units = $(patsubst units/%.in,$(BUILD)/units/%,\
+	$(wildcard units/*.in units/*/*.in))
+man_pages = $(wildcard man/*.[1-9])
+
+.PHONY: all help demo check check-unit bench units install uninstall clean
+.DEFAULT_GOAL = all
+
+all: $(BUILD)/pop3-handler $(BUILD)/smtp-handler ## build both programs
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) \
+	    | expand -t 24
+	@echo 'Variables: PREFIX DESTDIR BUILD CC CFLAGS SYSTEMD=no' \
+	    'SANITIZE=address,undefined'
+
+$(BUILD)/pop3-handler: $(pop3_program_objects) $(libraries)
+	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ \
+	    $(pop3_program_objects) $(BUILD)/libpop3.a \
+	    $(BUILD)/libcommon.a $(LIBS)
+
+$(BUILD)/smtp-handler: $(smtp_program_objects) $(libraries)
+	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ \
+	    $(smtp_program_objects) $(BUILD)/libsmtp.a \
+	    $(BUILD)/libcommon.a $(LIBS)
+
+$(BUILD)/libcommon.a: $(common_objects)
+$(BUILD)/libpop3.a: $(pop3_objects)
+$(BUILD)/libsmtp.a: $(smtp_objects)
+$(libraries):
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# What the build depends on beside the sources: other flags, other objects.
+$(OBJ)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || \
+	    echo '$(CC) $(ALL_CFLAGS)' > $@
+FORCE:
+
+$(OBJ)/%.o: %.c $(OBJ)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
+	    $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a \
+	    $(LIBS) -lcmocka
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
+
+demo: ## the main job: send a message and fetch it back, then serve
+	@tests/setup.sh demo
+	@$(MAKE) --no-print-directory all
+	@BUILD='$(BUILD)' ONCE='$(ONCE)' tests/demo.sh
+
+check: ## all tests, after installing what they need
+	@tests/setup.sh check
+	@$(MAKE) --no-print-directory WERROR=yes all units build-unit-tests
+	@BUILD='$(BUILD)' tests/run
+
+.PHONY: build-unit-tests
+build-unit-tests: $(unit_tests)
+
+check-unit: $(unit_tests) ## unit tests only
+	@BUILD='$(BUILD)' tests/run tests/unit
+
+bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with a bare libtls program
+	@tests/setup.sh bench
+	@BUILD='$(BUILD)' tests/bench/bench.py
+
+$(BUILD)/tests/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -D_GNU_SOURCE $(CFLAGS) $(HARDENING) $(HARDENING_LD) \
+	    -o $@ $< -ltls
+
+units: $(units)
+
+# Paths are put into what names the installed programs.
+$(BUILD)/units/%: units/%.in Makefile
+	@mkdir -p $(@D)
+	@sed -e 's|@SBINDIR@|$(SBINDIR)|g' \
+	    -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $< > $@
+
+install: all units ## install under DESTDIR and PREFIX
+	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 \
+	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR) \
+	    $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
+	    $(DESTDIR)$(CATALOGDIR) $(DESTDIR)$(DOCDIR) \
+	    $(DESTDIR)$(SYSCONFDIR)/mail-handlers
+	$(INSTALL) -m 755 $(BUILD)/pop3-handler $(BUILD)/smtp-handler \
+	    $(DESTDIR)$(SBINDIR)
+	$(INSTALL) -m 644 man/*.5 $(DESTDIR)$(MANDIR)/man5
+	$(INSTALL) -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
+	$(INSTALL) -m 644 units/*.socket units/*.slice \
+	    $(BUILD)/units/*.service $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 644 units/mail-handlers.sysusers.conf \
+	    $(DESTDIR)$(SYSUSERSDIR)/mail-handlers.conf
+	$(INSTALL) -m 644 units/mail-handlers.tmpfiles.conf \
+	    $(DESTDIR)$(TMPFILESDIR)/mail-handlers.conf
+	$(INSTALL) -m 644 units/mail-handlers.catalog $(DESTDIR)$(CATALOGDIR)
+	$(INSTALL) -m 644 README.md LICENSE $(DESTDIR)$(DOCDIR)
+	@for sample in pop3-handler.conf smtp-handler.conf; do \
+	    file='$(DESTDIR)$(SYSCONFDIR)/mail-handlers/'$$sample; \
+	    if [ -e "$$file" ]; then echo "kept $$file"; \
+	    else $(INSTALL) -m 644 units/$$sample "$$file"; fi; done
+
+uninstall: ## remove what install put there, but for the configuration
+	rm -f $(DESTDIR)$(SBINDIR)/pop3-handler \
+	    $(DESTDIR)$(SBINDIR)/smtp-handler
+	for page in $(notdir $(man_pages)); do \
+	    rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
+	for unit in $(notdir $(wildcard units/*.socket units/*.slice) \
+	    $(patsubst %.in,%,$(wildcard units/*.service.in))); do \
+	    rm -f $(DESTDIR)$(UNITDIR)/$$unit; done
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/mail-handlers.conf \
+	    $(DESTDIR)$(TMPFILESDIR)/mail-handlers.conf \
+	    $(DESTDIR)$(CATALOGDIR)/mail-handlers.catalog
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+clean: ## remove the build directory
+	rm -rf $(BUILD)

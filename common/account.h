@@ -1,0 +1,60 @@
+/*
+ * account: the next hops of --relay FILE, and which mail each one takes.
+ *
+ * One account a line: sender, next hop URL, optionally login and password,
+ * optionally for=NAME; see mail-handlers.conf(5).
+ */
+#ifndef ACCOUNT_H
+#define ACCOUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "slice.h"
+
+#define ACCOUNTS_FILE_MAX 262144
+
+enum account_scheme {
+	ACCOUNT_SMTPS, /* TLS from the first octet (RFC 8314) */
+};
+
+struct account {
+	unsigned line;         /* in the file */
+	struct slice sender;   /* an address, a domain, or "*" */
+	enum account_scheme scheme;
+	const char *host;
+	const char *port;
+	const char *ca_file;   /* NULL: the system's */
+	bool verify;           /* the certificate and its name */
+	const char *login;     /* NULL: none */
+	const char *password;
+	struct slice only_for; /* this login here; empty: any */
+};
+
+struct accounts {
+	struct account *items;
+	size_t n;
+
+	/* account.c's own. */
+	char *text;
+	size_t text_len;
+};
+
+/*
+ * Reads the file, which must not be readable for others. Errors:
+ * ERROR_CONFIG with file and line. On failure there is nothing to free.
+ */
+int accounts_read(struct accounts *accounts, const char *path,
+    struct error *error);
+
+/* The first account for mail from sender (empty for <>, which only "*"
+ * matches) by this login; NULL where there is none. */
+const struct account *accounts_find(const struct accounts *accounts,
+    struct slice sender, struct slice login);
+
+/* Overwrites the passwords. */
+void accounts_free(struct accounts *accounts);
+
+#endif

@@ -1,0 +1,428 @@
+/*
+ * conn.c - the connection pump.
+ *
+ * TLS goes through libtls with our own read and write callbacks: they use
+ * MSG_DONTWAIT and see the end of the transport themselves, which libtls
+ * reports as a bare -1.
+ * Layer 2.
+ */
+#include "conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "process.h"
+
+/* How long a peer may take to close after us, and to take close_notify. */
+#define LINGER_MS 2000
+/* SIGTERM: how long output already begun may go on. */
+#define STOP_MS 10000
+/* Signals get in while we wait; a peer that keeps us busy makes us look at
+ * least every so many reads. */
+#define UNWAITED_MAX 64
+
+/* What the transport or TLS says when it is neither data nor the end. */
+#define IO_WANT_IN (-2)
+#define IO_WANT_OUT (-3)
+
+int64_t
+conn_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool
+is_socket(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/* Returns the flags to restore, -1 where there is nothing to restore. */
+static int
+set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || (flags & O_NONBLOCK) != 0)
+		return -1;
+	return fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? flags : -1;
+}
+
+void
+conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
+{
+	const int on = 1;
+
+	*conn = (struct conn){
+		.in_fd = in_fd, .out_fd = out_fd,
+		.in_flags = -1, .out_flags = -1,
+		.timeout = (int64_t)timeout * 1000,
+	};
+	conn->in_is_socket = is_socket(in_fd);
+	conn->out_is_socket = out_fd == in_fd ? conn->in_is_socket
+	                                      : is_socket(out_fd);
+	if (!conn->in_is_socket)
+		conn->in_flags = set_nonblocking(in_fd);
+	if (!conn->out_is_socket)
+		conn->out_flags = set_nonblocking(out_fd);
+	else
+		/* Without it a TLS 1.3 session loses 40 ms to delayed ACK.
+		 * A UNIX socket knows no such thing: let it say so. */
+		setsockopt(out_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+void
+conn_set_timeout(struct conn *conn, unsigned timeout)
+{
+	conn->timeout = (int64_t)timeout * 1000;
+	conn->in_command = conn->in_text = conn->writing = false;
+	conn->read_deadline = 0;
+}
+
+static ssize_t
+transport_read(struct conn *conn, void *data, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = conn->in_is_socket
+		    ? recv(conn->in_fd, data, size, MSG_DONTWAIT)
+		    : read(conn->in_fd, data, size);
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		conn->eof = true;
+	if (n < 0) {
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return IO_WANT_IN;
+		conn->transport_errno = errno;
+	}
+	return n;
+}
+
+static ssize_t
+transport_write(struct conn *conn, const void *data, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = conn->out_is_socket
+		    ? send(conn->out_fd, data, size,
+		          MSG_DONTWAIT | MSG_NOSIGNAL)
+		    : write(conn->out_fd, data, size);
+	while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return IO_WANT_OUT;
+		conn->transport_errno = errno;
+	}
+	return n;
+}
+
+static ssize_t
+tls_read_callback(struct tls *tls, void *data, size_t size, void *arg)
+{
+	ssize_t n = transport_read(arg, data, size);
+
+	(void)tls;
+	return n == IO_WANT_IN ? TLS_WANT_POLLIN : n;
+}
+
+static ssize_t
+tls_write_callback(struct tls *tls, const void *data, size_t size, void *arg)
+{
+	ssize_t n = transport_write(arg, data, size);
+
+	(void)tls;
+	return n == IO_WANT_OUT ? TLS_WANT_POLLOUT : n;
+}
+
+static ssize_t
+from_tls(ssize_t n)
+{
+	return n == TLS_WANT_POLLIN ? IO_WANT_IN
+	    : n == TLS_WANT_POLLOUT ? IO_WANT_OUT : n;
+}
+
+static ssize_t
+conn_read(struct conn *conn, void *data, size_t size)
+{
+	if (conn->tls == NULL)
+		return transport_read(conn, data, size);
+	ssize_t n = from_tls(tls_read(conn->tls, data, size));
+	/* A transport that ended without close_notify: the end all the same.
+	 * Only the protocol knows if something is missing. */
+	if (n == -1 && conn->eof)
+		return 0;
+	return n;
+}
+
+static ssize_t
+conn_write(struct conn *conn, const void *data, size_t size)
+{
+	if (conn->tls == NULL)
+		return transport_write(conn, data, size);
+	return from_tls(tls_write(conn->tls, data, size));
+}
+
+static int
+peer_error(struct conn *conn, const char *what, struct error *error)
+{
+	const char *why = conn->tls != NULL ? tls_error(conn->tls) : NULL;
+
+	if (conn->transport_errno != 0)
+		why = strerror(conn->transport_errno);
+	else if (conn->eof)
+		why = "connection closed by peer";
+	return error_set(error, ERROR_PEER, "%s: %s", what,
+	    why != NULL ? why : "unknown error");
+}
+
+/* Waits for one direction. False when the deadline has passed; a signal
+ * ends it early. */
+static bool
+wait_for(struct conn *conn, ssize_t want, int64_t deadline)
+{
+	int64_t left = deadline - conn_now();
+	struct pollfd pollfd = {
+		.fd = want == IO_WANT_IN ? conn->in_fd : conn->out_fd,
+		.events = want == IO_WANT_IN ? POLLIN : POLLOUT,
+	};
+
+	if (left <= 0)
+		return false;
+	const struct timespec timeout = {
+		.tv_sec = left / 1000,
+		.tv_nsec = left % 1000 * 1000000,
+	};
+	conn->unwaited = 0;
+	return ppoll(&pollfd, 1, &timeout, process_wait_mask()) != 0;
+}
+
+static bool
+stop_requested(const struct conn *conn)
+{
+	return process_stop_requested() && !conn->finish;
+}
+
+/* Lets a pending SIGTERM in, though there was no need to wait. */
+static void
+look_for_signals(struct conn *conn)
+{
+	static const struct timespec at_once = { 0 };
+
+	conn->unwaited = 0;
+	ppoll(NULL, 0, &at_once, process_wait_mask());
+}
+
+static int64_t
+earn(int64_t deadline, size_t octets, int64_t most)
+{
+	deadline += (int64_t)octets * 1000 / 1024;
+	return deadline < most ? deadline : most;
+}
+
+int
+conn_flush(struct conn *conn, struct wire *wire, struct error *error)
+{
+	struct slice out = buf_contents(&wire->out);
+
+	while (out.len > 0) {
+		int64_t now = conn_now();
+
+		if (!conn->writing) {
+			conn->writing = true;
+			conn->write_deadline = now + conn->timeout;
+		}
+		if (stop_requested(conn) &&
+		    conn->write_deadline > now + STOP_MS)
+			conn->write_deadline = now + STOP_MS;
+		ssize_t n = conn_write(conn, out.data, out.len);
+		if (n == IO_WANT_IN || n == IO_WANT_OUT) {
+			if (!wait_for(conn, n, conn->write_deadline))
+				return error_set(error, ERROR_TIMEOUT,
+				    "the peer does not read");
+			continue;
+		}
+		if (n < 0)
+			return peer_error(conn, "write", error);
+		conn->write_deadline = earn(conn->write_deadline, (size_t)n,
+		    now + conn->timeout);
+		buf_consume(&wire->out, (size_t)n);
+		out = buf_contents(&wire->out);
+	}
+	return 0;
+}
+
+static void
+set_read_deadline(struct conn *conn, const struct wire *wire)
+{
+	bool mid_line = !wire->text && wire_mid_line(wire);
+	bool fresh = conn->read_deadline == 0 ||
+	    wire->lines != conn->lines || wire->text != conn->in_text;
+
+	/* Idle, or a first octet that has just come: the time begins. */
+	if (!wire->text && (!mid_line || !conn->in_command))
+		fresh = true;
+	if (fresh)
+		conn->read_deadline = conn_now() + conn->timeout;
+	conn->lines = wire->lines;
+	conn->in_text = wire->text;
+	conn->in_command = mid_line;
+}
+
+static int
+pump_in(struct conn *conn, struct wire *wire, struct error *error)
+{
+	size_t room;
+	char *at = buf_reserve(&wire->in, &room);
+
+	if (room == 0)
+		return error_set(error, ERROR_SYSTEM, "no room for input");
+	conn->writing = false;
+	set_read_deadline(conn, wire);
+	if (++conn->unwaited > UNWAITED_MAX)
+		look_for_signals(conn);
+	for (;;) {
+		if (stop_requested(conn)) {
+			wire->stopping = true;
+			return 0;
+		}
+		ssize_t n = conn_read(conn, at, room);
+		if (n == IO_WANT_IN || n == IO_WANT_OUT) {
+			if (!wait_for(conn, n, conn->read_deadline)) {
+				wire->timed_out = true;
+				return 0;
+			}
+			continue;
+		}
+		if (n < 0)
+			return peer_error(conn, "read", error);
+		if (n == 0) {
+			wire->eof = true;
+			return 0;
+		}
+		buf_commit(&wire->in, (size_t)n);
+		if (wire->text)
+			conn->read_deadline = earn(conn->read_deadline,
+			    (size_t)n, conn_now() + conn->timeout);
+		return 0;
+	}
+}
+
+int
+conn_pump(struct conn *conn, struct wire *wire, struct error *error)
+{
+	if (wire->out.end > wire->out.start)
+		return conn_flush(conn, wire, error);
+	return pump_in(conn, wire, error);
+}
+
+static int
+handshake(struct conn *conn, struct error *error)
+{
+	int64_t deadline = conn_now() + CONN_HANDSHAKE_TIMEOUT * 1000;
+
+	if (conn->timeout < CONN_HANDSHAKE_TIMEOUT * 1000)
+		deadline = conn_now() + conn->timeout;
+	conn->read_deadline = 0;
+	for (;;) {
+		ssize_t n = from_tls(tls_handshake(conn->tls));
+
+		if (n == 0)
+			return 0;
+		if (n != IO_WANT_IN && n != IO_WANT_OUT)
+			return peer_error(conn, "TLS handshake", error);
+		if (stop_requested(conn) || !wait_for(conn, n, deadline))
+			return error_set(error, ERROR_TIMEOUT,
+			    "TLS handshake: %s", stop_requested(conn)
+			    ? "stopped" : "took too long");
+	}
+}
+
+int
+conn_start_tls(struct conn *conn, struct tls *tls_server, struct error *error)
+{
+	if (tls_accept_cbs(tls_server, &conn->tls, tls_read_callback,
+	    tls_write_callback, conn) != 0)
+		return error_set(error, ERROR_SYSTEM, "TLS: %s",
+		    tls_error(tls_server));
+	return handshake(conn, error);
+}
+
+int
+conn_start_tls_client(struct conn *conn, struct tls *tls_client,
+    const char *name, struct error *error)
+{
+	conn->tls = tls_client;
+	if (tls_connect_cbs(tls_client, tls_read_callback,
+	    tls_write_callback, conn, name) != 0)
+		return error_set(error, ERROR_SYSTEM, "TLS: %s",
+		    tls_error(tls_client));
+	return handshake(conn, error);
+}
+
+/* close_notify, if the peer takes it in time. */
+static void
+close_tls(struct conn *conn)
+{
+	int64_t deadline = conn_now() + LINGER_MS;
+
+	while (!conn->eof && conn->transport_errno == 0) {
+		ssize_t n = from_tls(tls_close(conn->tls));
+
+		if (n != IO_WANT_OUT || !wait_for(conn, n, deadline))
+			break;
+	}
+	tls_free(conn->tls);
+	conn->tls = NULL;
+}
+
+static void
+linger_for_peer(struct conn *conn)
+{
+	int64_t deadline = conn_now() + LINGER_MS;
+	char waste[4096];
+
+	while (!conn->eof && conn->transport_errno == 0) {
+		ssize_t n = transport_read(conn, waste, sizeof(waste));
+
+		if (n == IO_WANT_IN && !wait_for(conn, n, deadline))
+			break;
+		if (conn_now() >= deadline)
+			break;
+	}
+}
+
+void
+conn_close(struct conn *conn, bool linger)
+{
+	if (conn->in_fd <= 0)
+		return;
+	if (conn->tls != NULL)
+		close_tls(conn);
+	if (conn->out_is_socket)
+		shutdown(conn->out_fd, SHUT_WR);
+	if (linger && conn->in_is_socket)
+		linger_for_peer(conn);
+	if (conn->in_flags >= 0)
+		fcntl(conn->in_fd, F_SETFL, conn->in_flags);
+	if (conn->out_flags >= 0)
+		fcntl(conn->out_fd, F_SETFL, conn->out_flags);
+	if (conn->out_fd != conn->in_fd)
+		close(conn->out_fd);
+	close(conn->in_fd);
+	conn->in_fd = conn->out_fd = -1;
+}

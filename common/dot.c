@@ -1,0 +1,265 @@
+/*
+ * dot.c - dot-stuffing and line ends, both ways.
+ *
+ * Both directions run line by line on memchr and memcpy; what happens at
+ * the seams (a CR, a dot or an LF that begins the next piece) is state.
+ * Layer 1.
+ */
+#include "dot.h"
+
+#include <assert.h>
+#include <string.h>
+
+void
+dot_encoder_limit(struct dot_encoder *encoder, uint64_t n)
+{
+	encoder->limited = true;
+	encoder->lines = n;
+}
+
+/* A line was ended: for TOP, was it the last one wanted? */
+static void
+line_ended(struct dot_encoder *encoder, bool empty)
+{
+	if (!encoder->limited)
+		return;
+	if (encoder->in_body)
+		encoder->lines--;
+	else if (empty)
+		encoder->in_body = true;
+	encoder->enough = encoder->in_body && encoder->lines == 0;
+}
+
+size_t
+dot_encode(struct dot_encoder *encoder, struct slice *text, char *out,
+    size_t size)
+{
+	size_t n = 0;
+	size_t dots = 0;
+
+	while (text->len > 0 && n < size && !encoder->enough) {
+		if (encoder->after_cr) {
+			encoder->after_cr = false;
+			if (text->data[0] == '\n') {
+				*text = slice_skip(*text, 1);
+				continue;
+			}
+		}
+		if (!encoder->in_line && text->data[0] == '.' &&
+		    !encoder->unstuffed) {
+			if (size - n < 2)
+				break;
+			out[n++] = '.';
+			dots++;
+		}
+
+		/* The rest of the line, no more of it than there is room. */
+		size_t len = text->len < size - n ? text->len : size - n;
+		const char *end = memchr(text->data, '\n', len);
+		if (end != NULL)
+			len = (size_t)(end - text->data);
+		const char *cr = memchr(text->data, '\r', len);
+		if (cr != NULL) {
+			end = cr;
+			len = (size_t)(cr - text->data);
+		}
+		memcpy(out + n, text->data, len);
+		n += len;
+		bool empty = !encoder->in_line && len == 0;
+		encoder->in_line = encoder->in_line || len > 0;
+		*text = slice_skip(*text, len);
+		if (end == NULL)
+			continue;
+		if (size - n < 2)
+			break;
+		out[n++] = '\r';
+		out[n++] = '\n';
+		encoder->after_cr = *end == '\r';
+		encoder->in_line = false;
+		*text = slice_skip(*text, 1);
+		line_ended(encoder, empty);
+	}
+	encoder->octets += n - dots;
+	return n;
+}
+
+size_t
+dot_encode_end(struct dot_encoder *encoder, char *out)
+{
+	size_t n = 0;
+
+	if (encoder->in_line) {
+		memcpy(out, "\r\n", 2);
+		n = 2;
+		encoder->octets += 2;
+		encoder->in_line = false;
+	}
+	if (!encoder->unstuffed) {
+		memcpy(out + n, ".\r\n", 3);
+		n += 3;
+	}
+	return n;
+}
+
+void
+dot_measure(struct dot_encoder *encoder, struct slice text)
+{
+	/* Each LF and each CR makes two octets, a pair of them two as well:
+	 * len + LFs + CRs - 2 * pairs. No branches, so it can be done many
+	 * octets at a time. */
+	size_t ends = 0;
+	size_t pairs = 0;
+	char previous = encoder->after_cr ? '\r' : '\0';
+
+	if (text.len == 0)
+		return;
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.data[i];
+
+		ends += (size_t)(c == '\n') + (size_t)(c == '\r');
+		pairs += (size_t)(c == '\n') & (size_t)(previous == '\r');
+		previous = c;
+	}
+	/* A pair over the seam was counted as CR last time. */
+	encoder->octets += text.len + ends;
+	encoder->octets -= 2 * pairs;
+	encoder->after_cr = previous == '\r';
+	encoder->in_line = previous != '\r' && previous != '\n';
+}
+
+uint64_t
+dot_measure_end(struct dot_encoder *encoder)
+{
+	if (encoder->in_line)
+		encoder->octets += 2;
+	encoder->in_line = false;
+	return encoder->octets;
+}
+
+void
+dot_decoder_init(struct dot_decoder *decoder, enum dot_bare_lf mode)
+{
+	*decoder = (struct dot_decoder){
+		.mode = mode,
+		.state = DOT_LINE_START,
+	};
+}
+
+/* Where decoding stands: octets to come, and text made of those before. */
+struct cursor {
+	const char *in;
+	const char *end;
+	char *out;
+};
+
+/* The rest of a line up to its LF, if that is there, in one piece. */
+static void
+take_line(struct dot_decoder *decoder, struct cursor *at)
+{
+	size_t len = (size_t)(at->end - at->in);
+	const char *lf = memchr(at->in, '\n', len);
+
+	if (lf != NULL)
+		len = (size_t)(lf - at->in);
+	/* Leave a CR before the LF, or at the very end, to the state. */
+	bool cr = len > 0 && at->in[len - 1] == '\r';
+	size_t text = cr ? len - 1 : len;
+	if (memchr(at->in, '\r', text) != NULL)
+		decoder->bare_cr = true;
+	memmove(at->out, at->in, text);
+	at->out += text;
+	at->in += len;
+	decoder->state = cr ? DOT_CR : DOT_IN_LINE;
+}
+
+static void
+end_line(struct dot_decoder *decoder, struct cursor *at, bool bare)
+{
+	*at->out++ = '\n';
+	decoder->lines++;
+	decoder->state = bare && decoder->mode != DOT_BARE_LF_ACCEPT
+	    ? DOT_BARE_START : DOT_LINE_START;
+}
+
+/* What an LF means in each state; DOT_MORE where it does not end it all. */
+static enum dot_outcome
+take_lf(struct dot_decoder *decoder, struct cursor *at)
+{
+	enum dot_state state = decoder->state;
+	bool reject = decoder->mode == DOT_BARE_LF_REJECT;
+	bool bare = state != DOT_CR && state != DOT_DOT_CR &&
+	    state != DOT_BARE_DOT_CR;
+
+	at->in++;
+	decoder->bare_lf |= bare;
+	/* RFC 5321 4.1.1.4: CRLF.CRLF ends the data, and nothing else. */
+	if (state == DOT_DOT_CR)
+		return DOT_END;
+	if (state == DOT_DOT && decoder->mode == DOT_BARE_LF_ACCEPT)
+		return DOT_END;
+	/* A lone dot that some other mail program would take for the end
+	 * (CVE-2023-51764 and its kin). */
+	if (reject && (state == DOT_DOT || state == DOT_BARE_DOT ||
+	    state == DOT_BARE_DOT_CR))
+		return DOT_SMUGGLED;
+	end_line(decoder, at, bare);
+	return DOT_MORE;
+}
+
+static enum dot_outcome
+take_octet(struct dot_decoder *decoder, struct cursor *at)
+{
+	char c = *at->in;
+
+	if (c == '\n')
+		return take_lf(decoder, at);
+	switch (decoder->state) {
+	case DOT_LINE_START:
+		if (c != '.')
+			break;
+		/* RFC 5321 4.5.2: the dot goes, whatever follows. */
+		at->in++;
+		decoder->state = DOT_DOT;
+		return DOT_MORE;
+	case DOT_BARE_START:
+		if (c != '.')
+			break;
+		*at->out++ = '.';
+		at->in++;
+		decoder->state = DOT_BARE_DOT;
+		return DOT_MORE;
+	case DOT_DOT:
+	case DOT_BARE_DOT:
+		if (c != '\r')
+			break;
+		at->in++;
+		decoder->state = decoder->state == DOT_DOT
+		    ? DOT_DOT_CR : DOT_BARE_DOT_CR;
+		return DOT_MORE;
+	case DOT_CR:
+	case DOT_DOT_CR:
+	case DOT_BARE_DOT_CR:
+		/* Not an LF: that CR was bare. */
+		decoder->bare_cr = true;
+		break;
+	case DOT_IN_LINE:
+		break;
+	}
+	take_line(decoder, at);
+	return DOT_MORE;
+}
+
+enum dot_outcome
+dot_decode(struct dot_decoder *decoder, char *data, size_t len,
+    size_t *taken, size_t *made)
+{
+	struct cursor at = { data, data + len, data };
+	enum dot_outcome outcome = DOT_MORE;
+
+	while (at.in < at.end && outcome == DOT_MORE)
+		outcome = take_octet(decoder, &at);
+	*taken = (size_t)(at.in - data);
+	*made = (size_t)(at.out - data);
+	decoder->octets += *made;
+	return outcome;
+}

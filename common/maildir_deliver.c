@@ -1,0 +1,306 @@
+/*
+ * maildir_deliver.c - "accepting means keeping", as far as the file system
+ * goes: file, fsync, link, fsync of the directory, in that order.
+ * Layer 2.
+ */
+#include "maildir_deliver.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A crashed delivery's file under tmp may go after this many seconds: the
+ * 36 hours of the maildir(5) convention. */
+#define STALE_AFTER (36 * 60 * 60)
+/* Entries of tmp that one delivery looks at, to stay cheap. */
+#define STALE_LOOKS 100
+
+static const char *const parts[] = { "tmp", "new", "cur" };
+#define N_PARTS (sizeof(parts) / sizeof(parts[0]))
+
+static int
+sync_directory(int at, const char *name)
+{
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result = fd < 0 ? -1 : fsync(fd);
+
+	/* Some file systems cannot sync a directory, and have no need to. */
+	if (result != 0 && fd >= 0 && (errno == EINVAL || errno == ENOTSUP))
+		result = 0;
+	if (fd >= 0) {
+		int saved = errno;
+		close(fd);
+		errno = saved;
+	}
+	return result;
+}
+
+/* A directory's entry lives in its parent: that too must be on disk before
+ * mail in it counts as kept. */
+static int
+sync_parent(const char *path)
+{
+	char copy[PATH_MAX];
+
+	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return sync_directory(AT_FDCWD, dirname(copy));
+}
+
+static int
+open_maildir(const char *path, struct error *error)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT) {
+		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+			return error_system(error, errno,
+			    "cannot make maildir %.120s", path);
+		if (sync_parent(path) != 0)
+			return error_system(error, errno,
+			    "cannot make maildir %.120s", path);
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return error_system(error, errno, "maildir %.120s", path);
+	return fd;
+}
+
+static int
+make_parts(int maildir_fd, struct error *error)
+{
+	for (size_t i = 0; i < N_PARTS; i++)
+		if (mkdirat(maildir_fd, parts[i], 0700) != 0 &&
+		    errno != EEXIST)
+			return error_system(error, errno,
+			    "cannot make %s in the maildir", parts[i]);
+	if (sync_directory(maildir_fd, ".") != 0)
+		return error_system(error, errno, "maildir");
+	return 0;
+}
+
+static void
+make_unique(struct maildir_deliver *deliver, const char *host_name)
+{
+	struct timespec now;
+	uint32_t random = 0;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	/* Without randomness the pid and the time still differ. */
+	if (getentropy(&random, sizeof(random)) != 0)
+		random = (uint32_t)now.tv_nsec;
+	snprintf(deliver->unique, sizeof(deliver->unique),
+	    "%lld.M%06ldP%ld_%08x.%.250s", (long long)now.tv_sec,
+	    now.tv_nsec / 1000, (long)getpid(), random, host_name);
+}
+
+static int
+create_file(struct maildir_deliver *deliver)
+{
+	char path[sizeof(deliver->unique) + 8];
+
+	snprintf(path, sizeof(path), "tmp/%s", deliver->unique);
+	/* Read back too: the relay and hooks are given this very file. */
+	deliver->fd = openat(deliver->maildir_fd, path,
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return deliver->fd < 0 ? -1 : 0;
+}
+
+static void
+remove_stale(int maildir_fd)
+{
+	int fd = openat(maildir_fd, "tmp",
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	time_t now = time(NULL);
+	struct stat st;
+
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	for (int looks = 0; looks < STALE_LOOKS &&
+	    (entry = readdir(dir)) != NULL; looks++) {
+		if (entry->d_name[0] == '.' || fstatat(fd, entry->d_name, &st,
+		    AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+			continue;
+		if (now - st.st_mtime > STALE_AFTER &&
+		    now - st.st_atime > STALE_AFTER)
+			unlinkat(fd, entry->d_name, 0);
+	}
+	closedir(dir);
+}
+
+int
+maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
+    const char *host_name, struct error *error)
+{
+	*deliver = (struct maildir_deliver){ .fd = -1, .maildir_fd = -1 };
+	deliver->maildir_fd = open_maildir(path, error);
+	if (deliver->maildir_fd < 0)
+		return -1;
+	make_unique(deliver, host_name);
+	int created = create_file(deliver);
+	if (created != 0 && errno == ENOENT) {
+		if (make_parts(deliver->maildir_fd, error) != 0) {
+			maildir_deliver_close(deliver);
+			return -1;
+		}
+		created = create_file(deliver);
+	}
+	if (created != 0) {
+		error_system(error, errno, "cannot create a file in %.120s/tmp",
+		    path);
+		maildir_deliver_close(deliver);
+		return -1;
+	}
+	deliver->in_tmp = true;
+	remove_stale(deliver->maildir_fd);
+	return 0;
+}
+
+int
+maildir_deliver_write(struct maildir_deliver *deliver, struct slice text,
+    struct error *error)
+{
+	const char *at = text.data;
+	const char *end = text.data + text.len;
+
+	deliver->octets += text.len;
+	while (text.len > 0) {
+		ssize_t n = write(deliver->fd, text.data, text.len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_system(error, errno,
+			    "writing %.100s", deliver->unique);
+		text = slice_skip(text, (size_t)n);
+	}
+	while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) !=
+	    NULL) {
+		deliver->lines++;
+		at++;
+	}
+	return 0;
+}
+
+int
+maildir_deliver_sync(struct maildir_deliver *deliver, struct error *error)
+{
+	if (fsync(deliver->fd) != 0)
+		return error_system(error, errno, "fsync of %.100s",
+		    deliver->unique);
+	return 0;
+}
+
+static int
+link_into_new(struct maildir_deliver *deliver, const char *from,
+    const char *to)
+{
+	int fd = deliver->maildir_fd;
+
+	if (linkat(fd, from, fd, to, 0) == 0)
+		return 0;
+#ifdef RENAME_NOREPLACE
+	/* File systems without hard links. */
+	if ((errno == EPERM || errno == ENOTSUP || errno == ENOSYS ||
+	    errno == EMLINK) &&
+	    renameat2(fd, from, fd, to, RENAME_NOREPLACE) == 0) {
+		deliver->in_tmp = false;
+		return 0;
+	}
+#endif
+	return -1;
+}
+
+int
+maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
+{
+	char from[sizeof(deliver->unique) + 8];
+
+	snprintf(from, sizeof(from), "tmp/%s", deliver->unique);
+	/* Each LF is a CRLF on the wire; the last line always has its end. */
+	snprintf(deliver->name, sizeof(deliver->name),
+	    "new/%s,S=%ju,W=%ju", deliver->unique,
+	    (uintmax_t)deliver->octets,
+	    (uintmax_t)(deliver->octets + deliver->lines));
+	int linked = link_into_new(deliver, from, deliver->name);
+	if (linked != 0 && errno == ENOENT) {
+		/* new is not there; if tmp is not either, this fails too. */
+		if (make_parts(deliver->maildir_fd, error) != 0)
+			return -1;
+		linked = link_into_new(deliver, from, deliver->name);
+	}
+	if (linked != 0)
+		return error_system(error, errno, "cannot link %.100s into "
+		    "new", deliver->unique);
+	deliver->in_new = true;
+	return 0;
+}
+
+int
+maildir_deliver_settle(struct maildir_deliver *deliver, struct error *error)
+{
+	if (sync_directory(deliver->maildir_fd, "new") != 0)
+		return error_system(error, errno, "fsync of new for %.100s",
+		    deliver->unique);
+	return 0;
+}
+
+void
+maildir_deliver_undo(struct maildir_deliver *deliver)
+{
+	if (deliver->in_new)
+		unlinkat(deliver->maildir_fd, deliver->name, 0);
+	deliver->in_new = false;
+}
+
+void
+maildir_deliver_close(struct maildir_deliver *deliver)
+{
+	char path[sizeof(deliver->unique) + 8];
+
+	if (deliver->in_tmp) {
+		snprintf(path, sizeof(path), "tmp/%s", deliver->unique);
+		unlinkat(deliver->maildir_fd, path, 0);
+		deliver->in_tmp = false;
+	}
+	if (deliver->fd > 0)
+		close(deliver->fd);
+	if (deliver->maildir_fd > 0)
+		close(deliver->maildir_fd);
+	deliver->fd = deliver->maildir_fd = -1;
+}
+
+int
+maildir_deliver_check(const char *path, struct error *error)
+{
+	char copy[PATH_MAX];
+	struct stat st;
+
+	if (stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			return error_set(error, ERROR_CONFIG,
+			    "--maildir %.120s: not a directory", path);
+		if (access(path, R_OK | W_OK | X_OK) == 0)
+			return 0;
+	} else if (errno == ENOENT) {
+		if (snprintf(copy, sizeof(copy), "%s", path) <
+		    (int)sizeof(copy) &&
+		    access(dirname(copy), W_OK | X_OK) == 0)
+			return 0;
+	}
+	return error_set(error, ERROR_CONFIG, "--maildir %.120s: %s", path,
+	    strerror(errno));
+}

@@ -1,0 +1,28 @@
+/*
+ * pattern: --maildir PATTERN and the names that go into it.
+ */
+#ifndef PATTERN_H
+#define PATTERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "error.h"
+#include "slice.h"
+
+/* Does the maildir depend on a name (%u, %n, %d)? */
+bool pattern_has_name(const char *pattern);
+
+/* Are all its % signs followed by u, n, d or %? ERROR_CONFIG if not. */
+int pattern_check(const char *pattern, struct error *error);
+
+/*
+ * The path for a name: %u the name, %n what stands before its last @, %d
+ * what stands after it (else hostname), all lower-cased, %% a %. A name
+ * must be 1 to 255 octets without '/', NUL and control characters and not
+ * begin with '.', and so must each of its parts: ERROR_PEER if not.
+ */
+int pattern_expand(const char *pattern, struct slice name,
+    const char *hostname, char *path, size_t size, struct error *error);
+
+#endif

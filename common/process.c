@@ -1,0 +1,62 @@
+/*
+ * process.c - SIGTERM becomes a fact to look at.
+ * Layer 2. Signal handlers have no argument, hence the statics.
+ */
+#include "process.h"
+
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+static volatile sig_atomic_t stop_requested;
+static sigset_t wait_mask;
+
+static void
+note_stop(int signal_number)
+{
+	(void)signal_number;
+	stop_requested = 1;
+}
+
+void
+process_init(void)
+{
+	struct sigaction action = { .sa_handler = SIG_IGN };
+	sigset_t block;
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGPIPE, &action, NULL);
+	/* No SA_RESTART: the wait is to end. */
+	action.sa_handler = note_stop;
+	sigaction(SIGTERM, &action, NULL);
+	sigemptyset(&block);
+	sigaddset(&block, SIGTERM);
+	sigprocmask(SIG_BLOCK, &block, &wait_mask);
+	sigdelset(&wait_mask, SIGTERM);
+#ifdef __linux__
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+bool
+process_stop_requested(void)
+{
+	return stop_requested != 0;
+}
+
+const sigset_t *
+process_wait_mask(void)
+{
+	return &wait_mask;
+}
+
+void
+process_reset(void)
+{
+	struct sigaction action = { .sa_handler = SIG_DFL };
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGPIPE, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigprocmask(SIG_SETMASK, &wait_mask, NULL);
+}

@@ -1,0 +1,246 @@
+/*
+ * program.c - the frame around a session.
+ * Layer 3.
+ */
+#include "program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "pattern.h"
+#include "process.h"
+#include "tls_server.h"
+#include "version.h"
+
+/* What one turn of a protocol core can say and hear: its buffers, and three
+ * octets more for each line, of which the shortest has one. */
+#define TRACE_SIZE 524288
+/* What a peer gets to take our last words, in seconds. */
+#define LAST_WORDS_TIMEOUT 10
+
+int
+program_fail(const struct error *error)
+{
+	log_error(error);
+	return error_meaning(error->kind)->exit_status;
+}
+
+int
+program_configure(const struct option_table *table, int argc, char **argv,
+    struct common_settings *settings, char **file_text, int *exit_status)
+{
+	struct error error;
+
+	switch (options_parse(table, argc, argv, settings, file_text,
+	    &error)) {
+	case OPTIONS_OK:
+		if (settings_apply(settings, &error) == 0)
+			return 0;
+		break;
+	case OPTIONS_HELP:
+		options_print_help(table);
+		*exit_status = 0;
+		return -1;
+	case OPTIONS_VERSION:
+		printf("%s %s\n", table->program, MAIL_HANDLERS_VERSION);
+		*exit_status = 0;
+		return -1;
+	default:
+		break;
+	}
+	*exit_status = program_fail(&error);
+	return -1;
+}
+
+int
+program_check(const struct common_settings *settings)
+{
+	struct error error;
+	struct auth auth;
+	int result = 0;
+
+	if (settings->tls == TLS_MODE_IMPLICIT) {
+		struct tls *tls = tls_server_new(settings, &error);
+		if (tls == NULL) {
+			log_error(&error);
+			result = -1;
+		}
+		tls_free(tls);
+	}
+	if (auth_init(&auth, settings->auth, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	if (settings->maildir != NULL &&
+	    pattern_check(settings->maildir, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	return result;
+}
+
+static void
+log_connect(const struct program *program)
+{
+	log_begin(LOG_KIND_CONNECT);
+	log_add(LOG_FIELD_PEER, slice_from(program->peer.name));
+	log_add(LOG_FIELD_LOCAL, program->peer.local ? SLICE("yes")
+	                                             : SLICE("no"));
+	log_send();
+}
+
+/* "TLSv1.3 TLS_AES_256_GCM_SHA384" */
+static void
+log_tls(const struct program *program)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s %s",
+	    tls_conn_version(program->conn.tls),
+	    tls_conn_cipher(program->conn.tls));
+	log_begin(LOG_KIND_TLS);
+	log_add(LOG_FIELD_TLS, slice_from(text));
+	log_send();
+}
+
+static int
+start_tls(struct program *program, struct error *error)
+{
+	if (conn_start_tls(&program->conn, program->tls, error) < 0) {
+		log_reason(LOG_KIND_TLS_FAILED, "%s", error->text);
+		return -1;
+	}
+	log_tls(program);
+	return 0;
+}
+
+int
+program_start(struct program *program,
+    const struct common_settings *settings, int *exit_status)
+{
+	struct error error;
+
+	*program = (struct program){
+		.settings = settings, .started = conn_now(),
+	};
+	process_init();
+	if (auth_init(&program->auth, settings->auth, &error) < 0 ||
+	    peer_take(&program->peer, &error) < 0) {
+		*exit_status = program_fail(&error);
+		return -1;
+	}
+	log_set_session(slice_from(program->peer.name));
+	log_connect(program);
+	conn_open(&program->conn, program->peer.in_fd, program->peer.out_fd,
+	    (unsigned)settings->timeout);
+	if (settings->tls == TLS_MODE_IMPLICIT) {
+		program->tls = tls_server_new(settings, &error);
+		if (program->tls == NULL) {
+			*exit_status = program_fail(&error);
+			conn_close(&program->conn, false);
+			return -1;
+		}
+		if (start_tls(program, &error) < 0) {
+			/* Whatever the peer did: no failed unit for that. */
+			*exit_status = 0;
+			conn_close(&program->conn, true);
+			tls_free(program->tls);
+			return -1;
+		}
+	}
+	/* RFC 8314 3: no password in clear text, but to ourselves. */
+	program->secure = program->conn.tls != NULL || program->peer.local;
+	if (program->auth.kind == AUTH_ANY_REMOTE && !program->peer.local)
+		log_reason(LOG_KIND_NOTICE, "--auth any-remote: anyone may "
+		    "log in from %s", program->peer.name);
+	return 0;
+}
+
+void
+program_trace(struct program *program, struct wire *wire)
+{
+	char *storage;
+
+	if (!program->settings->transcript)
+		return;
+	storage = malloc(TRACE_SIZE);
+	if (storage == NULL)
+		return;
+	buf_init(&program->trace, storage, TRACE_SIZE);
+	wire->trace = &program->trace;
+}
+
+static void
+log_trace(struct program *program)
+{
+	struct slice lines = buf_contents(&program->trace);
+	log_transcript(lines);
+	buf_consume(&program->trace, lines.len);
+}
+
+int
+program_pump(struct program *program, struct wire *wire, struct error *error)
+{
+	log_trace(program);
+	return conn_pump(&program->conn, wire, error);
+}
+
+int
+program_flush(struct program *program, struct wire *wire,
+    struct error *error)
+{
+	log_trace(program);
+	return conn_flush(&program->conn, wire, error);
+}
+
+int
+program_login(struct program *program, struct wire *wire, struct slice user,
+    struct slice password, enum auth_outcome *outcome, struct error *error)
+{
+	struct error why = { .kind = ERROR_NONE };
+
+	*outcome = auth_check(&program->auth, &program->peer, user, password,
+	    &why);
+	log_begin(*outcome == AUTH_RIGHT ? LOG_KIND_LOGIN
+	                                 : LOG_KIND_LOGIN_FAILED);
+	log_add(LOG_FIELD_USER, user);
+	log_add(LOG_FIELD_PEER, slice_from(program->peer.name));
+	if (*outcome != AUTH_RIGHT)
+		log_add(LOG_FIELD_REASON, slice_from(why.text));
+	log_send();
+	if (*outcome == AUTH_RIGHT)
+		return 0;
+	if (program_flush(program, wire, error) < 0)
+		return -1;
+	auth_delay(++program->failed_logins);
+	return 0;
+}
+
+void
+program_end(struct program *program, struct wire *wire,
+    const struct error *broken, bool linger)
+{
+	struct error error;
+
+	if (broken == NULL) {
+		conn_set_timeout(&program->conn,
+		    program->settings->timeout < LAST_WORDS_TIMEOUT
+		    ? (unsigned)program->settings->timeout
+		    : LAST_WORDS_TIMEOUT);
+		/* A peer that does not take our last words leaves as it
+		 * likes. */
+		conn_flush(&program->conn, wire, &error);
+	}
+	log_trace(program);
+	conn_close(&program->conn, linger && broken == NULL);
+	tls_free(program->tls);
+	free(program->trace.data);
+}
+
+int64_t
+program_age(const struct program *program)
+{
+	return conn_now() - program->started;
+}

@@ -1,0 +1,103 @@
+/*
+ * settings.c - the shared rows of the option table.
+ * Layer 2.
+ */
+#include "settings.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "slice.h"
+
+static const char *const tls_modes[] = { "implicit", "off", NULL };
+static const char *const log_targets[] = {
+	"auto", "journal", "syslog", "stderr", NULL
+};
+/* In the order of their syslog priorities, from LOG_ERR on. */
+static const char *const log_levels[] = {
+	"error", "warning", "notice", "info", "debug", NULL
+};
+
+#define AT(member) offsetof(struct common_settings, member)
+
+const struct option_spec settings_rows[] = {
+	{ .name = "config", .type = OPTION_CONFIG, .offset = AT(config),
+	    .value_name = "FILE", .help = "read settings from FILE" },
+	{ .name = "check-config", .type = OPTION_SWITCH,
+	    .offset = AT(check_config),
+	    .help = "check settings and the files they name, then exit" },
+	{ .name = "tls", .type = OPTION_CHOICE, .offset = AT(tls),
+	    .value_name = "MODE", .fallback = "implicit",
+	    .choices = tls_modes, .help = "TLS from the first octet: "
+	    "implicit; not at all: off" },
+	{ .name = "tls-cert", .type = OPTION_LIST, .offset = AT(tls_cert),
+	    .value_name = "FILE", .fallback = "tls.crt",
+	    .help = "certificate chain, PEM" },
+	{ .name = "tls-key", .type = OPTION_LIST, .offset = AT(tls_key),
+	    .value_name = "FILE", .fallback = "tls.key",
+	    .help = "its private key, PEM" },
+	{ .name = "tls-protocols", .type = OPTION_STRING,
+	    .offset = AT(tls_protocols), .value_name = "LIST",
+	    .fallback = "secure",
+	    .help = "as in tls_config_parse_protocols(3)" },
+	{ .name = "hostname", .type = OPTION_STRING, .offset = AT(hostname),
+	    .value_name = "NAME",
+	    .help = "name to greet with, default is the machine's" },
+	{ .name = "auth", .type = OPTION_STRING, .offset = AT(auth),
+	    .value_name = "HOW", .help = "who may log in: any (every name, "
+	    "local peers only), any-remote" },
+	{ .name = "maildir", .type = OPTION_STRING, .offset = AT(maildir),
+	    .value_name = "PATTERN", .help = "where the mail is" },
+	{ .name = "log", .type = OPTION_CHOICE, .offset = AT(log),
+	    .value_name = "TARGET", .fallback = "auto",
+	    .choices = log_targets,
+	    .help = "auto, journal, syslog or stderr" },
+	{ .name = "log-level", .type = OPTION_CHOICE,
+	    .offset = AT(log_level), .value_name = "LEVEL",
+	    .fallback = "info", .choices = log_levels,
+	    .help = "error, warning, notice, info or debug" },
+	{ .name = "transcript", .type = OPTION_SWITCH,
+	    .offset = AT(transcript),
+	    .help = "log every protocol line, without secrets and text" },
+	{ .name = "help", .type = OPTION_HELP, .help = "print this" },
+	{ .name = "version", .type = OPTION_VERSION,
+	    .help = "print the version" },
+};
+
+const size_t settings_rows_count =
+    sizeof(settings_rows) / sizeof(settings_rows[0]);
+
+/* It stands in greetings, Received lines and file names. */
+static bool
+is_host_name(struct slice name)
+{
+	if (name.len == 0 || name.len > 255 || name.data[0] == '.')
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		char c = slice_lower(name.data[i]);
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+		    c != '.' && c != '-' && c != '_')
+			return false;
+	}
+	return true;
+}
+
+int
+settings_apply(struct common_settings *settings, struct error *error)
+{
+	log_set_target((enum log_target)settings->log);
+	log_set_level(LOG_ERR + settings->log_level);
+	if (settings->hostname == NULL) {
+		gethostname(settings->machine_name,
+		    sizeof(settings->machine_name) - 1);
+		settings->hostname = settings->machine_name;
+		if (!is_host_name(slice_from(settings->hostname)))
+			settings->hostname = "localhost";
+	}
+	if (!is_host_name(slice_from(settings->hostname)))
+		return error_set(error, ERROR_CONFIG, "--hostname: '%.80s' is "
+		    "no host name (letters, digits, '.', '-')",
+		    settings->hostname);
+	return 0;
+}

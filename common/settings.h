@@ -1,0 +1,49 @@
+/*
+ * settings: the options that both programs have, and what follows from them.
+ *
+ * struct common_settings is the first member of each program's settings, so
+ * that one set of rows (options.h) serves both.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "options.h"
+
+enum tls_mode {
+	TLS_MODE_IMPLICIT,
+	TLS_MODE_OFF,
+};
+
+struct common_settings {
+	const char *config;
+	bool check_config;
+	int tls; /* enum tls_mode */
+	struct option_list tls_cert;
+	struct option_list tls_key;
+	const char *tls_protocols;
+	const char *hostname;
+	const char *auth; /* NULL: no logins */
+	const char *maildir; /* NULL: none */
+	uint64_t timeout; /* seconds */
+	int log; /* enum log_target */
+	int log_level; /* syslog priority - LOG_ERR */
+	bool transcript;
+	char machine_name[256]; /* where hostname points by default */
+};
+
+/* Adds the shared rows; timeout is the program's default for --timeout. */
+extern const struct option_spec settings_rows[];
+extern const size_t settings_rows_count;
+
+/*
+ * What every program does with them first: the log's target and level, the
+ * host name. Errors: ERROR_CONFIG.
+ */
+int settings_apply(struct common_settings *settings, struct error *error);
+
+#endif

@@ -1,0 +1,317 @@
+/*
+ * smtp_client.c - commands out, replies in.
+ *
+ * A server may send what it likes: replies of any number of lines within a
+ * limit, with and without enhanced codes. What is not a reply at all makes
+ * the connection useless, for nobody knows any more what belongs to what.
+ * Layer 1.
+ */
+#include "smtp_client.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sasl.h"
+
+void
+smtp_client_init(struct smtp_client *client, char *in, size_t in_size,
+    char *out, size_t out_size)
+{
+	assert(in_size >= SMTP_CLIENT_IN_MIN &&
+	    out_size >= SMTP_CLIENT_OUT_MIN);
+	*client = (struct smtp_client){ .why = "" };
+	wire_init(&client->wire, in, in_size, out, out_size);
+}
+
+/* ---- replies ---- */
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* "2.1.5" at the front of s, of the class of the code (RFC 2034 4): its
+ * length, or 0. */
+static size_t
+enhanced_code_len(struct slice s, unsigned code)
+{
+	size_t n = 1;
+
+	if (s.len < 5 || s.data[0] != (char)('0' + code / 100))
+		return 0;
+	for (int part = 0; part < 2; part++) {
+		size_t digits = 0;
+
+		if (n >= s.len || s.data[n++] != '.')
+			return 0;
+		while (n < s.len && digits < 3 && is_digit(s.data[n])) {
+			n++;
+			digits++;
+		}
+		if (digits == 0)
+			return 0;
+	}
+	return n == s.len || s.data[n] == ' ' ? n : 0;
+}
+
+static void
+add_text(struct smtp_client *client, struct slice text)
+{
+	size_t room = sizeof(client->text) - client->text_len;
+
+	/* Of a reply longer than any person reads, the rest is dropped. */
+	if (client->lines > 1 && room > 0) {
+		client->text[client->text_len++] = '\n';
+		room--;
+	}
+	if (text.len > room)
+		text.len = room;
+	if (text.len > 0)
+		memcpy(client->text + client->text_len, text.data, text.len);
+	client->text_len += text.len;
+}
+
+enum line_outcome { LINE_MORE, LINE_LAST, LINE_BROKEN };
+
+/* One line of a reply: code, "-" or blank, perhaps an enhanced code. */
+static enum line_outcome
+take_reply_line(struct smtp_client *client, struct slice line)
+{
+	bool last = line.len == 3 || (line.len > 3 && line.data[3] == ' ');
+	uint64_t code;
+
+	if (line.len < 3 || !slice_to_number((struct slice){ line.data, 3 },
+	    599, &code) || code < 200 || (!last && line.data[3] != '-'))
+		return LINE_BROKEN;
+	if (client->lines++ == 0) {
+		client->reply.code = (unsigned)code;
+		client->enhanced[0] = '\0';
+		client->text_len = 0;
+	} else if (client->reply.code != code ||
+	    client->lines > SMTP_CLIENT_LINES_MAX) {
+		return LINE_BROKEN;
+	}
+	struct slice text = slice_skip(line, 4);
+	size_t len = enhanced_code_len(text, client->reply.code);
+	if (len > 0 && len < sizeof(client->enhanced)) {
+		memcpy(client->enhanced, text.data, len);
+		client->enhanced[len] = '\0';
+		text = slice_skip(text, len + 1);
+	}
+	add_text(client, text);
+	return last ? LINE_LAST : LINE_MORE;
+}
+
+static enum smtp_client_event
+broken(struct smtp_client *client, const char *why)
+{
+	client->why = why;
+	return SMTP_CLIENT_BROKEN;
+}
+
+enum smtp_client_event
+smtp_client_next(struct smtp_client *client)
+{
+	struct wire *wire = &client->wire;
+	struct slice line;
+
+	for (;;) {
+		switch (wire_line(wire, SMTP_CLIENT_IN_MIN, &line)) {
+		case WIRE_MORE:
+			if (wire->out.end > wire->out.start)
+				return SMTP_CLIENT_WANT_IO;
+			if (wire->eof)
+				return broken(client,
+				    "the next hop closed the connection");
+			if (wire->timed_out)
+				return broken(client,
+				    "the next hop took too long");
+			if (wire->stopping)
+				return broken(client, "told to stop");
+			return SMTP_CLIENT_WANT_IO;
+		case WIRE_TOO_LONG:
+			return broken(client, "over-long reply");
+		case WIRE_LINE:
+		case WIRE_BARE_LF:
+			break;
+		}
+		switch (take_reply_line(client, line)) {
+		case LINE_BROKEN:
+			return broken(client, "malformed reply");
+		case LINE_MORE:
+			continue;
+		case LINE_LAST:
+			break;
+		}
+		client->lines = 0;
+		client->reply.enhanced = client->enhanced;
+		client->reply.text = (struct slice){ client->text,
+			client->text_len };
+		return SMTP_CLIENT_REPLY;
+	}
+}
+
+/* ---- commands ---- */
+
+void
+smtp_client_ehlo(struct smtp_client *client, const char *hostname)
+{
+	wire_format(&client->wire, "EHLO %s", hostname);
+}
+
+void
+smtp_client_helo(struct smtp_client *client, const char *hostname)
+{
+	wire_format(&client->wire, "HELO %s", hostname);
+}
+
+static bool
+has_word(struct slice words, struct slice wanted)
+{
+	while (words.len > 0) {
+		struct slice word;
+
+		slice_cut(words, ' ', &word, &words);
+		if (slice_equal_nocase(word, wanted))
+			return true;
+	}
+	return false;
+}
+
+void
+smtp_client_take_extensions(struct smtp_client *client)
+{
+	struct smtp_extensions *extensions = &client->extensions;
+	struct slice rest = client->reply.text, line;
+
+	*extensions = (struct smtp_extensions){ .size = false };
+	slice_cut(rest, '\n', &line, &rest); /* its name and a greeting */
+	while (rest.len > 0) {
+		struct slice keyword, arguments;
+
+		slice_cut(rest, '\n', &line, &rest);
+		slice_cut(slice_trim(line), ' ', &keyword, &arguments);
+		if (slice_equal_nocase(keyword, SLICE("PIPELINING")))
+			extensions->pipelining = true;
+		else if (slice_equal_nocase(keyword, SLICE("SIZE")))
+			extensions->size = true;
+		else if (slice_equal_nocase(keyword, SLICE("8BITMIME")))
+			extensions->eight_bit = true;
+		else if (slice_equal_nocase(keyword, SLICE("STARTTLS")))
+			extensions->starttls = true;
+		else if (slice_equal_nocase(keyword, SLICE("AUTH"))) {
+			extensions->auth_plain |= has_word(arguments,
+			    SLICE("PLAIN"));
+			extensions->auth_login |= has_word(arguments,
+			    SLICE("LOGIN"));
+		}
+	}
+}
+
+void
+smtp_client_starttls(struct smtp_client *client)
+{
+	wire_put_line(&client->wire, SLICE("STARTTLS"));
+}
+
+bool
+smtp_client_auth_plain(struct smtp_client *client, struct slice user,
+    struct slice password)
+{
+	char response[4096];
+	size_t len = sasl_client_plain(user, password, response,
+	    sizeof(response));
+
+	if (len > 0)
+		wire_format(&client->wire, "AUTH PLAIN %.*s", (int)len,
+		    response);
+	explicit_bzero(response, sizeof(response));
+	return len > 0;
+}
+
+void
+smtp_client_auth_login(struct smtp_client *client)
+{
+	wire_put_line(&client->wire, SLICE("AUTH LOGIN"));
+}
+
+bool
+smtp_client_auth_response(struct smtp_client *client,
+    struct slice name_or_password)
+{
+	char response[4096];
+	size_t len = sasl_client_login(name_or_password, response,
+	    sizeof(response));
+
+	if (len > 0 || name_or_password.len == 0)
+		wire_put_line(&client->wire, (struct slice){ response, len });
+	explicit_bzero(response, sizeof(response));
+	return len > 0 || name_or_password.len == 0;
+}
+
+void
+smtp_client_mail(struct smtp_client *client, const struct envelope *envelope)
+{
+	char size[32] = "";
+
+	/* RFC 1870 6: what the client said; the header line we add is
+	 * within what servers allow for. */
+	if (client->extensions.size && envelope->size > 0)
+		snprintf(size, sizeof(size), " SIZE=%ju",
+		    (uintmax_t)envelope->size);
+	wire_format(&client->wire, "MAIL FROM:<%.*s>%s%s",
+	    SLICE_ARG(envelope->reverse_path), size,
+	    client->extensions.eight_bit && envelope->eight_bit
+	    ? " BODY=8BITMIME" : "");
+}
+
+void
+smtp_client_rcpt(struct smtp_client *client, struct slice path)
+{
+	wire_format(&client->wire, "RCPT TO:<%.*s>", SLICE_ARG(path));
+}
+
+void
+smtp_client_data(struct smtp_client *client)
+{
+	wire_put_line(&client->wire, SLICE("DATA"));
+	client->encoder = (struct dot_encoder){ .in_line = false };
+}
+
+void
+smtp_client_rset(struct smtp_client *client)
+{
+	wire_put_line(&client->wire, SLICE("RSET"));
+}
+
+void
+smtp_client_quit(struct smtp_client *client)
+{
+	wire_put_line(&client->wire, SLICE("QUIT"));
+}
+
+size_t
+smtp_client_text(struct smtp_client *client, struct slice text)
+{
+	size_t room;
+	size_t len = text.len;
+	char *at = buf_reserve(&client->wire.out, &room);
+
+	if (room < 2 + DOT_END_MAX)
+		return 0;
+	buf_commit(&client->wire.out, dot_encode(&client->encoder, &text, at,
+	    room - DOT_END_MAX));
+	return len - text.len;
+}
+
+void
+smtp_client_text_end(struct smtp_client *client)
+{
+	size_t room;
+	char *at = buf_reserve(&client->wire.out, &room);
+
+	assert(room >= DOT_END_MAX);
+	buf_commit(&client->wire.out, dot_encode_end(&client->encoder, at));
+}

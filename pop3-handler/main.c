@@ -1,0 +1,267 @@
+/*
+ * pop3-handler - serves one POP3 connection from a maildir.
+ *
+ * The loop is the whole program: the protocol core says what it wants, and
+ * this file does it with the maildir, the login and the connection.
+ * Layer 3.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "maildir.h"
+#include "pattern.h"
+#include "pop3.h"
+#include "pop3_settings.h"
+#include "program.h"
+#include "version.h"
+
+#define IN_SIZE 16384
+#define OUT_SIZE 65536
+#define READ_SIZE 65536
+
+struct pop3_program {
+	struct program program;
+	struct pop3_settings settings;
+	struct pop3 pop3;
+	struct maildir maildir;
+	char path[4096]; /* of the maildrop */
+	char in[IN_SIZE];
+	char out[OUT_SIZE];
+	char file[READ_SIZE];
+};
+
+static int
+check_settings(const struct pop3_settings *settings, struct error *error)
+{
+	if (settings->common.maildir == NULL)
+		return error_set(error, ERROR_CONFIG, "nothing to serve: "
+		    "--maildir is needed");
+	if (settings->common.auth == NULL)
+		return error_set(error, ERROR_CONFIG, "nobody could log in: "
+		    "--auth is needed");
+	return pattern_check(settings->common.maildir, error);
+}
+
+static int
+check_config(const struct pop3_settings *settings)
+{
+	struct error error;
+	int result = program_check(&settings->common);
+
+	if (check_settings(settings, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	} else if (!pattern_has_name(settings->common.maildir) &&
+	    access(settings->common.maildir, R_OK | X_OK) != 0) {
+		error_system(&error, errno, "--maildir %.120s",
+		    settings->common.maildir);
+		error.kind = ERROR_CONFIG;
+		log_error(&error);
+		result = -1;
+	}
+	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
+}
+
+/* ---- what the protocol core asks for ---- */
+
+static int
+open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
+{
+	const char *pattern = p->settings.common.maildir;
+	bool may_be_missing = pattern_has_name(pattern) &&
+	    p->program.auth.kind != AUTH_NONE;
+
+	if (pattern_expand(pattern, user, p->settings.common.hostname,
+	    p->path, sizeof(p->path), error) < 0)
+		return -1;
+	return maildir_scan(&p->maildir, p->path,
+	    (enum maildir_scan)p->settings.scan, may_be_missing, error);
+}
+
+static void
+log_maildrop(const struct pop3_program *p)
+{
+	uint64_t octets = 0;
+
+	for (size_t i = 0; i < p->maildir.n; i++)
+		octets += p->maildir.messages[i].octets;
+	log_begin(LOG_KIND_MAILDROP);
+	log_add(LOG_FIELD_MAILDIR, slice_from(p->path));
+	log_add_number(LOG_FIELD_MESSAGES, p->maildir.n);
+	log_add_number(LOG_FIELD_SIZE, octets);
+	log_send();
+}
+
+static int
+serve_login(struct pop3_program *p, struct error *error)
+{
+	static const enum pop3_login_failure failures[] = {
+		[AUTH_WRONG] = POP3_LOGIN_WRONG,
+		[AUTH_REFUSED] = POP3_LOGIN_REFUSED,
+		[AUTH_TEMPORARY] = POP3_LOGIN_TEMPORARY,
+	};
+	struct pop3 *pop3 = &p->pop3;
+	enum auth_outcome outcome;
+	struct error why;
+
+	if (program_login(&p->program, &pop3->wire, pop3->user,
+	    pop3->password, &outcome, error) < 0)
+		return -1;
+	if (outcome != AUTH_RIGHT) {
+		pop3_login_failed(pop3, failures[outcome]);
+		return 0;
+	}
+	/* A large maildrop takes its time. */
+	if (program_flush(&p->program, &pop3->wire, error) < 0)
+		return -1;
+	if (open_maildrop(p, pop3->user, &why) < 0) {
+		log_error(&why);
+		pop3_login_failed(pop3, why.kind == ERROR_SYSTEM
+		    ? POP3_LOGIN_TEMPORARY : POP3_LOGIN_NO_MAILDROP);
+		return 0;
+	}
+	log_maildrop(p);
+	pop3_logged_in(pop3, p->maildir.messages, p->maildir.n,
+	    p->maildir.text);
+	return 0;
+}
+
+/* The open file's octets, through the core, to the connection. */
+static int
+send_file(struct pop3_program *p, int fd, struct error *error)
+{
+	struct pop3 *pop3 = &p->pop3;
+
+	for (;;) {
+		ssize_t n = read(fd, p->file, sizeof(p->file));
+		if (n < 0) {
+			struct error why;
+
+			error_system(&why, errno, "reading a message");
+			log_error(&why);
+			pop3_message_failed(pop3, &why);
+			return 0;
+		}
+		struct slice rest = { p->file, (size_t)n };
+		while (rest.len > 0 && !pop3_message_enough(pop3)) {
+			size_t taken = pop3_message_data(pop3, rest);
+			if (taken == 0 && program_flush(&p->program,
+			    &pop3->wire, error) < 0)
+				return -1;
+			rest = slice_skip(rest, taken);
+		}
+		if (n == 0 || pop3_message_enough(pop3))
+			break;
+	}
+	pop3_message_end(pop3);
+	return 0;
+}
+
+static int
+serve_message(struct pop3_program *p, struct error *error)
+{
+	struct pop3 *pop3 = &p->pop3;
+	struct error why;
+	int fd = maildir_open_message(&p->maildir, pop3->message, &why);
+
+	if (fd < 0) {
+		log_error(&why);
+		pop3_message_failed(pop3, &why);
+		return 0;
+	}
+	pop3_message_begin(pop3, p->maildir.messages[pop3->message].octets);
+	int result = send_file(p, fd, error);
+	close(fd);
+	return result;
+}
+
+static int
+serve(struct pop3_program *p, enum pop3_event event, struct error *error)
+{
+	switch (event) {
+	case POP3_WANT_IO:
+		return program_pump(&p->program, &p->pop3.wire, error);
+	case POP3_LOGIN:
+		return serve_login(p, error);
+	case POP3_MESSAGE:
+		return serve_message(p, error);
+	case POP3_UPDATE:
+		pop3_updated(&p->pop3, true);
+		return 0;
+	case POP3_CLOSED:
+		break;
+	}
+	return 0;
+}
+
+/* ---- the session ---- */
+
+static void
+log_end(const struct pop3_program *p, const struct error *broken)
+{
+	const struct wire *wire = &p->pop3.wire;
+
+	log_begin(LOG_KIND_END);
+	log_add(LOG_FIELD_REASON, broken != NULL ? slice_from(broken->text)
+	    : p->pop3.quit ? SLICE("quit")
+	    : wire->timed_out ? SLICE("timed out")
+	    : wire->stopping ? SLICE("stopped")
+	    : wire->eof ? SLICE("closed by peer") : SLICE("closed"));
+	log_add_number(LOG_FIELD_RETRIEVED, p->pop3.retrieved);
+	log_add_number(LOG_FIELD_SENT, p->pop3.octets_sent);
+	log_add_duration(program_age(&p->program));
+	log_send();
+}
+
+static void
+run(struct pop3_program *p)
+{
+	const struct pop3_options options = {
+		.hostname = p->settings.common.hostname,
+		.implementation = "pop3-handler-" MAIL_HANDLERS_VERSION,
+		.allow_login = p->program.auth.kind != AUTH_NONE &&
+		    p->program.secure,
+	};
+	struct error error = { .kind = ERROR_NONE };
+	enum pop3_event event;
+
+	pop3_init(&p->pop3, &options, p->in, sizeof(p->in), p->out,
+	    sizeof(p->out));
+	program_trace(&p->program, &p->pop3.wire);
+	while ((event = pop3_next(&p->pop3)) != POP3_CLOSED)
+		if (serve(p, event, &error) < 0)
+			break;
+	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
+	program_end(&p->program, &p->pop3.wire, broken, !p->pop3.quit);
+	log_end(p, broken);
+	maildir_close(&p->maildir);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct pop3_program p = {
+		.maildir = { .fd = -1, .folder_fd = -1 },
+	};
+	struct option_table table;
+	struct error error;
+	char *file_text;
+	int exit_status = 0;
+
+	log_open("pop3-handler");
+	pop3_settings_table(&table);
+	if (program_configure(&table, argc, argv, &p.settings.common,
+	    &file_text, &exit_status) < 0)
+		return exit_status;
+	if (p.settings.common.check_config)
+		exit_status = check_config(&p.settings);
+	else if (check_settings(&p.settings, &error) < 0)
+		exit_status = program_fail(&error);
+	else if (program_start(&p.program, &p.settings.common,
+	    &exit_status) == 0)
+		run(&p);
+	free(file_text);
+	return exit_status;
+}

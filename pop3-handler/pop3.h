@@ -1,0 +1,140 @@
+/*
+ * pop3: the server's side of POP3 as a machine without I/O.
+ *
+ * RFC 1939 with RFC 2449 (CAPA, response codes), RFC 3206 (AUTH codes) and
+ * RFC 2595/5034 where the program offers them. The caller pumps octets
+ * between pop3->wire and the peer, calls pop3_next, does what the event
+ * says and answers it:
+ *
+ *	while ((event = pop3_next(&pop3)) != POP3_CLOSED)
+ *		...
+ *
+ * An event is repeated until it is answered; what it points to lives until
+ * then. No clock, no descriptor, no allocation. Names and passwords are
+ * overwritten as soon as the login is answered.
+ */
+#ifndef POP3_H
+#define POP3_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dot.h"
+#include "error.h"
+#include "message.h"
+#include "sasl.h"
+#include "wire.h"
+
+/*
+ * A command with its CRLF, at most: RFC 2449 section 4 asks for 255 octets;
+ * AUTH is longer.
+ */
+#define POP3_LINE_MAX 2048
+#define POP3_IN_MIN SASL_LINE_MAX
+/* out must hold the longest reply whole. */
+#define POP3_OUT_MIN 4096
+
+enum pop3_event {
+	POP3_WANT_IO, /* pump pop3->wire */
+	POP3_LOGIN,   /* pop3->user and pop3->password are to be checked:
+	               * pop3_logged_in, pop3_login_failed */
+	POP3_MESSAGE, /* message pop3->message is wanted:
+	               * pop3_message_begin, then pop3_message_data and
+	               * pop3_message_end; or pop3_message_failed */
+	POP3_UPDATE,  /* QUIT: remove what is marked: pop3_updated */
+	POP3_CLOSED,  /* drain out and close */
+};
+
+enum pop3_login_failure {
+	POP3_LOGIN_WRONG,     /* name or password: [AUTH] */
+	POP3_LOGIN_REFUSED,   /* this peer may not log in: [AUTH] */
+	POP3_LOGIN_TEMPORARY, /* cannot check now: [SYS/TEMP] */
+	POP3_LOGIN_NO_MAILDROP, /* [SYS/PERM] */
+	POP3_LOGIN_IN_USE,    /* [IN-USE] */
+};
+
+struct pop3_options {
+	const char *hostname;
+	const char *implementation; /* for CAPA */
+	bool allow_login; /* USER, PASS and AUTH are offered here and now */
+};
+
+struct pop3 {
+	struct wire wire;
+	struct pop3_options options;
+
+	/* With POP3_LOGIN. */
+	struct slice user;
+	struct slice password;
+
+	/* With POP3_MESSAGE: an index. */
+	size_t message;
+
+	/* Counts, for a log. */
+	uint64_t retrieved;
+	uint64_t octets_sent;
+	bool quit; /* the client said QUIT */
+
+	/* pop3.c's own. */
+	enum pop3_state {
+		POP3_GREETING,
+		POP3_AUTHORIZATION,
+		POP3_TRANSACTION,
+		POP3_ENDED,
+	} state;
+	enum pop3_event pending; /* WANT_IO: nothing is to be answered */
+	bool sending;            /* a message is going out */
+	bool in_sasl;
+	enum pop3_listing { POP3_NO_LISTING, POP3_LIST, POP3_UIDL } listing;
+	size_t cursor;           /* of the listing */
+	struct message *messages;
+	size_t n;
+	const char *uidls;
+	bool top;                /* the message is for TOP, so many lines: */
+	uint64_t top_lines;
+	uint64_t announced;      /* octets of the message going out */
+	struct dot_encoder encoder;
+	struct sasl_server sasl;
+	unsigned failed_logins;
+	unsigned bad_commands;   /* before the login */
+	char user_name[SASL_SECRET_MAX];
+	size_t user_len;         /* 0: no USER yet */
+};
+
+/*
+ * Storage for the wire is the caller's: at least POP3_IN_MIN and
+ * POP3_OUT_MIN, more is faster. options' strings must outlive it.
+ */
+void pop3_init(struct pop3 *pop3, const struct pop3_options *options,
+    char *in, size_t in_size, char *out, size_t out_size);
+
+enum pop3_event pop3_next(struct pop3 *pop3);
+
+/*
+ * The login is right; these n messages are the maildrop, in this order.
+ * uidls is the text the messages' uidl point into. All must live as long as
+ * the session.
+ */
+void pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
+    const char *uidls);
+void pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure);
+
+/* The message is there and has so many octets (struct message). */
+void pop3_message_begin(struct pop3 *pop3, uint64_t octets);
+/* Takes octets of its file: how many, as long as there is room in out; 0
+ * means pump first. */
+size_t pop3_message_data(struct pop3 *pop3, struct slice data);
+/* Is the rest of the file of no interest (TOP)? */
+bool pop3_message_enough(const struct pop3 *pop3);
+/* The whole file was given. Where it had not the octets announced, the
+ * connection is closed without the final dot: a client must not take half a
+ * message for a whole one. */
+void pop3_message_end(struct pop3 *pop3);
+/* It cannot be opened: -ERR. After pop3_message_begin: closes at once. */
+void pop3_message_failed(struct pop3 *pop3, const struct error *error);
+
+/* For POP3_UPDATE: the answer to QUIT, after the marked messages were removed. */
+void pop3_updated(struct pop3 *pop3, bool all_removed);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * pop3_settings.c - pop3-handler's rows of the option table.
+ * Layer 3.
+ */
+#include "pop3_settings.h"
+
+static const char *const scans[] = { "all", "inbox", NULL };
+
+static const struct option_spec rows[] = {
+	{ .name = "timeout", .type = OPTION_NUMBER,
+	    .offset = offsetof(struct pop3_settings, common.timeout),
+	    .value_name = "SECONDS", .fallback = "600",
+	    .min = 1, .max = 86400,
+	    .help = "limit for a command and for waiting" },
+	{ .name = "scan", .type = OPTION_CHOICE,
+	    .offset = offsetof(struct pop3_settings, scan),
+	    .value_name = "WHAT", .fallback = "all", .choices = scans,
+	    .help = "all: every file in every folder; inbox: new and cur "
+	    "only" },
+};
+
+void
+pop3_settings_table(struct option_table *table)
+{
+	*table = (struct option_table){
+		.program = "pop3-handler",
+		.summary = "Serves one POP3 connection on standard input and "
+		    "output from a maildir.",
+	};
+	options_add(table, settings_rows, settings_rows_count);
+	options_add(table, rows, sizeof(rows) / sizeof(rows[0]));
+}

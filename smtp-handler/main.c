@@ -1,0 +1,513 @@
+/*
+ * smtp-handler - serves one SMTP connection: keeps mail, relays it, or both.
+ *
+ * The loop is the whole program: the protocol core says what it wants, and
+ * this file does it with the login, the delivery and the relay.
+ * Layer 3.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "account.h"
+#include "delivery.h"
+#include "log.h"
+#include "maildir_deliver.h"
+#include "pattern.h"
+#include "program.h"
+#include "relay.h"
+#include "sasl.h"
+#include "smtp.h"
+#include "smtp_settings.h"
+#include "trace.h"
+
+#define IN_SIZE 32768
+#define OUT_SIZE 16384
+
+struct smtp_program {
+	struct program program;
+	struct smtp_settings settings;
+	struct smtp smtp;
+	struct accounts accounts;
+	struct relay relay;
+	struct delivery delivery;
+
+	/* The login, once there is one. */
+	char user[SASL_SECRET_MAX];
+	size_t user_len;
+
+	/* The mail transaction. */
+	const struct account *account; /* where it is relayed, or NULL */
+	char id[32];
+	unsigned transactions;
+	int64_t began;
+
+	/* Counts, for the log. */
+	uint64_t accepted;
+	uint64_t refused;
+
+	char in[IN_SIZE];
+	char out[OUT_SIZE];
+};
+
+/* ---- settings ---- */
+
+static int
+check_settings(const struct smtp_settings *settings, struct error *error)
+{
+	const struct common_settings *common = &settings->common;
+
+	if (common->maildir == NULL && settings->relay == NULL)
+		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
+		    "go: --maildir or --relay is needed");
+	if (common->auth == NULL && !settings->no_auth_required)
+		return error_set(error, ERROR_CONFIG, "nobody could send "
+		    "mail: --auth or --no-auth-required is needed");
+	if (common->auth == NULL && common->maildir == NULL)
+		return error_set(error, ERROR_CONFIG, "only mail of those who "
+		    "logged in is relayed: --auth is needed");
+	if (common->maildir == NULL)
+		return 0;
+	if (pattern_check(common->maildir, error) < 0)
+		return -1;
+	if (pattern_has_name(common->maildir))
+		return error_set(error, ERROR_CONFIG, "--maildir: a maildir "
+		    "per recipient (%%u, %%n, %%d) cannot be had yet");
+	return 0;
+}
+
+static int
+read_accounts(struct smtp_program *p, struct error *error)
+{
+	char buffer[4096];
+
+	if (p->settings.relay == NULL)
+		return 0;
+	const char *path = options_path(p->settings.relay, buffer,
+	    sizeof(buffer), error);
+	return path == NULL ? -1 : accounts_read(&p->accounts, path, error);
+}
+
+static int
+check_config(struct smtp_program *p)
+{
+	struct error error;
+	int result = program_check(&p->settings.common);
+	const char *maildir = p->settings.common.maildir;
+
+	if (check_settings(&p->settings, &error) < 0 ||
+	    (maildir != NULL && maildir_deliver_check(maildir, &error) < 0)) {
+		log_error(&error);
+		result = -1;
+	}
+	if (read_accounts(p, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	for (size_t i = 0; i < p->accounts.n; i++)
+		if (relay_check_account(&p->accounts.items[i], &error) < 0) {
+			log_error(&error);
+			result = -1;
+		}
+	accounts_free(&p->accounts);
+	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
+}
+
+/* ---- the log ---- */
+
+static struct slice
+user(const struct smtp_program *p)
+{
+	return (struct slice){ p->user, p->user_len };
+}
+
+static void
+add_reply(const struct smtp_reply *reply)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%u %s %.*s", reply->code,
+	    reply->enhanced != NULL ? reply->enhanced : "",
+	    SLICE_ARG(reply->text));
+	log_add(LOG_FIELD_REPLY, slice_from(text));
+}
+
+/* All of them up to what a log line holds. */
+static void
+add_recipients(const struct envelope *envelope)
+{
+	char text[512];
+	size_t len = 0;
+
+	for (size_t i = 0; i < envelope->n && len < sizeof(text) - 8; i++) {
+		int n = snprintf(text + len, sizeof(text) - len, "%s%.*s",
+		    i > 0 ? "," : "",
+		    SLICE_ARG(envelope->recipients[i].path));
+		if (n < 0 || (size_t)n >= sizeof(text) - len) {
+			len += (size_t)snprintf(text + len,
+			    sizeof(text) - len, ",...");
+			break;
+		}
+		len += (size_t)n;
+	}
+	if (len >= sizeof(text))
+		len = sizeof(text) - 1;
+	log_add(LOG_FIELD_RECIPIENTS, (struct slice){ text, len });
+}
+
+static void
+log_message(struct smtp_program *p, enum log_kind kind,
+    const struct smtp_reply *reply, const char *reason)
+{
+	log_begin(kind);
+	log_add(LOG_FIELD_ID, slice_from(p->id));
+	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
+	add_recipients(&p->smtp.envelope);
+	if (p->user_len > 0)
+		log_add(LOG_FIELD_USER, user(p));
+	log_add_number(LOG_FIELD_SIZE, p->smtp.size);
+	add_reply(reply);
+	if (reason[0] != '\0')
+		log_add(LOG_FIELD_REASON, slice_from(reason));
+	log_add_duration(conn_now() - p->began);
+	log_send();
+}
+
+static void
+log_verdict(struct smtp_program *p, const struct smtp_reply *reply,
+    const char *reason)
+{
+	log_begin(reply->code / 100 == 2 ? LOG_KIND_RELAYED
+	                                 : LOG_KIND_REFUSED);
+	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
+	add_recipients(&p->smtp.envelope);
+	if (p->account != NULL)
+		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
+	add_reply(reply);
+	if (reason[0] != '\0')
+		log_add(LOG_FIELD_REASON, slice_from(reason));
+	log_send();
+}
+
+/* ---- what the protocol core asks for ---- */
+
+static int
+serve_auth(struct smtp_program *p, struct error *error)
+{
+	static const struct smtp_reply wrong = { 535, "5.7.8",
+		SLICE("Wrong name or password") };
+	static const struct smtp_reply refused = { 535, "5.7.8",
+		SLICE("Logins are refused here") };
+	static const struct smtp_reply later = { 454, "4.7.0",
+		SLICE("Cannot log you in now") };
+	struct smtp *smtp = &p->smtp;
+	enum auth_outcome outcome;
+
+	if (program_login(&p->program, &smtp->wire, smtp->user,
+	    smtp->password, &outcome, error) < 0)
+		return -1;
+	switch (outcome) {
+	case AUTH_RIGHT:
+		p->user_len = smtp->user.len;
+		memcpy(p->user, smtp->user.data, p->user_len);
+		smtp_accept(smtp);
+		break;
+	case AUTH_WRONG:
+		smtp_reply(smtp, &wrong);
+		break;
+	case AUTH_REFUSED:
+		smtp_reply(smtp, &refused);
+		break;
+	case AUTH_TEMPORARY:
+		smtp_reply(smtp, &later);
+		break;
+	}
+	return 0;
+}
+
+/* A transaction begins: with a login it is for the relay too. */
+static void
+serve_mail(struct smtp_program *p)
+{
+	p->began = conn_now();
+	snprintf(p->id, sizeof(p->id), "%s.%u", log_session(),
+	    ++p->transactions);
+	p->account = p->settings.relay == NULL || !p->smtp.authenticated
+	    ? NULL : accounts_find(&p->accounts,
+	          p->smtp.envelope.reverse_path, user(p));
+	smtp_accept(&p->smtp);
+}
+
+static int
+serve_recipient(struct smtp_program *p, struct error *error)
+{
+	static const struct smtp_reply no_account = { 550, "5.7.1",
+		SLICE("No relay account takes mail from this sender") };
+	static const struct smtp_reply no_relay = { 550, "5.7.1",
+		SLICE("Relaying needs a login") };
+	struct smtp *smtp = &p->smtp;
+	bool relays = p->settings.relay != NULL && smtp->authenticated;
+	struct error why = { .kind = ERROR_NONE };
+	struct smtp_reply verdict;
+
+	if (!relays && p->settings.common.maildir != NULL) {
+		smtp_accept(smtp);
+		return 0;
+	}
+	if (p->account != NULL) {
+		if (program_flush(&p->program, &smtp->wire, error) < 0)
+			return -1;
+		relay_recipient(&p->relay, p->account, &smtp->envelope,
+		    smtp->envelope.n - 1, &verdict, &why);
+	} else {
+		verdict = relays ? no_account : no_relay;
+	}
+	if (verdict.code / 100 != 2)
+		log_verdict(p, &verdict,
+		    why.kind != ERROR_NONE ? why.text : "");
+	smtp_reply(smtp, &verdict);
+	return 0;
+}
+
+static void
+answer_error(struct smtp_program *p, const struct error *why)
+{
+	const struct error_meaning *meaning = error_meaning(why->kind);
+	const struct smtp_reply reply = { meaning->smtp_code,
+		meaning->smtp_enhanced, slice_from(meaning->smtp_text) };
+
+	log_error(why);
+	smtp_reply(&p->smtp, &reply);
+}
+
+static void
+serve_data_begin(struct smtp_program *p)
+{
+	const struct smtp *smtp = &p->smtp;
+	struct tls *tls = p->program.conn.tls;
+	const struct trace trace = {
+		.helo = slice_from(smtp->helo),
+		.address = p->program.peer.address,
+		.address_is_ipv6 = p->program.peer.is_ipv6,
+		.hostname = p->settings.common.hostname,
+		.esmtp = smtp->esmtp,
+		.authenticated = smtp->authenticated,
+		.tls_version = tls != NULL ? tls_conn_version(tls) : NULL,
+		.tls_cipher = tls != NULL ? tls_conn_cipher(tls) : NULL,
+		.id = p->id,
+		.recipient = smtp->envelope.n == 1
+		    ? smtp->envelope.recipients[0].path : slice_from(""),
+		.time = time(NULL),
+	};
+	struct error why;
+
+	p->delivery = (struct delivery){
+		.maildir = p->settings.common.maildir,
+		.relay = p->account != NULL ? &p->relay : NULL,
+		.spool_fd = -1,
+	};
+	if (delivery_begin(&p->delivery, smtp->envelope.reverse_path, &trace,
+	    &why) < 0)
+		answer_error(p, &why);
+	else
+		smtp_accept(&p->smtp);
+}
+
+static void
+serve_data(struct smtp_program *p)
+{
+	struct error why;
+
+	if (delivery_write(&p->delivery, p->smtp.text, &why) < 0)
+		answer_error(p, &why);
+	else
+		smtp_accept(&p->smtp);
+}
+
+static int
+serve_data_end(struct smtp_program *p, struct error *error)
+{
+	struct smtp_reply verdict;
+	struct error why;
+	char text[64];
+
+	if (program_flush(&p->program, &p->smtp.wire, error) < 0)
+		return -1;
+	int result = delivery_finish(&p->delivery, &verdict, &why);
+	bool kept = verdict.code / 100 == 2;
+	if (kept && p->delivery.relay == NULL) {
+		snprintf(text, sizeof(text), "Ok, kept as %s", p->id);
+		verdict.text = slice_from(text);
+	}
+	log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
+	    result < 0 ? why.text : "");
+	if (kept && p->delivery.maildir != NULL) {
+		log_begin(LOG_KIND_DELIVERED);
+		log_add(LOG_FIELD_ID, slice_from(p->id));
+		log_add(LOG_FIELD_MAILDIR, slice_from(p->delivery.maildir));
+		log_add(LOG_FIELD_FILE,
+		    slice_from(delivery_file(&p->delivery)));
+		log_send();
+	}
+	*(kept ? &p->accepted : &p->refused) += 1;
+	smtp_reply(&p->smtp, &verdict);
+	return 0;
+}
+
+static void
+drop_transaction(struct smtp_program *p)
+{
+	delivery_abort(&p->delivery);
+	relay_reset(&p->relay);
+	p->account = NULL;
+}
+
+static void
+serve_reset(struct smtp_program *p)
+{
+	if (p->smtp.refused) {
+		const struct smtp_reply refusal = {
+			.code = p->smtp.refusal.code,
+			.enhanced = p->smtp.refusal.enhanced,
+			.text = { p->smtp.refusal.text,
+			    p->smtp.refusal.len },
+		};
+		log_message(p, LOG_KIND_REFUSED, &refusal, "");
+		p->refused++;
+	}
+	drop_transaction(p);
+	smtp_accept(&p->smtp);
+}
+
+static int
+serve(struct smtp_program *p, enum smtp_event event, struct error *error)
+{
+	switch (event) {
+	case SMTP_WANT_IO:
+		return program_pump(&p->program, &p->smtp.wire, error);
+	case SMTP_AUTH:
+		return serve_auth(p, error);
+	case SMTP_MAIL:
+		serve_mail(p);
+		break;
+	case SMTP_RCPT:
+		return serve_recipient(p, error);
+	case SMTP_DATA_BEGIN:
+		serve_data_begin(p);
+		break;
+	case SMTP_DATA:
+		serve_data(p);
+		break;
+	case SMTP_DATA_END:
+		return serve_data_end(p, error);
+	case SMTP_RESET:
+		serve_reset(p);
+		break;
+	case SMTP_CLOSED:
+		break;
+	}
+	return 0;
+}
+
+/* ---- the session ---- */
+
+static void
+log_end(const struct smtp_program *p, const struct error *broken)
+{
+	const struct wire *wire = &p->smtp.wire;
+
+	log_begin(LOG_KIND_END);
+	log_add(LOG_FIELD_REASON, broken != NULL ? slice_from(broken->text)
+	    : p->smtp.quit ? SLICE("quit")
+	    : wire->timed_out ? SLICE("timed out")
+	    : wire->stopping ? SLICE("stopped")
+	    : wire->eof ? SLICE("closed by peer") : SLICE("closed"));
+	log_add_number(LOG_FIELD_ACCEPTED, p->accepted);
+	log_add_number(LOG_FIELD_REFUSED, p->refused);
+	log_add_duration(program_age(&p->program));
+	log_send();
+}
+
+static int
+start_core(struct smtp_program *p, struct error *error)
+{
+	size_t max = (size_t)p->settings.max_recipients;
+	size_t text_size = ENVELOPE_TEXT_SIZE(max);
+	const struct smtp_options options = {
+		.hostname = p->settings.common.hostname,
+		.max_size = p->settings.max_size,
+		.login = p->program.auth.kind == AUTH_NONE ? SMTP_LOGIN_NONE
+		    : p->program.secure ? SMTP_LOGIN_OFFERED
+		                        : SMTP_LOGIN_NEEDS_TLS,
+		.login_required = !p->settings.no_auth_required,
+		.bare_lf = (enum dot_bare_lf)p->settings.bare_lf,
+	};
+	/* Touched as far as there are recipients, not before. */
+	struct envelope_recipient *recipients = malloc(max *
+	    sizeof(*recipients));
+	char *text = malloc(text_size);
+
+	if (recipients == NULL || text == NULL) {
+		free(recipients);
+		free(text);
+		return error_system(error, ENOMEM, "envelope");
+	}
+	smtp_init(&p->smtp, &options, p->in, sizeof(p->in), p->out,
+	    sizeof(p->out));
+	envelope_init(&p->smtp.envelope, recipients, max, text, text_size);
+	return 0;
+}
+
+static void
+run(struct smtp_program *p)
+{
+	struct error error = { .kind = ERROR_NONE };
+	enum smtp_event event;
+
+	program_trace(&p->program, &p->smtp.wire);
+	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
+		if (serve(p, event, &error) < 0)
+			break;
+	/* What was not ended was not accepted (RFC 5321 4.1.1.5). */
+	delivery_abort(&p->delivery);
+	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
+	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);
+	relay_close(&p->relay);
+	log_end(p, broken);
+	free(p->smtp.envelope.recipients);
+	free(p->smtp.envelope.text);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct smtp_program p;
+	struct option_table table;
+	struct error error;
+	char *file_text;
+	int exit_status = 0;
+
+	log_open("smtp-handler");
+	smtp_settings_table(&table);
+	if (program_configure(&table, argc, argv, &p.settings.common,
+	    &file_text, &exit_status) < 0)
+		return exit_status;
+	if (p.settings.common.check_config) {
+		exit_status = check_config(&p);
+	} else if (check_settings(&p.settings, &error) < 0 ||
+	    read_accounts(&p, &error) < 0) {
+		exit_status = program_fail(&error);
+	} else if (program_start(&p.program, &p.settings.common,
+	    &exit_status) == 0) {
+		relay_init(&p.relay, p.settings.common.hostname);
+		if (start_core(&p, &error) == 0)
+			run(&p);
+		else
+			exit_status = program_fail(&error);
+	}
+	accounts_free(&p.accounts);
+	free(file_text);
+	return exit_status;
+}

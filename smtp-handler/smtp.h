@@ -1,0 +1,140 @@
+/*
+ * smtp: the server's side of SMTP as a machine without I/O.
+ *
+ * RFC 5321 with RFC 1870 (SIZE), 2034 (enhanced status codes), 2920
+ * (PIPELINING), 4954 (AUTH) and 6152 (8BITMIME). The caller pumps octets
+ * between smtp->wire and the peer, calls smtp_next, does what the event
+ * says and answers it with smtp_accept or smtp_reply:
+ *
+ *	while ((event = smtp_next(&smtp)) != SMTP_CLOSED)
+ *		...
+ *
+ * An event is repeated until it is answered; what it points to lives until
+ * then. No clock, no descriptor, no allocation.
+ */
+#ifndef SMTP_H
+#define SMTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dot.h"
+#include "envelope.h"
+#include "sasl.h"
+#include "smtp_reply.h"
+#include "wire.h"
+
+/* A command with its CRLF, at most (RFC 5321 4.5.3.1.4 asks for 512 and
+ * room for parameters); in AUTH SASL_LINE_MAX. */
+#define SMTP_LINE_MAX 2048
+/* The smallest buffers that will do. */
+#define SMTP_IN_MIN SASL_LINE_MAX
+#define SMTP_OUT_MIN 8192
+
+enum smtp_event {
+	SMTP_WANT_IO,    /* pump smtp->wire */
+	SMTP_AUTH,       /* check smtp->user and smtp->password */
+	SMTP_MAIL,       /* a transaction begins: envelope.reverse_path */
+	SMTP_RCPT,       /* the last recipient in the envelope, not yet
+	                  * accepted; refused, it is taken out again */
+	SMTP_DATA_BEGIN, /* is there a place for a message? */
+	SMTP_DATA,       /* smtp->text: a piece of it, with LF line ends.
+	                  * Refused, the rest is read and dropped, and the
+	                  * reply comes at the end */
+	SMTP_DATA_END,   /* the message is whole: keep it, then accept */
+	SMTP_RESET,      /* the transaction is over (and if it had no
+	                  * SMTP_DATA_END, nothing of it may remain) */
+	SMTP_CLOSED,     /* drain out and close */
+};
+
+enum smtp_login {
+	SMTP_LOGIN_NONE,      /* nobody can log in */
+	SMTP_LOGIN_OFFERED,
+	SMTP_LOGIN_NEEDS_TLS, /* not over this connection: 538 */
+};
+
+struct smtp_options {
+	const char *hostname;
+	uint64_t max_size;      /* octets of a message, as RFC 1870 counts */
+	enum smtp_login login;
+	bool login_required;    /* MAIL only after AUTH */
+	enum dot_bare_lf bare_lf;
+};
+
+struct smtp {
+	struct wire wire;
+	struct smtp_options options;
+	struct envelope envelope;
+
+	/* What the client said, for Received lines and logs. */
+	char helo[256];
+	bool esmtp;         /* by EHLO */
+	bool authenticated;
+
+	/* With SMTP_AUTH. */
+	struct slice user;
+	struct slice password;
+
+	/* With SMTP_DATA. */
+	struct slice text;
+
+	/* With SMTP_DATA_END: of the whole message, as RFC 1870 counts. */
+	uint64_t size;
+
+	bool quit; /* the client said QUIT */
+
+	/* smtp.c's own. */
+	enum smtp_state {
+		SMTP_START,  /* the greeting is to come */
+		SMTP_COLD,   /* before HELO and EHLO */
+		SMTP_READY,  /* no transaction */
+		SMTP_SENDER, /* MAIL accepted */
+		SMTP_RECIPIENTS, /* a RCPT accepted */
+		SMTP_TEXT,   /* after 354 */
+		SMTP_ENDED,
+	} state;
+	enum smtp_event pending; /* WANT_IO: nothing is to be answered */
+	bool in_sasl;
+	struct dot_decoder decoder;
+	bool text_ended;
+	bool refused;     /* what remains of the text is dropped, and then
+	                   * the refusal is said */
+	struct {
+		unsigned code;
+		char enhanced[12];
+		size_t len;
+		char text[SMTP_REPLY_TEXT_MAX];
+	} refusal;
+	enum smtp_after_reset {
+		SMTP_AFTER_RSET,
+		SMTP_AFTER_HELLO,
+		SMTP_AFTER_REFUSAL,
+	} after_reset;
+	struct sasl_server sasl;
+	unsigned failed_logins;
+	unsigned bad_commands;
+};
+
+/*
+ * Storage for the wire is the caller's: at least SMTP_IN_MIN and
+ * SMTP_OUT_MIN, more is faster. Then the caller makes the envelope
+ * (envelope_init). options' strings must outlive it.
+ */
+void smtp_init(struct smtp *smtp, const struct smtp_options *options,
+    char *in, size_t in_size, char *out, size_t out_size);
+
+enum smtp_event smtp_next(struct smtp *smtp);
+
+/* Answers an event positively, in the usual words. */
+void smtp_accept(struct smtp *smtp);
+
+/*
+ * Answers an event with a reply: a code of 2xx accepts, any other refuses.
+ * After 421 the session is over (RFC 5321 4.2.1). The text is copied; over
+ * SMTP_REPLY_TEXT_MAX octets of it are left out. Control characters in it
+ * become blanks.
+ */
+void smtp_reply(struct smtp *smtp, const struct smtp_reply *reply);
+
+#endif

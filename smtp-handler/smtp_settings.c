@@ -1,0 +1,47 @@
+/*
+ * smtp_settings.c - smtp-handler's rows of the option table.
+ * Layer 3.
+ */
+#include "smtp_settings.h"
+
+/* In the order of enum dot_bare_lf. */
+static const char *const bare_lf_modes[] = { "reject", NULL };
+
+#define AT(member) offsetof(struct smtp_settings, member)
+
+static const struct option_spec rows[] = {
+	{ .name = "timeout", .type = OPTION_NUMBER,
+	    .offset = AT(common.timeout), .value_name = "SECONDS",
+	    .fallback = "300", .min = 1, .max = 86400,
+	    .help = "limit for a command and for waiting" },
+	{ .name = "max-size", .type = OPTION_NUMBER, .offset = AT(max_size),
+	    .value_name = "BYTES", .fallback = "35882577",
+	    .min = 1024, .max = INT64_MAX,
+	    .help = "largest message" },
+	{ .name = "max-recipients", .type = OPTION_NUMBER,
+	    .offset = AT(max_recipients), .value_name = "N",
+	    .fallback = "1000", .min = 1, .max = 1000000,
+	    .help = "recipients of one message" },
+	{ .name = "relay", .type = OPTION_STRING, .offset = AT(relay),
+	    .value_name = "FILE",
+	    .help = "accounts of next hops to send mail on to" },
+	{ .name = "no-auth-required", .type = OPTION_SWITCH,
+	    .offset = AT(no_auth_required),
+	    .help = "take mail without login; it is never relayed" },
+	{ .name = "bare-lf", .type = OPTION_CHOICE, .offset = AT(bare_lf),
+	    .value_name = "HOW", .fallback = "reject",
+	    .choices = bare_lf_modes,
+	    .help = "what to do with lines that end in LF alone: reject" },
+};
+
+void
+smtp_settings_table(struct option_table *table)
+{
+	*table = (struct option_table){
+		.program = "smtp-handler",
+		.summary = "Serves one SMTP connection on standard input and "
+		    "output: keeps mail in a maildir, relays it, or both.",
+	};
+	options_add(table, settings_rows, settings_rows_count);
+	options_add(table, rows, sizeof(rows) / sizeof(rows[0]));
+}

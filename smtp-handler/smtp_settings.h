@@ -1,0 +1,21 @@
+/*
+ * smtp_settings: the options of smtp-handler.
+ */
+#ifndef SMTP_SETTINGS_H
+#define SMTP_SETTINGS_H
+
+#include "settings.h"
+
+struct smtp_settings {
+	struct common_settings common; /* first */
+	uint64_t max_size;       /* octets */
+	uint64_t max_recipients;
+	const char *relay;       /* accounts file, NULL: no relay */
+	bool no_auth_required;
+	int bare_lf;             /* enum dot_bare_lf */
+};
+
+/* All rows, the shared ones too. */
+void smtp_settings_table(struct option_table *table);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * trace.c - Return-Path and Received.
+ * Layer 3.
+ */
+#include "trace.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "address.h"
+
+/* A path longer than this is left out of "for": RFC 5322 2.1.1 allows lines
+ * of 998 octets. */
+#define FOR_MAX 256
+
+/* RFC 3848; HELO is plain SMTP whatever else is known. */
+static const char *
+protocol(const struct trace *trace)
+{
+	if (!trace->esmtp)
+		return "SMTP";
+	if (trace->tls_version != NULL)
+		return trace->authenticated ? "ESMTPSA" : "ESMTPS";
+	return trace->authenticated ? "ESMTPA" : "ESMTP";
+}
+
+size_t
+trace_return_path(struct slice reverse_path, char *out, size_t size)
+{
+	return (size_t)snprintf(out, size, "Return-Path: <%.*s>\n",
+	    SLICE_ARG(reverse_path));
+}
+
+size_t
+trace_received(const struct trace *trace, char *out, size_t size)
+{
+	struct tm tm;
+	char date[64];
+	char tls[128] = "";
+	char address[80] = "";
+	char recipient[FOR_MAX + 16] = "";
+	/* What is no name by the grammar has no place in the header. */
+	struct slice helo = address_is_domain(trace->helo, false)
+	    ? trace->helo : SLICE("unknown");
+
+	/* UTC, so that no time zone file is read for it. */
+	gmtime_r(&trace->time, &tm);
+	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", &tm);
+	if (trace->address[0] != '\0')
+		snprintf(address, sizeof(address), " ([%s%s])",
+		    trace->address_is_ipv6 ? "IPv6:" : "", trace->address);
+	if (trace->tls_version != NULL)
+		snprintf(tls, sizeof(tls), " (%s %s)", trace->tls_version,
+		    trace->tls_cipher);
+	if (trace->recipient.len > 0 && trace->recipient.len <= FOR_MAX)
+		snprintf(recipient, sizeof(recipient), "\n\tfor <%.*s>",
+		    SLICE_ARG(trace->recipient));
+	return (size_t)snprintf(out, size,
+	    "Received: from %.*s%s\n\tby %s with %s%s\n\tid %s%s;\n\t%s\n",
+	    SLICE_ARG(helo), address, trace->hostname, protocol(trace), tls,
+	    trace->id, recipient, date);
+}

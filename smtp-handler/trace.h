@@ -1,0 +1,37 @@
+/*
+ * trace: the header lines a mail system adds on top of a message (RFC 5321
+ * section 4.4: trace information).
+ */
+#ifndef TRACE_H
+#define TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "slice.h"
+
+struct trace {
+	struct slice helo;       /* what the client called itself */
+	const char *address;     /* the peer's, numeric; "" for none */
+	bool address_is_ipv6;
+	const char *hostname;    /* ours */
+	bool esmtp;
+	bool authenticated;
+	const char *tls_version; /* NULL: none */
+	const char *tls_cipher;
+	const char *id;
+	struct slice recipient;  /* the only one, else empty */
+	time_t time;
+};
+
+/* More than any of the lines below takes. */
+#define TRACE_MAX 4096
+
+/* "Return-Path: <path>\n"; the length. */
+size_t trace_return_path(struct slice reverse_path, char *out, size_t size);
+
+/* "Received: ...\n", folded, in UTC; the length. */
+size_t trace_received(const struct trace *trace, char *out, size_t size);
+
+#endif
