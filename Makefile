@@ -17,7 +17,7 @@ PKG_CONFIG ?= pkg-config
 INSTALL ?= install
 
 # SYSTEMD=no builds without libsystemd; WERROR=no lets warnings pass;
-# SANITIZE=address,undefined builds with sanitizers.
+# SANITIZE=address,undefined builds with sanitizers; V=1 shows commands.
 SYSTEMD ?= yes
 WERROR ?= no
 SANITIZE ?=
@@ -28,6 +28,13 @@ WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
 HARDENING = -fPIE -fstack-protector-strong -fno-plt \
 	-fno-strict-overflow
 HARDENING_LD = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+
+ifeq ($(V),1)
+say = @:
+else
+.SILENT:
+say = @printf '  %-4s %s\n'
+endif
 
 ifneq ($(SANITIZE),)
 HARDENING += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
@@ -47,13 +54,17 @@ endif
 INCLUDES = -Icommon -Ipop3-handler -Ismtp-handler
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) \
 	$(INCLUDES) $(SYSTEMD_CFLAGS) $(CPPFLAGS)
-# libtls for TLS, libcrypto (which libtls brings in anyway) for SHA-256.
+# libtls for TLS, libcrypto (which libtls brings in anyway) for SHA-256,
+# libcrypt for password hashes.
 LIBS = -ltls -lcrypto
+ifneq ($(shell uname -s),OpenBSD)
+LIBS += -lcrypt
+endif
 
 # Sources, by the layers of the house: see README.md.
 COMMON = slice buf error \
-	wire dot sasl envelope smtp_client \
-	conn maildir maildir_deliver account relay auth pattern peer \
+	wire dot sasl envelope smtp_client proxy_header \
+	conn maildir maildir_deliver account relay auth users command pattern peer \
 	options process settings log tls_server \
 	program
 POP3 = pop3
@@ -87,11 +98,13 @@ help: ## list the targets
 	    'SANITIZE=address,undefined'
 
 $(BUILD)/pop3-handler: $(pop3_program_objects) $(libraries)
+	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ \
 	    $(pop3_program_objects) $(BUILD)/libpop3.a \
 	    $(BUILD)/libcommon.a $(LIBS)
 
 $(BUILD)/smtp-handler: $(smtp_program_objects) $(libraries)
+	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ \
 	    $(smtp_program_objects) $(BUILD)/libsmtp.a \
 	    $(BUILD)/libcommon.a $(LIBS)
@@ -100,7 +113,8 @@ $(BUILD)/libcommon.a: $(common_objects)
 $(BUILD)/libpop3.a: $(pop3_objects)
 $(BUILD)/libsmtp.a: $(smtp_objects)
 $(libraries):
-	@rm -f $@
+	$(say) AR $@
+	rm -f $@
 	$(AR) rcs $@ $^
 
 # What the build depends on beside the sources: other flags, other objects.
@@ -111,11 +125,13 @@ $(OBJ)/flags: FORCE
 FORCE:
 
 $(OBJ)/%.o: %.c $(OBJ)/flags
+	$(say) CC $@
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries)
 	@mkdir -p $(@D)
+	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
 	    $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a \
 	    $(LIBS) -lcmocka
@@ -129,7 +145,7 @@ demo: ## the main job: send a message and fetch it back, then serve
 
 check: ## all tests, after installing what they need
 	@tests/setup.sh check
-	@$(MAKE) --no-print-directory WERROR=yes all units build-unit-tests
+	@$(MAKE) --no-print-directory all units build-unit-tests
 	@BUILD='$(BUILD)' tests/run
 
 .PHONY: build-unit-tests
@@ -143,6 +159,7 @@ bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with
 	@BUILD='$(BUILD)' tests/bench/bench.py
 
 $(BUILD)/tests/bench/%: tests/bench/%.c
+	$(say) CC $@
 	@mkdir -p $(@D)
 	$(CC) -std=c17 -D_GNU_SOURCE $(CFLAGS) $(HARDENING) $(HARDENING_LD) \
 	    -o $@ $< -ltls

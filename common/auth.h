@@ -6,18 +6,30 @@
 
 #include <stdbool.h>
 
+#include "command.h"
 #include "error.h"
 #include "peer.h"
 #include "slice.h"
+#include "users.h"
+
+/* How long --auth exec:COMMAND may take, in seconds. */
+#define AUTH_TIMEOUT 30
 
 enum auth_kind {
 	AUTH_NONE,       /* nobody may log in */
 	AUTH_ANY,        /* everybody, from this machine */
 	AUTH_ANY_REMOTE, /* everybody, from anywhere */
+	AUTH_FILE,       /* those in a file */
+	AUTH_EXEC,       /* those a checkpassword program lets in */
 };
 
 struct auth {
 	enum auth_kind kind;
+
+	/* auth.c's own. */
+	struct users users;
+	struct command_line command;
+	unsigned timeout;
 };
 
 enum auth_outcome {
@@ -27,18 +39,30 @@ enum auth_outcome {
 	AUTH_TEMPORARY, /* cannot tell now */
 };
 
-/* Reads --auth (NULL: nobody). Errors: ERROR_CONFIG. */
-int auth_init(struct auth *auth, const char *how, struct error *error);
+/*
+ * Reads --auth (NULL: nobody) and the file it names. timeout is --timeout
+ * in seconds, another limit for a check. Errors: ERROR_CONFIG.
+ */
+int auth_init(struct auth *auth, const char *how, unsigned timeout,
+    struct error *error);
+
+/* What can be checked beyond auth_init: is the program there? */
+int auth_check_config(const struct auth *auth, struct error *error);
 
 /* *error says why for everything but AUTH_RIGHT. */
 enum auth_outcome auth_check(const struct auth *auth,
     const struct peer *peer, struct slice user, struct slice password,
     struct error *error);
 
+/* The user's own maildir, or NULL: then --maildir says where it is. */
+const char *auth_maildir(const struct auth *auth, struct slice user);
+
 /*
  * The penalty for the nth failed login of a session, before it is told: 1,
  * 2, then 4 s. Ends early on SIGTERM.
  */
 void auth_delay(unsigned n);
+
+void auth_close(struct auth *auth);
 
 #endif

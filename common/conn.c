@@ -266,6 +266,24 @@ conn_flush(struct conn *conn, struct wire *wire, struct error *error)
 	return 0;
 }
 
+ssize_t
+conn_read_plain(struct conn *conn, char *data, size_t size, int64_t deadline,
+    struct error *error)
+{
+	for (;;) {
+		ssize_t n = transport_read(conn, data, size);
+
+		if (n >= 0)
+			return n;
+		if (n != IO_WANT_IN)
+			return peer_error(conn, "read", error);
+		if (stop_requested(conn) || !wait_for(conn, n, deadline))
+			return error_set(error, ERROR_TIMEOUT, "%s",
+			    stop_requested(conn) ? "stopped"
+			    : "took too long");
+	}
+}
+
 static void
 set_read_deadline(struct conn *conn, const struct wire *wire)
 {

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <tls.h>
 
 #include "error.h"
@@ -70,6 +71,14 @@ int conn_start_tls(struct conn *conn, struct tls *tls_server,
     struct error *error);
 int conn_start_tls_client(struct conn *conn, struct tls *tls_client,
     const char *name, struct error *error);
+
+/*
+ * Before anything else, and before any TLS: reads at most size octets into
+ * data, waiting until the deadline (conn_now). Returns how many, 0 at the
+ * end of input. Errors: ERROR_PEER, ERROR_TIMEOUT.
+ */
+ssize_t conn_read_plain(struct conn *conn, char *data, size_t size,
+    int64_t deadline, struct error *error);
 
 /*
  * For a core that wants I/O: drains wire->out if there is anything in it,

@@ -145,6 +145,20 @@ stderr_is(const struct stat *st2, int fd)
 	    st.st_ino == st2->st_ino;
 }
 
+/* Where systemd passes the connection as descriptor 3, the others may well
+ * be one and the same journal stream. */
+static bool
+stderr_is_connection(const struct stat *st2)
+{
+	const char *passed_to = getenv("LISTEN_PID");
+	char pid[24];
+
+	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+	if (passed_to != NULL && strcmp(passed_to, pid) == 0)
+		return stderr_is(st2, STDERR_FILENO + 1);
+	return stderr_is(st2, STDIN_FILENO) || stderr_is(st2, STDOUT_FILENO);
+}
+
 #ifdef HAVE_SYSTEMD
 /* systemd.exec(5): JOURNAL_STREAM is "device:inode" of the journal's end. */
 static bool
@@ -183,7 +197,6 @@ void
 log_open(const char *program)
 {
 	struct stat st2;
-	bool passed = getenv("LISTEN_FDS") != NULL;
 
 	log_state.program = program;
 	/* A descriptor below 3 that is closed would be the next one opened:
@@ -194,9 +207,7 @@ log_open(const char *program)
 	if (fstat(STDERR_FILENO, &st2) != 0) {
 		replace_with_null(STDERR_FILENO);
 		log_state.automatic = LOG_TARGET_SYSLOG;
-	} else if (stderr_is(&st2, STDIN_FILENO) ||
-	    stderr_is(&st2, STDOUT_FILENO) ||
-	    (passed && stderr_is(&st2, STDERR_FILENO + 1))) {
+	} else if (stderr_is_connection(&st2)) {
 		replace_with_null(STDERR_FILENO);
 		log_state.automatic = LOG_TARGET_SYSLOG;
 	} else if (stderr_is_journal(&st2)) {

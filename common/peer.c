@@ -274,6 +274,54 @@ set_name(struct peer *peer)
 		    peer->address, close, peer->port);
 }
 
+/* Version 1 has its addresses as text. */
+static bool
+read_address(struct slice text, int family, void *address)
+{
+	char copy[INET6_ADDRSTRLEN + 1];
+
+	if (text.len >= sizeof(copy))
+		return false;
+	memcpy(copy, text.data, text.len);
+	copy[text.len] = '\0';
+	return inet_pton(family, copy, address) == 1;
+}
+
+int
+peer_apply_proxy_header(struct peer *peer, const struct proxy_header *header,
+    struct error *error)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	unsigned char destination[sizeof(struct in6_addr)];
+	int family = header->source == PROXY_SOURCE_IPV4 ? AF_INET : AF_INET6;
+
+	switch (header->source) {
+	case PROXY_SOURCE_NONE:
+		return 0;
+	case PROXY_SOURCE_UNKNOWN:
+		peer->address[0] = '\0';
+		peer->local = false;
+		break;
+	case PROXY_SOURCE_UNIX:
+		peer->address[0] = '\0';
+		break;
+	case PROXY_SOURCE_IPV4:
+	case PROXY_SOURCE_IPV6:
+		memcpy(address, header->address, sizeof(address));
+		if (header->address_text.len > 0 &&
+		    (!read_address(header->address_text, family, address) ||
+		    !read_address(header->destination_text, family,
+		    destination)))
+			return error_set(error, ERROR_PEER,
+			    "PROXY header: not an address");
+		set_address(peer, family, address, header->port);
+		peer->local &= is_loopback(family, address);
+		break;
+	}
+	set_name(peer);
+	return 0;
+}
+
 int
 peer_take(struct peer *peer, struct error *error)
 {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "proxy_header.h"
 
 struct peer {
 	int in_fd;  /* the connection: close-on-exec, above 3; */
@@ -30,5 +31,13 @@ struct peer {
  * where what was passed is not one accepted connection.
  */
 int peer_take(struct peer *peer, struct error *error);
+
+/*
+ * Lets a PROXY header that was read say who the peer really is. It is one
+ * more witness of its being local. ERROR_PEER where an address in it is
+ * none.
+ */
+int peer_apply_proxy_header(struct peer *peer,
+    const struct proxy_header *header, struct error *error);
 
 #endif

@@ -4,6 +4,9 @@
  */
 #include "process.h"
 
+#include <poll.h>
+#include <time.h>
+
 #ifdef __linux__
 #include <sys/prctl.h>
 #endif
@@ -50,6 +53,39 @@ process_wait_mask(void)
 	return &wait_mask;
 }
 
+static void
+ignore_signal(int signal_number)
+{
+	(void)signal_number;
+}
+
+void
+process_catch_children(void)
+{
+	/* A handler that does nothing, for what is ignored interrupts no
+	 * wait; blocked but for the wait, so that none is missed. */
+	struct sigaction action = { .sa_handler = ignore_signal };
+	sigset_t block;
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGCHLD, &action, NULL);
+	sigemptyset(&block);
+	sigaddset(&block, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &block, NULL);
+	sigdelset(&wait_mask, SIGCHLD);
+}
+
+void
+process_wait_child(int64_t milliseconds)
+{
+	const struct timespec timeout = {
+		.tv_sec = milliseconds / 1000,
+		.tv_nsec = milliseconds % 1000 * 1000000,
+	};
+
+	ppoll(NULL, 0, &timeout, &wait_mask);
+}
+
 void
 process_reset(void)
 {
@@ -58,5 +94,6 @@ process_reset(void)
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGPIPE, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGCHLD, &action, NULL);
 	sigprocmask(SIG_SETMASK, &wait_mask, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Ignores SIGPIPE, blocks SIGTERM and notes its arrival; no core dumps and
  * no debugger of the same user, for there are passwords in memory. */
@@ -20,6 +21,13 @@ bool process_stop_requested(void);
 
 /* The mask to wait under, for ppoll(2). */
 const sigset_t *process_wait_mask(void);
+
+/* Lets the end of a child be noticed; once, before the first fork. */
+void process_catch_children(void);
+
+/* Waits until a child may have ended, SIGTERM came, or the time (ms) is
+ * over. */
+void process_wait_child(int64_t milliseconds);
 
 /* In a child, before exec: the signals as a program expects them. */
 void process_reset(void);

@@ -61,7 +61,8 @@ program_check(const struct common_settings *settings)
 	struct auth auth;
 	int result = 0;
 
-	if (settings->tls == TLS_MODE_IMPLICIT) {
+	if (settings->tls == TLS_MODE_IMPLICIT ||
+	    settings->tls == TLS_MODE_STARTTLS) {
 		struct tls *tls = tls_server_new(settings, &error);
 		if (tls == NULL) {
 			log_error(&error);
@@ -69,10 +70,12 @@ program_check(const struct common_settings *settings)
 		}
 		tls_free(tls);
 	}
-	if (auth_init(&auth, settings->auth, &error) < 0) {
+	if (auth_init(&auth, settings->auth, (unsigned)settings->timeout,
+	    &error) < 0 || auth_check_config(&auth, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
+	auth_close(&auth);
 	if (settings->maildir != NULL &&
 	    pattern_check(settings->maildir, &error) < 0) {
 		log_error(&error);
@@ -112,8 +115,83 @@ start_tls(struct program *program, struct error *error)
 		log_reason(LOG_KIND_TLS_FAILED, "%s", error->text);
 		return -1;
 	}
+	program->secure = true;
 	log_tls(program);
 	return 0;
+}
+
+/* The PROXY header has the time of a handshake, as the start of one. */
+static int
+take_proxy_header(struct program *program, struct error *error)
+{
+	struct proxy_header header = { .len = 0 };
+	enum proxy_outcome outcome = PROXY_MORE;
+	int64_t limit = (int64_t)program->settings->timeout;
+	int64_t deadline = conn_now() + 1000 *
+	    (limit < CONN_HANDSHAKE_TIMEOUT ? limit : CONN_HANDSHAKE_TIMEOUT);
+	char octets[512];
+
+	while (outcome == PROXY_MORE) {
+		size_t want = proxy_header_want(&header);
+		ssize_t n = conn_read_plain(&program->conn, octets,
+		    want < sizeof(octets) ? want : sizeof(octets), deadline,
+		    error);
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			return error_set(error, ERROR_PEER,
+			    "closed within the PROXY header");
+		outcome = proxy_header_take(&header,
+		    (struct slice){ octets, (size_t)n });
+	}
+	if (outcome == PROXY_BAD)
+		return error_set(error, ERROR_PEER, "no valid PROXY header "
+		    "from %s: does what passes connections on send one?",
+		    program->peer.name);
+	return peer_apply_proxy_header(&program->peer, &header, error);
+}
+
+/* What the peer does before the protocol begins. */
+static int
+open_session(struct program *program, struct error *error)
+{
+	const struct common_settings *settings = program->settings;
+
+	if (settings->proxy_protocol &&
+	    take_proxy_header(program, error) < 0) {
+		log_set_session(slice_from(program->peer.name));
+		log_reason(LOG_KIND_REFUSED, "PROXY header: %s", error->text);
+		return -1;
+	}
+	log_set_session(slice_from(program->peer.name));
+	log_connect(program);
+	/* RFC 8314 3: no password in clear text, but to ourselves. */
+	program->secure = program->peer.local ||
+	    settings->tls == TLS_MODE_OUTER;
+	if (settings->tls == TLS_MODE_IMPLICIT &&
+	    start_tls(program, error) < 0)
+		return -1;
+	if (program->auth.kind == AUTH_ANY_REMOTE && !program->peer.local)
+		log_reason(LOG_KIND_NOTICE, "--auth any-remote: anyone may "
+		    "log in from %s", program->peer.name);
+	return 0;
+}
+
+static int
+prepare(struct program *program, struct error *error)
+{
+	const struct common_settings *settings = program->settings;
+
+	if (auth_init(&program->auth, settings->auth,
+	    (unsigned)settings->timeout, error) < 0)
+		return -1;
+	if (settings->tls == TLS_MODE_IMPLICIT ||
+	    settings->tls == TLS_MODE_STARTTLS) {
+		program->tls = tls_server_new(settings, error);
+		if (program->tls == NULL)
+			return -1;
+	}
+	return peer_take(&program->peer, error);
 }
 
 int
@@ -126,36 +204,33 @@ program_start(struct program *program,
 		.settings = settings, .started = conn_now(),
 	};
 	process_init();
-	if (auth_init(&program->auth, settings->auth, &error) < 0 ||
-	    peer_take(&program->peer, &error) < 0) {
+	if (prepare(program, &error) < 0) {
 		*exit_status = program_fail(&error);
+	} else {
+		conn_open(&program->conn, program->peer.in_fd,
+		    program->peer.out_fd, (unsigned)settings->timeout);
+		if (open_session(program, &error) == 0)
+			return 0;
+		/* Whatever the peer did: no failed unit for that. */
+		*exit_status = 0;
+		conn_close(&program->conn, true);
+	}
+	tls_free(program->tls);
+	auth_close(&program->auth);
+	return -1;
+}
+
+int
+program_start_tls(struct program *program, struct wire *wire,
+    struct error *error)
+{
+	if (program_flush(program, wire, error) < 0)
 		return -1;
-	}
-	log_set_session(slice_from(program->peer.name));
-	log_connect(program);
-	conn_open(&program->conn, program->peer.in_fd, program->peer.out_fd,
-	    (unsigned)settings->timeout);
-	if (settings->tls == TLS_MODE_IMPLICIT) {
-		program->tls = tls_server_new(settings, &error);
-		if (program->tls == NULL) {
-			*exit_status = program_fail(&error);
-			conn_close(&program->conn, false);
-			return -1;
-		}
-		if (start_tls(program, &error) < 0) {
-			/* Whatever the peer did: no failed unit for that. */
-			*exit_status = 0;
-			conn_close(&program->conn, true);
-			tls_free(program->tls);
-			return -1;
-		}
-	}
-	/* RFC 8314 3: no password in clear text, but to ourselves. */
-	program->secure = program->conn.tls != NULL || program->peer.local;
-	if (program->auth.kind == AUTH_ANY_REMOTE && !program->peer.local)
-		log_reason(LOG_KIND_NOTICE, "--auth any-remote: anyone may "
-		    "log in from %s", program->peer.name);
-	return 0;
+	/* RFC 3207 4.2, RFC 2595 4: what somebody put between us and the
+	 * peer in clear text is not to be taken for the peer's
+	 * (CVE-2011-0411). */
+	wire_discard_input(wire);
+	return start_tls(program, error);
 }
 
 void
@@ -236,6 +311,7 @@ program_end(struct program *program, struct wire *wire,
 	log_trace(program);
 	conn_close(&program->conn, linger && broken == NULL);
 	tls_free(program->tls);
+	auth_close(&program->auth);
 	free(program->trace.data);
 }
 

@@ -21,7 +21,7 @@ struct program {
 	struct peer peer;
 	struct conn conn;
 	struct auth auth;
-	bool secure;           /* logins are possible on this connection */
+	bool secure;           /* a password may cross this connection */
 	unsigned failed_logins;
 
 	/* program.c's own. */
@@ -52,6 +52,14 @@ int program_fail(const struct error *error);
  */
 int program_start(struct program *program,
     const struct common_settings *settings, int *exit_status);
+
+/*
+ * TLS in mid-session, for STARTTLS and STLS: drains wire->out, forgets all
+ * input that came before the handshake, and does it. -1: the connection is
+ * of no use any more.
+ */
+int program_start_tls(struct program *program, struct wire *wire,
+    struct error *error);
 
 /* Gathers a transcript of wire, if one is wanted. */
 void program_trace(struct program *program, struct wire *wire);

@@ -10,7 +10,9 @@
 #include "log.h"
 #include "slice.h"
 
-static const char *const tls_modes[] = { "implicit", "off", NULL };
+static const char *const tls_modes[] = {
+	"implicit", "starttls", "off", "outer", NULL
+};
 static const char *const log_targets[] = {
 	"auto", "journal", "syslog", "stderr", NULL
 };
@@ -29,14 +31,14 @@ const struct option_spec settings_rows[] = {
 	    .help = "check settings and the files they name, then exit" },
 	{ .name = "tls", .type = OPTION_CHOICE, .offset = AT(tls),
 	    .value_name = "MODE", .fallback = "implicit",
-	    .choices = tls_modes, .help = "TLS from the first octet: "
-	    "implicit; not at all: off" },
+	    .choices = tls_modes, .help = "implicit: from the first octet; "
+	    "starttls; off; outer: TLS was ended before us" },
 	{ .name = "tls-cert", .type = OPTION_LIST, .offset = AT(tls_cert),
 	    .value_name = "FILE", .fallback = "tls.crt",
-	    .help = "certificate chain, PEM" },
+	    .help = "certificate chain, PEM; may be repeated" },
 	{ .name = "tls-key", .type = OPTION_LIST, .offset = AT(tls_key),
 	    .value_name = "FILE", .fallback = "tls.key",
-	    .help = "its private key, PEM" },
+	    .help = "its private key, PEM; one for each certificate" },
 	{ .name = "tls-protocols", .type = OPTION_STRING,
 	    .offset = AT(tls_protocols), .value_name = "LIST",
 	    .fallback = "secure",
@@ -46,9 +48,12 @@ const struct option_spec settings_rows[] = {
 	    .help = "name to greet with, default is the machine's" },
 	{ .name = "auth", .type = OPTION_STRING, .offset = AT(auth),
 	    .value_name = "HOW", .help = "who may log in: any (every name, "
-	    "local peers only), any-remote" },
+	    "local peers only), any-remote, file:PATH, exec:COMMAND" },
 	{ .name = "maildir", .type = OPTION_STRING, .offset = AT(maildir),
 	    .value_name = "PATTERN", .help = "where the mail is" },
+	{ .name = "proxy-protocol", .type = OPTION_SWITCH,
+	    .offset = AT(proxy_protocol),
+	    .help = "a PROXY header, version 1 or 2, comes first" },
 	{ .name = "log", .type = OPTION_CHOICE, .offset = AT(log),
 	    .value_name = "TARGET", .fallback = "auto",
 	    .choices = log_targets,

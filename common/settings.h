@@ -15,8 +15,10 @@
 #include "options.h"
 
 enum tls_mode {
-	TLS_MODE_IMPLICIT,
+	TLS_MODE_IMPLICIT, /* from the first octet (RFC 8314) */
+	TLS_MODE_STARTTLS, /* after STARTTLS or STLS */
 	TLS_MODE_OFF,
+	TLS_MODE_OUTER,    /* somebody before us has ended it */
 };
 
 struct common_settings {
@@ -29,6 +31,7 @@ struct common_settings {
 	const char *hostname;
 	const char *auth; /* NULL: no logins */
 	const char *maildir; /* NULL: none */
+	bool proxy_protocol;
 	uint64_t timeout; /* seconds */
 	int log; /* enum log_target */
 	int log_level; /* syslog priority - LOG_ERR */

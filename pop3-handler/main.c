@@ -6,6 +6,7 @@
  * Layer 3.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -70,10 +71,15 @@ static int
 open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 {
 	const char *pattern = p->settings.common.maildir;
+	const char *own = auth_maildir(&p->program.auth, user);
 	bool may_be_missing = pattern_has_name(pattern) &&
-	    p->program.auth.kind != AUTH_NONE;
+	    (p->program.auth.kind == AUTH_ANY ||
+	    p->program.auth.kind == AUTH_ANY_REMOTE);
 
-	if (pattern_expand(pattern, user, p->settings.common.hostname,
+	if (own != NULL) {
+		snprintf(p->path, sizeof(p->path), "%s", own);
+		may_be_missing = false;
+	} else if (pattern_expand(pattern, user, p->settings.common.hostname,
 	    p->path, sizeof(p->path), error) < 0)
 		return -1;
 	return maildir_scan(&p->maildir, p->path,
@@ -178,11 +184,23 @@ serve_message(struct pop3_program *p, struct error *error)
 }
 
 static int
+serve_stls(struct pop3_program *p, struct error *error)
+{
+	pop3_accept_stls(&p->pop3);
+	if (program_start_tls(&p->program, &p->pop3.wire, error) < 0)
+		return -1;
+	pop3_tls_started(&p->pop3);
+	return 0;
+}
+
+static int
 serve(struct pop3_program *p, enum pop3_event event, struct error *error)
 {
 	switch (event) {
 	case POP3_WANT_IO:
 		return program_pump(&p->program, &p->pop3.wire, error);
+	case POP3_STLS:
+		return serve_stls(p, error);
 	case POP3_LOGIN:
 		return serve_login(p, error);
 	case POP3_MESSAGE:
@@ -221,8 +239,9 @@ run(struct pop3_program *p)
 	const struct pop3_options options = {
 		.hostname = p->settings.common.hostname,
 		.implementation = "pop3-handler-" MAIL_HANDLERS_VERSION,
-		.allow_login = p->program.auth.kind != AUTH_NONE &&
-		    p->program.secure,
+		.allow_login = p->program.auth.kind != AUTH_NONE,
+		.secure = p->program.secure,
+		.stls = p->settings.common.tls == TLS_MODE_STARTTLS,
 	};
 	struct error error = { .kind = ERROR_NONE };
 	enum pop3_event event;

@@ -114,6 +114,12 @@ put_entry(struct pop3 *pop3, const char *before, size_t i,
 
 /* ---- commands of both states ---- */
 
+static bool
+login_possible(const struct pop3 *pop3)
+{
+	return pop3->options.allow_login && pop3->options.secure;
+}
+
 /* RFC 2449 section 5. The same before and after the login. */
 static void
 run_capa(struct pop3 *pop3, struct slice argument)
@@ -123,7 +129,9 @@ run_capa(struct pop3 *pop3, struct slice argument)
 		return;
 	}
 	reply(pop3, SLICE("+OK Capabilities:"));
-	if (pop3->options.allow_login) {
+	if (pop3->options.stls && pop3->state == POP3_AUTHORIZATION)
+		reply(pop3, SLICE("STLS"));
+	if (login_possible(pop3)) {
 		reply(pop3, SLICE("USER"));
 		reply(pop3, SLICE("SASL " SASL_MECHANISMS));
 	}
@@ -166,9 +174,10 @@ run_quit(struct pop3 *pop3, struct slice argument)
 static bool
 login_offered(struct pop3 *pop3)
 {
-	if (pop3->options.allow_login)
+	if (login_possible(pop3))
 		return true;
-	reply(pop3, SLICE("-ERR Logins are not possible on this connection"));
+	reply(pop3, pop3->options.stls ? SLICE("-ERR Logins need STLS first")
+	    : SLICE("-ERR Logins are not possible on this connection"));
 	return false;
 }
 
@@ -239,6 +248,18 @@ sasl_step(struct pop3 *pop3, enum sasl_outcome outcome,
 	}
 	sasl_wipe(&pop3->sasl);
 	wire_wipe_taken(&pop3->wire);
+}
+
+/* RFC 2595 section 4. */
+static void
+run_stls(struct pop3 *pop3, struct slice argument)
+{
+	if (argument.len > 0)
+		reply(pop3, no_argument);
+	else if (!pop3->options.stls)
+		reply(pop3, SLICE("-ERR There is no STLS here"));
+	else
+		pop3->pending = POP3_STLS;
 }
 
 /* RFC 5034 section 4. */
@@ -375,6 +396,7 @@ run_rset(struct pop3 *pop3, struct slice argument)
 
 static const struct command commands[] = {
 	{ SLICE("CAPA"), IN_AUTHORIZATION | IN_TRANSACTION, false, run_capa },
+	{ SLICE("STLS"), IN_AUTHORIZATION, false, run_stls },
 	{ SLICE("USER"), IN_AUTHORIZATION, false, run_user },
 	{ SLICE("PASS"), IN_AUTHORIZATION, true, run_pass },
 	{ SLICE("AUTH"), IN_AUTHORIZATION, true, run_auth },
@@ -535,6 +557,23 @@ forget_login(struct pop3 *pop3)
 	explicit_bzero(pop3->user_name, sizeof(pop3->user_name));
 	sasl_wipe(&pop3->sasl);
 	wire_wipe_taken(&pop3->wire);
+}
+
+void
+pop3_accept_stls(struct pop3 *pop3)
+{
+	assert(pop3->pending == POP3_STLS);
+	pop3->pending = POP3_WANT_IO;
+	reply(pop3, SLICE("+OK Go ahead"));
+}
+
+void
+pop3_tls_started(struct pop3 *pop3)
+{
+	/* A name given in clear text is not the one that logs in. */
+	pop3->user_len = 0;
+	pop3->options.stls = false;
+	pop3->options.secure = true;
 }
 
 void

@@ -37,6 +37,8 @@
 
 enum pop3_event {
 	POP3_WANT_IO, /* pump pop3->wire */
+	POP3_STLS,    /* pop3_accept_stls; then drain out, forget what is in,
+	               * shake hands, and pop3_tls_started */
 	POP3_LOGIN,   /* pop3->user and pop3->password are to be checked:
 	               * pop3_logged_in, pop3_login_failed */
 	POP3_MESSAGE, /* message pop3->message is wanted:
@@ -57,7 +59,10 @@ enum pop3_login_failure {
 struct pop3_options {
 	const char *hostname;
 	const char *implementation; /* for CAPA */
-	bool allow_login; /* USER, PASS and AUTH are offered here and now */
+	bool allow_login; /* there are logins at all */
+	bool secure;      /* and they are possible on this connection as it
+	                   * is, not only after STLS */
+	bool stls;        /* STLS is offered */
 };
 
 struct pop3 {
@@ -110,6 +115,10 @@ void pop3_init(struct pop3 *pop3, const struct pop3_options *options,
     char *in, size_t in_size, char *out, size_t out_size);
 
 enum pop3_event pop3_next(struct pop3 *pop3);
+
+/* The go-ahead for STLS, and the connection is TLS now (RFC 2595 4). */
+void pop3_accept_stls(struct pop3 *pop3);
+void pop3_tls_started(struct pop3 *pop3);
 
 /*
  * The login is right; these n messages are the maildrop, in this order.

@@ -294,6 +294,8 @@ serve_data_begin(struct smtp_program *p)
 		.hostname = p->settings.common.hostname,
 		.esmtp = smtp->esmtp,
 		.authenticated = smtp->authenticated,
+		.secure = tls != NULL ||
+		    p->settings.common.tls == TLS_MODE_OUTER,
 		.tls_version = tls != NULL ? tls_conn_version(tls) : NULL,
 		.tls_cipher = tls != NULL ? tls_conn_cipher(tls) : NULL,
 		.id = p->id,
@@ -382,11 +384,26 @@ serve_reset(struct smtp_program *p)
 }
 
 static int
+serve_starttls(struct smtp_program *p, struct error *error)
+{
+	/* Whatever the transaction was, it is not the one after this. */
+	drop_transaction(p);
+	p->user_len = 0;
+	smtp_accept(&p->smtp);
+	if (program_start_tls(&p->program, &p->smtp.wire, error) < 0)
+		return -1;
+	smtp_tls_started(&p->smtp);
+	return 0;
+}
+
+static int
 serve(struct smtp_program *p, enum smtp_event event, struct error *error)
 {
 	switch (event) {
 	case SMTP_WANT_IO:
 		return program_pump(&p->program, &p->smtp.wire, error);
+	case SMTP_STARTTLS:
+		return serve_starttls(p, error);
 	case SMTP_AUTH:
 		return serve_auth(p, error);
 	case SMTP_MAIL:
@@ -442,6 +459,7 @@ start_core(struct smtp_program *p, struct error *error)
 		    : p->program.secure ? SMTP_LOGIN_OFFERED
 		                        : SMTP_LOGIN_NEEDS_TLS,
 		.login_required = !p->settings.no_auth_required,
+		.starttls = p->settings.common.tls == TLS_MODE_STARTTLS,
 		.bare_lf = (enum dot_bare_lf)p->settings.bare_lf,
 	};
 	/* Touched as far as there are recipients, not before. */

@@ -35,6 +35,7 @@ enum reply_id {
 	REPLY_TEXT_GO,
 	REPLY_QUEUED,
 	REPLY_LOGGED_IN,
+	REPLY_TLS_GO,
 	REPLY_BYE,
 	REPLY_HELP,
 	REPLY_VRFY,
@@ -63,6 +64,7 @@ enum reply_id {
 	REPLY_TEXT_BARE_CR,
 	REPLY_TEXT_BARE_LF,
 	REPLY_SMUGGLING,
+	REPLY_TLS_TWICE,
 	REPLY_AUTH_TWICE,
 	REPLY_AUTH_NONE,
 	REPLY_AUTH_NEEDS_TLS,
@@ -85,10 +87,11 @@ static const struct smtp_reply replies[] = {
 	    SLICE("End data with <CR><LF>.<CR><LF>") },
 	[REPLY_QUEUED] = { 250, "2.0.0", SLICE("Ok, kept") },
 	[REPLY_LOGGED_IN] = { 235, "2.7.0", SLICE("Logged in") },
+	[REPLY_TLS_GO] = { 220, "2.0.0", SLICE("Go ahead") },
 	[REPLY_BYE] = { 221, "2.0.0", SLICE("Bye") },
 	[REPLY_HELP] = { 214, "2.0.0",
-	    SLICE("Commands: EHLO HELO AUTH MAIL RCPT DATA RSET NOOP VRFY "
-	    "EXPN HELP QUIT\nSee RFC 5321") },
+	    SLICE("Commands: EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP "
+	    "VRFY EXPN HELP QUIT\nSee RFC 5321") },
 	/* RFC 5321 3.5.3: cannot tell, but will take the mail and try. */
 	[REPLY_VRFY] = { 252, "2.5.0",
 	    SLICE("Cannot verify, send mail and see") },
@@ -130,6 +133,7 @@ static const struct smtp_reply replies[] = {
 	    SLICE("An LF without CR in the message") },
 	[REPLY_SMUGGLING] = { 521, "5.5.2",
 	    SLICE("A lone dot between line ends that are not CRLF") },
+	[REPLY_TLS_TWICE] = { 503, "5.5.1", SLICE("This is TLS already") },
 	[REPLY_AUTH_TWICE] = { 503, "5.5.1", SLICE("Logged in already") },
 	[REPLY_AUTH_NONE] = { 502, "5.5.1", SLICE("No logins here") },
 	[REPLY_AUTH_NEEDS_TLS] = { 538, "5.7.11",
@@ -232,6 +236,8 @@ put_hello(struct smtp *smtp)
 	wire_put_line(wire, SLICE("250-PIPELINING"));
 	wire_format(wire, "250-SIZE %ju", (uintmax_t)smtp->options.max_size);
 	wire_put_line(wire, SLICE("250-8BITMIME"));
+	if (smtp->options.starttls && !smtp->tls_started)
+		wire_put_line(wire, SLICE("250-STARTTLS"));
 	if (smtp->options.login == SMTP_LOGIN_OFFERED) {
 		wire_put_line(wire, SLICE("250-AUTH " SASL_MECHANISMS));
 		/* What some old clients look for. */
@@ -279,7 +285,21 @@ run_ehlo(struct smtp *smtp, struct slice argument)
 	hello(smtp, argument, true);
 }
 
-/* ---- AUTH ---- */
+/* ---- STARTTLS, AUTH ---- */
+
+/* RFC 3207 section 4. */
+static void
+run_starttls(struct smtp *smtp, struct slice argument)
+{
+	if (argument.len > 0)
+		bad_command(smtp, REPLY_SYNTAX);
+	else if (smtp->tls_started)
+		bad_command(smtp, REPLY_TLS_TWICE);
+	else if (!smtp->options.starttls)
+		bad_command(smtp, REPLY_NOT_IMPLEMENTED);
+	else
+		smtp->pending = SMTP_STARTTLS;
+}
 
 static void
 sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
@@ -610,6 +630,7 @@ run_quit(struct smtp *smtp, struct slice argument)
 static const struct command commands[] = {
 	{ SLICE("EHLO"), ANYWHERE, run_ehlo },
 	{ SLICE("HELO"), ANYWHERE, run_helo },
+	{ SLICE("STARTTLS"), GREETED, run_starttls },
 	{ SLICE("AUTH"), IN(SMTP_READY), run_auth },
 	{ SLICE("MAIL"), IN(SMTP_READY), run_mail },
 	{ SLICE("RCPT"), IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS), run_rcpt },
@@ -899,6 +920,18 @@ answer_reset(struct smtp *smtp)
 	}
 }
 
+void
+smtp_tls_started(struct smtp *smtp)
+{
+	smtp->tls_started = true;
+	smtp->state = SMTP_COLD;
+	smtp->helo[0] = '\0';
+	smtp->esmtp = smtp->authenticated = false;
+	envelope_reset(&smtp->envelope);
+	if (smtp->options.login == SMTP_LOGIN_NEEDS_TLS)
+		smtp->options.login = SMTP_LOGIN_OFFERED;
+}
+
 /* What an answer to an event changes, beside what is said. */
 static void
 answered(struct smtp *smtp, enum smtp_event event, bool accepted)
@@ -926,6 +959,7 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 		end_transaction(smtp);
 		break;
 	case SMTP_WANT_IO:
+	case SMTP_STARTTLS:
 	case SMTP_DATA:
 	case SMTP_RESET:
 	case SMTP_CLOSED:
@@ -940,6 +974,9 @@ smtp_accept(struct smtp *smtp)
 
 	answered(smtp, event, true);
 	switch (event) {
+	case SMTP_STARTTLS:
+		say(smtp, REPLY_TLS_GO);
+		break;
 	case SMTP_AUTH:
 		say(smtp, REPLY_LOGGED_IN);
 		break;

@@ -2,7 +2,7 @@
  * smtp: the server's side of SMTP as a machine without I/O.
  *
  * RFC 5321 with RFC 1870 (SIZE), 2034 (enhanced status codes), 2920
- * (PIPELINING), 4954 (AUTH) and 6152 (8BITMIME). The caller pumps octets
+ * (PIPELINING), 3207 (STARTTLS), 4954 (AUTH) and 6152 (8BITMIME). The caller pumps octets
  * between smtp->wire and the peer, calls smtp_next, does what the event
  * says and answers it with smtp_accept or smtp_reply:
  *
@@ -34,6 +34,8 @@
 
 enum smtp_event {
 	SMTP_WANT_IO,    /* pump smtp->wire */
+	SMTP_STARTTLS,   /* accept: the go-ahead; then drain out, forget what
+	                  * is in, shake hands, and smtp_tls_started */
 	SMTP_AUTH,       /* check smtp->user and smtp->password */
 	SMTP_MAIL,       /* a transaction begins: envelope.reverse_path */
 	SMTP_RCPT,       /* the last recipient in the envelope, not yet
@@ -59,6 +61,7 @@ struct smtp_options {
 	uint64_t max_size;      /* octets of a message, as RFC 1870 counts */
 	enum smtp_login login;
 	bool login_required;    /* MAIL only after AUTH */
+	bool starttls;          /* STARTTLS is offered */
 	enum dot_bare_lf bare_lf;
 };
 
@@ -70,6 +73,7 @@ struct smtp {
 	/* What the client said, for Received lines and logs. */
 	char helo[256];
 	bool esmtp;         /* by EHLO */
+	bool tls_started;   /* by STARTTLS */
 	bool authenticated;
 
 	/* With SMTP_AUTH. */
@@ -125,6 +129,10 @@ void smtp_init(struct smtp *smtp, const struct smtp_options *options,
     char *in, size_t in_size, char *out, size_t out_size);
 
 enum smtp_event smtp_next(struct smtp *smtp);
+
+/* The connection is TLS now; everything said before is forgotten (RFC 3207
+ * 4.2). */
+void smtp_tls_started(struct smtp *smtp);
 
 /* Answers an event positively, in the usual words. */
 void smtp_accept(struct smtp *smtp);

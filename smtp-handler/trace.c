@@ -19,7 +19,7 @@ protocol(const struct trace *trace)
 {
 	if (!trace->esmtp)
 		return "SMTP";
-	if (trace->tls_version != NULL)
+	if (trace->secure)
 		return trace->authenticated ? "ESMTPSA" : "ESMTPS";
 	return trace->authenticated ? "ESMTPA" : "ESMTP";
 }

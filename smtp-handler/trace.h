@@ -18,7 +18,8 @@ struct trace {
 	const char *hostname;    /* ours */
 	bool esmtp;
 	bool authenticated;
-	const char *tls_version; /* NULL: none */
+	bool secure;             /* TLS, here or before us */
+	const char *tls_version; /* NULL: not known */
 	const char *tls_cipher;
 	const char *id;
 	struct slice recipient;  /* the only one, else empty */
