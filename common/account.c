@@ -178,6 +178,18 @@ parse_password(struct account *account, char *word, const struct line *line)
 	return 0;
 }
 
+/* "*", a domain, or an address with something on both sides of its @. */
+static bool
+is_sender(struct slice sender)
+{
+	const char *at = memrchr(sender.data, '@', sender.len);
+
+	if (slice_has_control(sender))
+		return false;
+	return at == NULL || (at > sender.data &&
+	    at < sender.data + sender.len - 1);
+}
+
 static int
 parse_account(struct account *account, char **words, size_t n,
     const struct line *line)
@@ -197,6 +209,9 @@ parse_account(struct account *account, char **words, size_t n,
 		return wrong(line, "an account is SENDER URL [LOGIN PASSWORD] "
 		    "[for=NAME]", NULL);
 	account->sender = slice_from(words[0]);
+	if (!is_sender(account->sender))
+		return wrong(line, "a sender is an address, a domain or *, "
+		    "not", words[0]);
 	if (parse_url(account, words[1], line) < 0)
 		return -1;
 	if (n == 2)

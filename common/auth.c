@@ -13,6 +13,27 @@
 #include "process.h"
 #include "sasl.h"
 
+static const char file_prefix[] = "file:";
+static const char exec_prefix[] = "exec:";
+
+/* What stands after the prefix, or NULL where there is another or nothing. */
+static const char *
+after(const char *how, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return strncmp(how, prefix, len) == 0 && how[len] != '\0' ? how + len
+	                                                          : NULL;
+}
+
+bool
+auth_is_known(const char *how)
+{
+	return strcmp(how, "any") == 0 || strcmp(how, "any-remote") == 0 ||
+	    after(how, file_prefix) != NULL ||
+	    after(how, exec_prefix) != NULL;
+}
+
 static int
 init_file(struct auth *auth, const char *name, struct error *error)
 {
@@ -27,31 +48,19 @@ int
 auth_init(struct auth *auth, const char *how, unsigned timeout,
     struct error *error)
 {
-	static const char file[] = "file:";
-	static const char exec[] = "exec:";
-
 	*auth = (struct auth){ .kind = AUTH_NONE,
 		.timeout = timeout < AUTH_TIMEOUT ? timeout : AUTH_TIMEOUT };
 	if (how == NULL)
 		return 0;
-	if (strcmp(how, "any") == 0) {
-		auth->kind = AUTH_ANY;
-		return 0;
-	}
-	if (strcmp(how, "any-remote") == 0) {
-		auth->kind = AUTH_ANY_REMOTE;
-		return 0;
-	}
-	if (strncmp(how, file, sizeof(file) - 1) == 0 &&
-	    how[sizeof(file) - 1] != '\0')
-		return init_file(auth, how + sizeof(file) - 1, error);
-	if (strncmp(how, exec, sizeof(exec) - 1) == 0) {
+	if (after(how, file_prefix) != NULL)
+		return init_file(auth, after(how, file_prefix), error);
+	if (after(how, exec_prefix) != NULL) {
 		auth->kind = AUTH_EXEC;
 		return command_line_parse(&auth->command,
-		    how + sizeof(exec) - 1, "--auth exec:", error);
+		    after(how, exec_prefix), "--auth exec:", error);
 	}
-	return error_set(error, ERROR_CONFIG, "--auth must be one of: any, "
-	    "any-remote, file:PATH, exec:COMMAND, not '%.60s'", how);
+	auth->kind = strcmp(how, "any") == 0 ? AUTH_ANY : AUTH_ANY_REMOTE;
+	return 0;
 }
 
 int
@@ -127,8 +136,8 @@ auth_check(const struct auth *auth, const struct peer *peer,
 	}
 	if (auth->kind == AUTH_ANY && !peer->local) {
 		error_set(error, ERROR_CONFIG, "--auth any is for local peers "
-		    "only, and %s is none; --auth any-remote lifts that",
-		    peer->name);
+		    "only: %s; --auth any-remote lifts that",
+		    peer->remote_by);
 		return AUTH_REFUSED;
 	}
 	if (user.len == 0 || password.len == 0) {

@@ -39,9 +39,13 @@ enum auth_outcome {
 	AUTH_TEMPORARY, /* cannot tell now */
 };
 
+/* Is it a way to log in: any, any-remote, file:PATH, exec:COMMAND? */
+bool auth_is_known(const char *how);
+
 /*
  * Reads --auth (NULL: nobody) and the file it names. timeout is --timeout
- * in seconds, another limit for a check. Errors: ERROR_CONFIG.
+ * in seconds, another limit for a check. how is one that auth_is_known
+ * knows. Errors: ERROR_CONFIG.
  */
 int auth_init(struct auth *auth, const char *how, unsigned timeout,
     struct error *error);

@@ -24,7 +24,7 @@ enum error_kind {
 struct error {
 	enum error_kind kind;
 	int errnum; /* of the system call, or 0 */
-	char text[256];
+	char text[512];
 };
 
 struct error_meaning {

@@ -28,8 +28,8 @@
 #define VALUE_MAX 512
 #define FIELDS_MAX 24
 /* Lines one session may cause, and lines of transcript beside them. */
-#define LINES_MAX 2000
-#define TRANSCRIPT_LINES_MAX 100000
+#define LINES_MAX 500
+#define TRANSCRIPT_LINES_MAX 4000
 
 struct kind {
 	const char *name;

@@ -187,8 +187,14 @@ octets_in_name(struct slice base, uint64_t size, uint64_t *octets)
 static int64_t
 mtime_of(const struct stat *st)
 {
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 +
-	    st->st_mtim.tv_nsec;
+	int64_t seconds = (int64_t)st->st_mtim.tv_sec;
+
+	/* 64 bits of nanoseconds reach from 1677 to 2262. */
+	if (seconds > INT64_MAX / 1000000000 - 1)
+		return INT64_MAX;
+	if (seconds < INT64_MIN / 1000000000 + 1)
+		return INT64_MIN + 1;
+	return seconds * 1000000000 + st->st_mtim.tv_nsec;
 }
 
 static int
@@ -199,7 +205,7 @@ add_file(struct scan *scan, uint32_t folder, const char *name,
 	struct maildir_file file = {
 		.size = (uint64_t)st->st_size,
 		.mtime = mtime_of(st),
-		.folder = folder,
+		.folder = folder & INT32_MAX,
 	};
 
 	if (add_text(maildir, slice_from(name), &file.name, scan->error) < 0)
@@ -459,7 +465,7 @@ set_uidl(struct maildir *maildir, size_t i, struct error *error)
 	struct slice base = base_name(file_name(maildir, file));
 	struct slice folder = folder_path(file_directory(maildir, file));
 	struct message *message = &maildir->messages[i];
-	char whole[NAME_MAX + 1 + PATH_MAX + 1];
+	char whole[NAME_MAX + 1 + PATH_MAX + 2];
 	size_t len = base.len;
 	bool fits = true;
 
@@ -471,7 +477,9 @@ set_uidl(struct maildir *maildir, size_t i, struct error *error)
 	}
 	for (size_t k = 0; k < len && fits; k++)
 		fits = whole[k] >= 0x21 && whole[k] <= 0x7E;
-	if (base.len > 0 && fits && len <= UIDL_MAX) {
+	if (file->aliased)
+		whole[len++] = '/';
+	if (base.len > 0 && fits && len <= UIDL_MAX && !file->aliased) {
 		message->uidl_len = (uint8_t)len;
 		if (folder.len == 0) {
 			message->uidl = file->name;
@@ -506,6 +514,13 @@ hash_file(const struct maildir *maildir, const struct maildir_file *file)
 	    folder_path(file_directory(maildir, file)));
 }
 
+/* Is the file in neither new nor cur? */
+static bool
+is_plain(const struct maildir *maildir, const struct maildir_file *file)
+{
+	return !holds_mail(file_directory(maildir, file));
+}
+
 static bool
 is_same_message(const struct maildir *maildir, const struct maildir_file *a,
     const struct maildir_file *b)
@@ -517,8 +532,10 @@ is_same_message(const struct maildir *maildir, const struct maildir_file *a,
 }
 
 /*
- * Two files of one folder with one base name are one message that was
- * renamed while its directories were read: it is where it was seen last.
+ * Two files with one base name in one folder's new and cur are one message
+ * that was renamed while they were read: it is where it was seen last. A
+ * file beside new and cur that has the name of one in them is another
+ * message, and needs another unique-id.
  */
 static int
 drop_doubles(struct maildir *maildir, struct error *error)
@@ -538,6 +555,14 @@ drop_doubles(struct maildir *maildir, struct error *error)
 		while (table[slot] != 0 && !is_same_message(maildir, file,
 		    &maildir->files[table[slot] - 1]))
 			slot = (slot + 1) & (slots - 1);
+		if (table[slot] != 0 && is_plain(maildir, file) !=
+		    is_plain(maildir, &maildir->files[table[slot] - 1])) {
+			/* It is read before new and cur. */
+			maildir->files[kept] = *file;
+			maildir->files[table[slot] - 1].aliased = true;
+			table[slot] = (uint32_t)++kept;
+			continue;
+		}
 		if (table[slot] == 0)
 			table[slot] = (uint32_t)++kept;
 		maildir->files[table[slot] - 1] = *file;

@@ -27,7 +27,8 @@ struct maildir_file {
 	uint64_t size;    /* octets in the file */
 	int64_t mtime;    /* nanoseconds */
 	uint32_t name;    /* where its name begins in text */
-	uint32_t folder;  /* its directory, an index in folders */
+	uint32_t folder : 31; /* its directory, an index in folders */
+	uint32_t aliased : 1; /* new or cur beside it has its unique-id */
 };
 
 struct maildir {

@@ -22,6 +22,9 @@
 /* Entries of tmp that one delivery looks at, to stay cheap. */
 #define STALE_LOOKS 100
 
+/* Directories older than this many seconds are on disk. */
+#define YOUNG 60
+
 static const char *const parts[] = { "tmp", "new", "cur" };
 #define N_PARTS (sizeof(parts) / sizeof(parts[0]))
 
@@ -65,9 +68,6 @@ open_maildir(const char *path, struct error *error)
 		if (mkdir(path, 0700) != 0 && errno != EEXIST)
 			return error_system(error, errno,
 			    "cannot make maildir %.120s", path);
-		if (sync_parent(path) != 0)
-			return error_system(error, errno,
-			    "cannot make maildir %.120s", path);
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (fd < 0)
@@ -76,15 +76,35 @@ open_maildir(const char *path, struct error *error)
 }
 
 static int
-make_parts(int maildir_fd, struct error *error)
+make_parts(const struct maildir_deliver *deliver, struct error *error)
 {
 	for (size_t i = 0; i < N_PARTS; i++)
-		if (mkdirat(maildir_fd, parts[i], 0700) != 0 &&
+		if (mkdirat(deliver->maildir_fd, parts[i], 0700) != 0 &&
 		    errno != EEXIST)
-			return error_system(error, errno,
-			    "cannot make %s in the maildir", parts[i]);
-	if (sync_directory(maildir_fd, ".") != 0)
-		return error_system(error, errno, "maildir");
+			return error_system(error, errno, "cannot make "
+			    "%.120s/%s", deliver->path, parts[i]);
+	if (sync_directory(deliver->maildir_fd, ".") != 0)
+		return error_system(error, errno, "fsync of %.120s",
+		    deliver->path);
+	return 0;
+}
+
+/*
+ * A maildir that was made a moment ago, by a session that may have died
+ * before it could see to this, is not on disk yet for certain.
+ */
+static int
+sync_if_young(const struct maildir_deliver *deliver, struct error *error)
+{
+	struct stat st;
+
+	if (fstat(deliver->maildir_fd, &st) != 0 ||
+	    time(NULL) - st.st_mtime > YOUNG)
+		return 0;
+	if (sync_directory(deliver->maildir_fd, ".") != 0 ||
+	    sync_parent(deliver->path) != 0)
+		return error_system(error, errno, "fsync of %.120s",
+		    deliver->path);
 	return 0;
 }
 
@@ -146,14 +166,16 @@ int
 maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
     const char *host_name, struct error *error)
 {
-	*deliver = (struct maildir_deliver){ .fd = -1, .maildir_fd = -1 };
+	*deliver = (struct maildir_deliver){
+		.fd = -1, .maildir_fd = -1, .path = path,
+	};
 	deliver->maildir_fd = open_maildir(path, error);
 	if (deliver->maildir_fd < 0)
 		return -1;
 	make_unique(deliver, host_name);
 	int created = create_file(deliver);
 	if (created != 0 && errno == ENOENT) {
-		if (make_parts(deliver->maildir_fd, error) != 0) {
+		if (make_parts(deliver, error) != 0) {
 			maildir_deliver_close(deliver);
 			return -1;
 		}
@@ -166,6 +188,10 @@ maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
 		return -1;
 	}
 	deliver->in_tmp = true;
+	if (sync_if_young(deliver, error) != 0) {
+		maildir_deliver_close(deliver);
+		return -1;
+	}
 	remove_stale(deliver->maildir_fd);
 	return 0;
 }
@@ -184,7 +210,7 @@ maildir_deliver_write(struct maildir_deliver *deliver, struct slice text,
 			continue;
 		if (n < 0)
 			return error_system(error, errno,
-			    "writing %.100s", deliver->unique);
+			    "writing in %.120s/tmp", deliver->path);
 		text = slice_skip(text, (size_t)n);
 	}
 	while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) !=
@@ -199,8 +225,8 @@ int
 maildir_deliver_sync(struct maildir_deliver *deliver, struct error *error)
 {
 	if (fsync(deliver->fd) != 0)
-		return error_system(error, errno, "fsync of %.100s",
-		    deliver->unique);
+		return error_system(error, errno, "fsync in %.120s/tmp",
+		    deliver->path);
 	return 0;
 }
 
@@ -238,13 +264,13 @@ maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 	int linked = link_into_new(deliver, from, deliver->name);
 	if (linked != 0 && errno == ENOENT) {
 		/* new is not there; if tmp is not either, this fails too. */
-		if (make_parts(deliver->maildir_fd, error) != 0)
+		if (make_parts(deliver, error) != 0)
 			return -1;
 		linked = link_into_new(deliver, from, deliver->name);
 	}
 	if (linked != 0)
 		return error_system(error, errno, "cannot link %.100s into "
-		    "new", deliver->unique);
+		    "%.120s/new", deliver->unique, deliver->path);
 	deliver->in_new = true;
 	return 0;
 }
@@ -253,8 +279,8 @@ int
 maildir_deliver_settle(struct maildir_deliver *deliver, struct error *error)
 {
 	if (sync_directory(deliver->maildir_fd, "new") != 0)
-		return error_system(error, errno, "fsync of new for %.100s",
-		    deliver->unique);
+		return error_system(error, errno, "fsync of %.120s/new",
+		    deliver->path);
 	return 0;
 }
 

@@ -25,6 +25,7 @@ struct maildir_deliver {
 
 	/* maildir_deliver.c's own. */
 	int maildir_fd;
+	const char *path; /* the caller's */
 	bool in_tmp;
 	bool in_new;
 	uint64_t octets; /* written */
@@ -35,8 +36,8 @@ struct maildir_deliver {
 /*
  * Opens the maildir at path, making it (its last component, with cur, new
  * and tmp) where it is missing, and a file under its tmp. host_name becomes
- * part of the name and has no '/' and no ':'. The maildir_deliver needs no
- * other initialisation.
+ * part of the name and has no '/' and no ':'. path must live as long as
+ * the maildir_deliver, which needs no other initialisation.
  */
 int maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
     const char *host_name, struct error *error);

@@ -65,6 +65,8 @@ store_value(const struct option_spec *spec, char *at, const char *value,
 			snprintf(why, why_size, "must not be empty");
 			return false;
 		}
+		if (spec->check != NULL && !spec->check(value, why, why_size))
+			return false;
 		*(const char **)(void *)at = value;
 		return true;
 	case OPTION_NUMBER:

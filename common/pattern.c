@@ -19,16 +19,14 @@ pattern_has_name(const char *pattern)
 	return false;
 }
 
-int
-pattern_check(const char *pattern, struct error *error)
+bool
+pattern_is_valid(const char *pattern)
 {
 	for (const char *at = pattern; (at = strchr(at, '%')) != NULL;
 	    at += 2)
 		if (at[1] == '\0' || strchr("und%", at[1]) == NULL)
-			return error_set(error, ERROR_CONFIG, "--maildir: "
-			    "'%.80s': after %% come u, n, d or another %%",
-			    pattern);
-	return 0;
+			return false;
+	return true;
 }
 
 static bool

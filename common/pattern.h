@@ -13,8 +13,8 @@
 /* Does the maildir depend on a name (%u, %n, %d)? */
 bool pattern_has_name(const char *pattern);
 
-/* Are all its % signs followed by u, n, d or %? ERROR_CONFIG if not. */
-int pattern_check(const char *pattern, struct error *error);
+/* Are all its % signs followed by u, n, d or %? */
+bool pattern_is_valid(const char *pattern);
 
 /*
  * The path for a name: %u the name, %n what stands before its last @, %d

@@ -88,6 +88,17 @@ check_connection(int fd, struct error *error)
 	return 0;
 }
 
+/* The first witness against its being local is the one to tell of. */
+static void
+set_remote(struct peer *peer, const char *witness, const char *says)
+{
+	if (peer->local)
+		snprintf(peer->remote_by, sizeof(peer->remote_by),
+		    "%s%s%.64s", witness, says[0] != '\0' ? " says " : "",
+		    says);
+	peer->local = false;
+}
+
 static int
 move_fd(int fd, struct error *error)
 {
@@ -201,24 +212,26 @@ ask_socket(struct peer *peer)
 		len = sizeof(storage);
 		if (getsockname(peer->in_fd, (struct sockaddr *)&storage,
 		    &len) != 0 || storage.ss_family != AF_UNIX)
-			peer->local = false;
+			set_remote(peer, "the socket knows no peer", "");
 		return false;
 	}
 	switch (storage.ss_family) {
 	case AF_INET:
 		set_address(peer, AF_INET, &in->sin_addr,
 		    ntohs(in->sin_port));
-		peer->local &= is_loopback(AF_INET, &in->sin_addr);
+		if (!is_loopback(AF_INET, &in->sin_addr))
+			set_remote(peer, "the socket", peer->address);
 		return true;
 	case AF_INET6:
 		set_address(peer, AF_INET6, &in6->sin6_addr,
 		    ntohs(in6->sin6_port));
-		peer->local &= is_loopback(AF_INET6, &in6->sin6_addr);
+		if (!is_loopback(AF_INET6, &in6->sin6_addr))
+			set_remote(peer, "the socket", peer->address);
 		return true;
 	case AF_UNIX:
 		return false;
 	default:
-		peer->local = false;
+		set_remote(peer, "the socket is of an unknown family", "");
 		return false;
 	}
 }
@@ -245,11 +258,12 @@ ask_environment(struct peer *peer, const char *address_name,
 	if (inet_pton(AF_INET, text, address) != 1) {
 		family = AF_INET6;
 		if (inet_pton(AF_INET6, text, address) != 1) {
-			peer->local = false;
+			set_remote(peer, address_name, "no address");
 			return;
 		}
 	}
-	peer->local &= is_loopback(family, address);
+	if (!is_loopback(family, address))
+		set_remote(peer, address_name, text);
 	if (has_address || peer->address[0] != '\0')
 		return;
 	if (port_text != NULL)
@@ -300,7 +314,7 @@ peer_apply_proxy_header(struct peer *peer, const struct proxy_header *header,
 		return 0;
 	case PROXY_SOURCE_UNKNOWN:
 		peer->address[0] = '\0';
-		peer->local = false;
+		set_remote(peer, "the PROXY header", "UNKNOWN");
 		break;
 	case PROXY_SOURCE_UNIX:
 		peer->address[0] = '\0';
@@ -315,7 +329,8 @@ peer_apply_proxy_header(struct peer *peer, const struct proxy_header *header,
 			return error_set(error, ERROR_PEER,
 			    "PROXY header: not an address");
 		set_address(peer, family, address, header->port);
-		peer->local &= is_loopback(family, address);
+		if (!is_loopback(family, address))
+			set_remote(peer, "the PROXY header", peer->address);
 		break;
 	}
 	set_name(peer);

@@ -21,6 +21,7 @@ struct peer {
 	bool is_ipv6;
 	uint16_t port;  /* 0: unknown */
 	bool local;     /* no address or a loopback one, by every witness */
+	char remote_by[120]; /* which witness says it is not local */
 	char name[80];  /* for the log: "192.0.2.1:4711", "[2001:db8::1]:25",
 	                 * "local" */
 };

@@ -36,9 +36,8 @@ program_configure(const struct option_table *table, int argc, char **argv,
 	switch (options_parse(table, argc, argv, settings, file_text,
 	    &error)) {
 	case OPTIONS_OK:
-		if (settings_apply(settings, &error) == 0)
-			return 0;
-		break;
+		settings_apply(settings);
+		return 0;
 	case OPTIONS_HELP:
 		options_print_help(table);
 		*exit_status = 0;
@@ -76,11 +75,6 @@ program_check(const struct common_settings *settings)
 		result = -1;
 	}
 	auth_close(&auth);
-	if (settings->maildir != NULL &&
-	    pattern_check(settings->maildir, &error) < 0) {
-		log_error(&error);
-		result = -1;
-	}
 	return result;
 }
 

@@ -52,6 +52,7 @@ drop_connection(struct relay *relay)
 	 * more: nothing but the end of the transaction mends that. */
 	relay->broken |= relay->accepted > 0;
 	relay->accepted = 0;
+	relay->reset_due = false;
 }
 
 /* A connection that is of no use any more. */
@@ -102,6 +103,29 @@ pass_on(struct relay *relay, struct smtp_reply *verdict, struct error *error)
 }
 
 /* ---- one exchange ---- */
+
+/*
+ * Is there anything from the next hop that nobody asked for? It may be the
+ * end, or a 421 before it; it may also be a reply to what was not said yet,
+ * and then nobody knows any more which reply is to which command.
+ */
+static bool
+out_of_step(const struct relay *relay)
+{
+	struct pollfd pollfd = { .fd = relay->conn.in_fd, .events = POLLIN };
+
+	return wire_mid_line(&relay->client.wire) || poll(&pollfd, 1, 0) != 0;
+}
+
+/* To be asked before whatever a verdict depends on is sent. */
+static int
+check_step(const struct relay *relay, struct error *error)
+{
+	if (!out_of_step(relay))
+		return 0;
+	return error_set(error, ERROR_SYSTEM,
+	    "%s said something before its turn", relay->account->host);
+}
 
 /* Waits for the next reply. -1: none will come. */
 static int
@@ -350,7 +374,10 @@ log_in(struct relay *relay, struct error *error)
 	}
 	buf_wipe(&relay->client.wire.out);
 	if (result == 0 && relay->client.reply.code != 235)
-		return unexpected(relay, "AUTH", error);
+		/* Without its text: servers do quote what they were sent. */
+		return error_set(error, ERROR_SYSTEM,
+		    "%s answered AUTH with %u %s", account->host,
+		    relay->client.reply.code, relay->client.reply.enhanced);
 	return result;
 }
 
@@ -386,6 +413,19 @@ open_connection(struct relay *relay, const struct account *account,
 /* ---- the transaction ---- */
 
 static int
+reset_if_due(struct relay *relay)
+{
+	struct error error;
+
+	if (!relay->reset_due)
+		return 0;
+	relay->reset_due = false;
+	smtp_client_rset(&relay->client);
+	return await_reply(relay, &error) < 0 || reply_class(relay) != 2
+	    ? -1 : 0;
+}
+
+static int
 begin(struct relay *relay, const struct account *account,
     struct smtp_reply *verdict, struct error *error)
 {
@@ -402,16 +442,6 @@ begin(struct relay *relay, const struct account *account,
 	    : "The next hop cannot be reached now, try again later", verdict);
 }
 
-/* Is the connection, idle since the last transaction, still there? */
-static bool
-went_stale(struct relay *relay)
-{
-	struct pollfd pollfd = { .fd = relay->conn.in_fd, .events = POLLIN };
-
-	/* Nothing may come unasked but the end, or a 421 before it. */
-	return relay->account != NULL &&
-	    (wire_mid_line(&relay->client.wire) || poll(&pollfd, 1, 0) != 0);
-}
 
 int
 relay_recipient(struct relay *relay, const struct account *account,
@@ -422,7 +452,8 @@ relay_recipient(struct relay *relay, const struct account *account,
 		error_set(error, ERROR_SYSTEM, "the next hop left");
 		return lost(relay, verdict);
 	}
-	if (!relay->mail_sent && went_stale(relay))
+	if (relay->account != NULL && !relay->mail_sent &&
+	    (out_of_step(relay) || reset_if_due(relay) < 0))
 		drop_connection(relay);
 	if (begin(relay, account, verdict, error) < 0)
 		return -1;
@@ -435,6 +466,8 @@ relay_recipient(struct relay *relay, const struct account *account,
 			return pass_on(relay, verdict, error);
 		relay->mail_sent = true;
 	}
+	if (check_step(relay, error) < 0)
+		return lost(relay, verdict);
 	smtp_client_rcpt(&relay->client, envelope->recipients[i].path);
 	if (await_reply(relay, error) < 0)
 		return lost(relay, verdict);
@@ -501,6 +534,8 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 		return 0;
 	}
 	relay->mail_sent = false;
+	if (check_step(relay, error) < 0)
+		return lost(relay, verdict);
 	smtp_client_data(client);
 	if (await_reply(relay, error) < 0)
 		return lost(relay, verdict);
@@ -510,12 +545,13 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 			unexpected(relay, "DATA", error);
 			return lost(relay, verdict);
 		}
-		/* It refused, and so its transaction may still be open. */
-		relay->mail_sent = result == 0;
-		relay_reset(relay);
+		/* It refused, and so its transaction may still be open; the
+		 * verdict is in the buffer that the answer to RSET takes. */
+		relay->reset_due = true;
 		return result;
 	}
-	if (send_text(relay, fd, offset, error) < 0)
+	if (send_text(relay, fd, offset, error) < 0 ||
+	    check_step(relay, error) < 0)
 		return lost(relay, verdict);
 	/* From here on the message may be the next hop's: SIGTERM does not
 	 * end the wait for its word (RFC 1047). */
@@ -532,15 +568,13 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 void
 relay_reset(struct relay *relay)
 {
-	struct error error;
-
 	relay->broken = false;
 	relay->accepted = 0;
 	if (relay->account == NULL || !relay->mail_sent)
 		return;
 	relay->mail_sent = false;
-	smtp_client_rset(&relay->client);
-	if (await_reply(relay, &error) < 0 || reply_class(relay) != 2)
+	relay->reset_due = true;
+	if (reset_if_due(relay) < 0)
 		drop_connection(relay);
 }
 

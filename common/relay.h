@@ -35,6 +35,7 @@ struct relay {
 	bool mail_sent;  /* a transaction is open there */
 	size_t accepted; /* recipients in it */
 	bool broken;     /* the connection was lost with recipients in it */
+	bool reset_due;  /* RSET before the next transaction */
 	char *storage;
 };
 

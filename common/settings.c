@@ -4,10 +4,14 @@
  */
 #include "settings.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <tls.h>
 #include <unistd.h>
 
+#include "auth.h"
 #include "log.h"
+#include "pattern.h"
 #include "slice.h"
 
 static const char *const tls_modes[] = {
@@ -20,6 +24,54 @@ static const char *const log_targets[] = {
 static const char *const log_levels[] = {
 	"error", "warning", "notice", "info", "debug", NULL
 };
+
+/* It stands in greetings, Received lines and file names. */
+static bool
+is_host_name(struct slice name)
+{
+	if (name.len == 0 || name.len > 255 || name.data[0] == '.')
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		char c = slice_lower(name.data[i]);
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+		    c != '.' && c != '-' && c != '_')
+			return false;
+	}
+	return true;
+}
+
+static bool
+check_hostname(const char *value, char *why, size_t size)
+{
+	snprintf(why, size, "must be a host name of letters, digits, '.', "
+	    "'-' and '_'");
+	return is_host_name(slice_from(value));
+}
+
+static bool
+check_auth(const char *value, char *why, size_t size)
+{
+	snprintf(why, size, "must be one of: any, any-remote, file:PATH, "
+	    "exec:COMMAND");
+	return auth_is_known(value);
+}
+
+static bool
+check_maildir(const char *value, char *why, size_t size)
+{
+	snprintf(why, size, "must have u, n, d or another %% after each %%");
+	return pattern_is_valid(value);
+}
+
+static bool
+check_protocols(const char *value, char *why, size_t size)
+{
+	uint32_t protocols;
+
+	snprintf(why, size, "must be a list such as secure, or "
+	    "tlsv1.2,tlsv1.3");
+	return tls_config_parse_protocols(&protocols, value) == 0;
+}
 
 #define AT(member) offsetof(struct common_settings, member)
 
@@ -41,16 +93,17 @@ const struct option_spec settings_rows[] = {
 	    .help = "its private key, PEM; one for each certificate" },
 	{ .name = "tls-protocols", .type = OPTION_STRING,
 	    .offset = AT(tls_protocols), .value_name = "LIST",
-	    .fallback = "secure",
+	    .fallback = "secure", .check = check_protocols,
 	    .help = "as in tls_config_parse_protocols(3)" },
 	{ .name = "hostname", .type = OPTION_STRING, .offset = AT(hostname),
-	    .value_name = "NAME",
+	    .value_name = "NAME", .check = check_hostname,
 	    .help = "name to greet with, default is the machine's" },
 	{ .name = "auth", .type = OPTION_STRING, .offset = AT(auth),
-	    .value_name = "HOW", .help = "who may log in: any (every name, "
+	    .value_name = "HOW", .check = check_auth, .help = "who may log in: any (every name, "
 	    "local peers only), any-remote, file:PATH, exec:COMMAND" },
 	{ .name = "maildir", .type = OPTION_STRING, .offset = AT(maildir),
-	    .value_name = "PATTERN", .help = "where the mail is" },
+	    .value_name = "PATTERN", .check = check_maildir,
+	    .help = "where the mail is" },
 	{ .name = "proxy-protocol", .type = OPTION_SWITCH,
 	    .offset = AT(proxy_protocol),
 	    .help = "a PROXY header, version 1 or 2, comes first" },
@@ -73,23 +126,8 @@ const struct option_spec settings_rows[] = {
 const size_t settings_rows_count =
     sizeof(settings_rows) / sizeof(settings_rows[0]);
 
-/* It stands in greetings, Received lines and file names. */
-static bool
-is_host_name(struct slice name)
-{
-	if (name.len == 0 || name.len > 255 || name.data[0] == '.')
-		return false;
-	for (size_t i = 0; i < name.len; i++) {
-		char c = slice_lower(name.data[i]);
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
-		    c != '.' && c != '-' && c != '_')
-			return false;
-	}
-	return true;
-}
-
-int
-settings_apply(struct common_settings *settings, struct error *error)
+void
+settings_apply(struct common_settings *settings)
 {
 	log_set_target((enum log_target)settings->log);
 	log_set_level(LOG_ERR + settings->log_level);
@@ -100,9 +138,4 @@ settings_apply(struct common_settings *settings, struct error *error)
 		if (!is_host_name(slice_from(settings->hostname)))
 			settings->hostname = "localhost";
 	}
-	if (!is_host_name(slice_from(settings->hostname)))
-		return error_set(error, ERROR_CONFIG, "--hostname: '%.80s' is "
-		    "no host name (letters, digits, '.', '-')",
-		    settings->hostname);
-	return 0;
 }

@@ -11,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "error.h"
 #include "options.h"
 
 enum tls_mode {
@@ -43,10 +42,8 @@ struct common_settings {
 extern const struct option_spec settings_rows[];
 extern const size_t settings_rows_count;
 
-/*
- * What every program does with them first: the log's target and level, the
- * host name. Errors: ERROR_CONFIG.
- */
-int settings_apply(struct common_settings *settings, struct error *error);
+/* What every program does with them first: the log's target and level, the
+ * host name. */
+void settings_apply(struct common_settings *settings);
 
 #endif

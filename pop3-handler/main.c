@@ -42,7 +42,7 @@ check_settings(const struct pop3_settings *settings, struct error *error)
 	if (settings->common.auth == NULL)
 		return error_set(error, ERROR_CONFIG, "nobody could log in: "
 		    "--auth is needed");
-	return pattern_check(settings->common.maildir, error);
+	return 0;
 }
 
 static int

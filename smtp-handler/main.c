@@ -43,6 +43,7 @@ struct smtp_program {
 	char id[32];
 	unsigned transactions;
 	int64_t began;
+	struct trace_counter counter;
 
 	/* Counts, for the log. */
 	uint64_t accepted;
@@ -70,8 +71,6 @@ check_settings(const struct smtp_settings *settings, struct error *error)
 		    "logged in is relayed: --auth is needed");
 	if (common->maildir == NULL)
 		return 0;
-	if (pattern_check(common->maildir, error) < 0)
-		return -1;
 	if (pattern_has_name(common->maildir))
 		return error_set(error, ERROR_CONFIG, "--maildir: a maildir "
 		    "per recipient (%%u, %%n, %%d) cannot be had yet");
@@ -168,6 +167,8 @@ log_message(struct smtp_program *p, enum log_kind kind,
 	if (p->user_len > 0)
 		log_add(LOG_FIELD_USER, user(p));
 	log_add_number(LOG_FIELD_SIZE, p->smtp.size);
+	if (p->account != NULL)
+		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
 	add_reply(reply);
 	if (reason[0] != '\0')
 		log_add(LOG_FIELD_REASON, slice_from(reason));
@@ -264,7 +265,7 @@ serve_recipient(struct smtp_program *p, struct error *error)
 	} else {
 		verdict = relays ? no_account : no_relay;
 	}
-	if (verdict.code / 100 != 2)
+	if (p->account != NULL || verdict.code / 100 != 2)
 		log_verdict(p, &verdict,
 		    why.kind != ERROR_NONE ? why.text : "");
 	smtp_reply(smtp, &verdict);
@@ -310,6 +311,7 @@ serve_data_begin(struct smtp_program *p)
 		.relay = p->account != NULL ? &p->relay : NULL,
 		.spool_fd = -1,
 	};
+	p->counter = (struct trace_counter){ .received = 0 };
 	if (delivery_begin(&p->delivery, smtp->envelope.reverse_path, &trace,
 	    &why) < 0)
 		answer_error(p, &why);
@@ -320,9 +322,14 @@ serve_data_begin(struct smtp_program *p)
 static void
 serve_data(struct smtp_program *p)
 {
+	static const struct smtp_reply loop = { 554, "5.4.6",
+		SLICE("Too many Received lines: a mail loop") };
 	struct error why;
 
-	if (delivery_write(&p->delivery, p->smtp.text, &why) < 0)
+	trace_count(&p->counter, p->smtp.text);
+	if (p->counter.received > TRACE_RECEIVED_MAX)
+		smtp_reply(&p->smtp, &loop);
+	else if (delivery_write(&p->delivery, p->smtp.text, &why) < 0)
 		answer_error(p, &why);
 	else
 		smtp_accept(&p->smtp);

@@ -24,6 +24,37 @@ protocol(const struct trace *trace)
 	return trace->authenticated ? "ESMTPA" : "ESMTP";
 }
 
+void
+trace_count(struct trace_counter *counter, struct slice text)
+{
+	static const struct slice name = SLICE("received:");
+
+	while (text.len > 0 && !counter->in_body) {
+		const char *end;
+
+		if (text.data[0] == '\n') {
+			/* An empty line ends the header. */
+			counter->in_body = counter->column == 0;
+			counter->column = 0;
+			counter->differs = false;
+			text = slice_skip(text, 1);
+			continue;
+		}
+		if (counter->differs || counter->column == name.len) {
+			end = memchr(text.data, '\n', text.len);
+			text = slice_skip(text, end == NULL ? text.len
+			    : (size_t)(end - text.data));
+			continue;
+		}
+		counter->differs = slice_lower(text.data[0]) !=
+		    name.data[counter->column];
+		counter->column++;
+		if (!counter->differs && counter->column == name.len)
+			counter->received++;
+		text = slice_skip(text, 1);
+	}
+}
+
 size_t
 trace_return_path(struct slice reverse_path, char *out, size_t size)
 {

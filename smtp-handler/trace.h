@@ -29,6 +29,20 @@ struct trace {
 /* More than any of the lines below takes. */
 #define TRACE_MAX 4096
 
+/* More Received lines than this are a loop (RFC 5321 6.3). */
+#define TRACE_RECEIVED_MAX 100
+
+/* Counts the Received lines in a message's header. Start with all zero. */
+struct trace_counter {
+	unsigned received;
+
+	bool in_body;
+	size_t column; /* octets of the line so far, up to a name's length */
+	bool differs;  /* the line is no Received line */
+};
+
+void trace_count(struct trace_counter *counter, struct slice text);
+
 /* "Return-Path: <path>\n"; the length. */
 size_t trace_return_path(struct slice reverse_path, char *out, size_t size);
 
