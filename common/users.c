@@ -107,10 +107,7 @@ users_read(struct users *users, const char *path, struct error *error)
 			return -1;
 		}
 	}
-	if (users->n > 0)
-		return 0;
-	users_free(users);
-	return error_set(error, ERROR_CONFIG, "%.120s: no user in it", path);
+	return 0;
 }
 
 const struct user *
@@ -150,6 +147,10 @@ enum users_outcome
 users_check(const struct users *users, struct slice name,
     struct slice password, struct error *error)
 {
+	if (users->n == 0) {
+		error_set(error, ERROR_PEER, "there are no users");
+		return USERS_WRONG;
+	}
 	const struct user *user = users_find(users, name);
 	const struct user *tried = user != NULL ? user
 	                                        : stand_in(users, name);

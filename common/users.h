@@ -29,8 +29,8 @@ struct users {
 	size_t text_len;
 };
 
-/* Errors: ERROR_CONFIG with file and line. On failure there is nothing to
- * free. */
+/* A file without users is one where nobody may log in. Errors: ERROR_CONFIG
+ * with file and line. On failure there is nothing to free. */
 int users_read(struct users *users, const char *path, struct error *error);
 
 /* The first line with this name, octet by octet; NULL where there is none. */

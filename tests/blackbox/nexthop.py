@@ -1,0 +1,269 @@
+"""Next hops for the relay: a scripted one that answers as told and
+remembers everything, and aiosmtpd as a real one."""
+
+import base64
+import socket
+import ssl
+import threading
+
+from mailtest import free_port
+
+DROP = object()     # close the connection without a word
+
+
+class DropAfter:
+    """Close after so many octets of message text."""
+
+    def __init__(self, octets):
+        self.octets = octets
+
+
+class Dropped(Exception):
+    pass
+
+
+class Connection:
+    """What one connection said."""
+
+    def __init__(self):
+        self.commands = []      # lines, text; the AUTH exchange too
+        self.logins = []        # (name, password)
+        self.messages = []      # octets after DATA, the final dot included
+        self.ended = None       # "quit", "eof", "dropped", "broken"
+
+
+class ScriptedHop:
+    """A threaded SMTP server.
+
+    script says what to answer at a step: a reply ("550 5.1.1 no"; lines
+    parted by newlines make a multi-line one; bytes are sent as they are),
+    DROP, or for steps that come more than once a list of such.  Steps:
+    connect (before TLS; only DROP), greeting, EHLO, HELO, AUTH, MAIL, RCPT,
+    "RCPT address", DATA, text (only DropAfter), final, RSET, QUIT.  The
+    default is to accept all.
+    """
+
+    DEFAULTS = {
+        "greeting": "220 hop.test ESMTP", "HELO": "250 hop.test",
+        "AUTH": "235 2.7.0 welcome", "MAIL": "250 2.1.0 sender fine",
+        "RCPT": "250 2.1.5 recipient fine", "DATA": "354 go on",
+        "final": "250 2.0.0 hop has it", "RSET": "250 2.0.0 reset",
+        "NOOP": "250 2.0.0 fine", "QUIT": "221 2.0.0 bye",
+    }
+
+    def __init__(self, test, script=None, *, tls=None, auth="PLAIN LOGIN",
+                 extensions=("PIPELINING", "SIZE 50000000", "8BITMIME",
+                             "ENHANCEDSTATUSCODES"),
+                 bytewise=False, address="127.0.0.1"):
+        self.script = dict(script or {})
+        self.tls, self.auth, self.extensions = tls, auth, extensions
+        self.bytewise = bytewise
+        self.connections = []
+        self.sock = socket.create_server((address, 0))
+        self.port = self.sock.getsockname()[1]
+        self.changed = threading.Condition()
+        self.open = 0
+        self.stopping = False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        test.addCleanup(self.stop)
+
+    # What it got
+
+    @property
+    def messages(self):
+        return [message for connection in list(self.connections)
+                for message in connection.messages]
+
+    @property
+    def commands(self):
+        return [line for connection in list(self.connections)
+                for line in connection.commands]
+
+    def wait_ended(self, seconds=15):
+        """Wait until no connection is open."""
+        with self.changed:
+            if not self.changed.wait_for(lambda: self.open == 0, seconds):
+                raise AssertionError("a connection to the hop is still open")
+
+    def stop(self):
+        self.stopping = True
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        self.thread.join(15)
+
+    # The server
+
+    def run(self):
+        while not self.stopping:
+            try:
+                client, _ = self.sock.accept()
+            except OSError:
+                return
+            connection = Connection()
+            with self.changed:
+                self.connections.append(connection)
+                self.open += 1
+            threading.Thread(target=self.serve, args=(client, connection),
+                             daemon=True).start()
+
+    def serve(self, client, connection):
+        client.settimeout(20)
+        try:
+            if self.script.get("connect") is DROP:
+                raise Dropped
+            if self.tls:
+                client = self.tls.wrap_socket(client, server_side=True)
+            with client.makefile("rb") as stream:
+                self.dialogue(client, stream, connection)
+        except Dropped:
+            connection.ended = "dropped"
+        except (OSError, ssl.SSLError) as error:
+            connection.ended = f"broken: {error}"
+        finally:
+            client.close()
+            with self.changed:
+                self.open -= 1
+                self.changed.notify_all()
+            print("hop:", connection.ended, connection.commands)
+
+    def dialogue(self, client, stream, connection):
+        self.answer(client, "greeting")
+        while connection.ended is None:
+            line = stream.readline()
+            if not line.endswith(b"\r\n"):
+                connection.ended = "eof"
+                break
+            text = line[:-2].decode("utf-8", "backslashreplace")
+            connection.commands.append(text)
+            verb = text.split(" ")[0].upper()
+            if verb == "EHLO":
+                self.answer(client, "EHLO", self.ehlo_reply())
+            elif verb == "AUTH":
+                self.login(client, stream, connection, text)
+            elif verb == "RCPT":
+                address = text.partition("<")[2].partition(">")[0]
+                step = f"RCPT {address}"
+                self.answer(client, step if step in self.script else "RCPT")
+            elif verb == "DATA":
+                if self.answer(client, "DATA")[:3] in ("354", b"354"):
+                    self.text(client, stream, connection)
+            elif verb == "QUIT":
+                self.answer(client, "QUIT")
+                connection.ended = "quit"
+            elif verb in self.DEFAULTS:
+                self.answer(client, verb)
+            else:
+                self.say(client, "500 5.5.1 what?")
+
+    def ehlo_reply(self):
+        auth = [f"AUTH {self.auth}"] if self.auth else []
+        return "250 " + "\n".join(["hop.test", *self.extensions, *auth])
+
+    def answer(self, client, step, default=None):
+        reply = self.script.get(step, default or self.DEFAULTS.get(
+            step.split(" ")[0]))
+        if isinstance(reply, list):
+            reply = reply.pop(0) if len(reply) > 1 else reply[0]
+        if reply is DROP:
+            raise Dropped
+        self.say(client, reply)
+        return reply
+
+    def say(self, client, reply):
+        data = reply if isinstance(reply, bytes) else self.lines(reply)
+        step = 1 if self.bytewise else len(data)
+        for start in range(0, len(data), step):
+            client.sendall(data[start:start + step])
+
+    @staticmethod
+    def lines(reply):
+        code, texts = reply[:3], reply[4:].split("\n")
+        return "".join(
+            f"{code}{'-' if i < len(texts) - 1 else ' '}{text}\r\n"
+            for i, text in enumerate(texts)).encode()
+
+    def login(self, client, stream, connection, text):
+        words = text.split(" ")
+
+        def ask(prompt):
+            self.say(client, f"334 {prompt}")
+            line = stream.readline()[:-2].decode()
+            connection.commands.append(line)
+            return base64.b64decode(line).decode()
+
+        mechanism = words[1].upper()
+        if mechanism not in self.auth.split():
+            self.say(client, "504 5.5.4 not that one")
+            return
+        if mechanism == "PLAIN":
+            response = (base64.b64decode(words[2]).decode()
+                        if len(words) > 2 else ask(""))
+            _, name, password = response.split("\0")
+        else:
+            name = (base64.b64decode(words[2]).decode() if len(words) > 2
+                    else ask("VXNlcm5hbWU6"))
+            password = ask("UGFzc3dvcmQ6")
+        connection.logins.append((name, password))
+        self.answer(client, "AUTH")
+
+    def text(self, client, stream, connection):
+        stop = self.script.get("text")
+        data = bytearray()
+        while not (data.endswith(b"\r\n.\r\n") or data == b".\r\n"):
+            if isinstance(stop, DropAfter) and len(data) >= stop.octets:
+                raise Dropped
+            line = stream.readline(65536)
+            if not line:
+                connection.ended = "eof"
+                return
+            data += line
+        connection.messages.append(bytes(data))
+        self.answer(client, "final")
+
+
+class RealHop:
+    """aiosmtpd with implicit TLS and AUTH required.  What it kept is in
+    messages as (sender, recipients, octets)."""
+
+    def __init__(self, test, context, logins):
+        from aiosmtpd.controller import Controller
+        from aiosmtpd.smtp import AuthResult
+
+        hop = self
+        self.messages = []
+
+        class Handler:
+            async def handle_RCPT(self, server, session, envelope, address,
+                                  options):
+                if address.startswith("nobody@"):
+                    return "550 5.1.1 no such user here"
+                envelope.rcpt_tos.append(address)
+                return "250 2.1.5 fine"
+
+            async def handle_DATA(self, server, session, envelope):
+                hop.messages.append((envelope.mail_from,
+                                     list(envelope.rcpt_tos),
+                                     envelope.original_content))
+                return "250 2.0.0 kept"
+
+        def check(server, session, envelope, mechanism, data):
+            pair = (data.login.decode(), data.password.decode())
+            # Not handled: aiosmtpd has to send the 535
+            return AuthResult(success=pair in logins, handled=False)
+
+        self.port = free_port()
+        self.controller = Controller(
+            Handler(), hostname="127.0.0.1", port=self.port,
+            ssl_context=context, authenticator=check, auth_required=True,
+            auth_require_tls=False)
+        self.controller.start()
+        test.addCleanup(self.controller.stop)
+
+
+def closed_port():
+    """A port of 127.0.0.1 where nobody listens, and nobody will for now:
+    bound, but not listening.  Keep the socket."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock, sock.getsockname()[1]

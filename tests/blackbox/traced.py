@@ -1,0 +1,67 @@
+"""Whole sessions under strace: which system calls they make, and what
+becomes of them when one fails or is the last."""
+
+import collections
+import os
+import re
+import subprocess
+
+from mailtest import (DEADLINE, SMTP, TestCase, clean_environment, plain,
+                      smtp_wire)
+
+TEXT = b"Subject: precious\n\n.do not lose\n" + b"line of text\n" * 1000
+
+Call = collections.namedtuple("Call", "name nth line")
+
+
+class Traced(TestCase):
+    """A whole session from a pipe that is filled and closed before, so that
+    each run makes the same system calls."""
+
+    SESSION = (f"EHLO client.test\r\nAUTH PLAIN {plain('joe', 'x')}\r\n"
+               "MAIL FROM:<joe@example.com>\r\nRCPT TO:<ann@example.org>\r\n"
+               "DATA\r\n").encode() + smtp_wire(TEXT) + b"QUIT\r\n"
+    program = SMTP
+
+    def session(self, *strace, options=(), session=None):
+        """Run it under strace; what it said."""
+        reader, writer = os.pipe()
+        os.write(writer, session or self.SESSION)
+        os.close(writer)
+        argv = ["strace", "-f", "-y", "-qq", "-s", "99", "-o",
+                self.path("trace"), *strace,
+                *self.argv(self.program, "--tls", "off", "--auth", "any",
+                           "--maildir", self.mail, *options)]
+        with os.fdopen(reader, "rb") as stdin:
+            done = subprocess.run(
+                [str(arg) for arg in argv], stdin=stdin,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                timeout=DEADLINE, env=clean_environment(
+                    # A leak check cannot be traced
+                    {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
+                     + ":detect_leaks=0"}))
+        self.status = done.returncode
+        return done.stdout
+
+    def calls(self, **kwargs):
+        """The system calls of an undisturbed run, numbered by name as
+        strace's when= counts them."""
+        self.undisturbed = self.session(**kwargs)
+        counts = collections.Counter()
+        found = []
+        for line in self.path("trace").read_text(errors="replace") \
+                .splitlines():
+            match = re.match(r"(?:\d+ +)?(\w+)\(", line)
+            if match:
+                counts[match[1]] += 1
+                found.append(Call(match[1], counts[match[1]], line))
+        self.assertTrue(found)
+        return found
+
+    def of_the_delivery(self, **kwargs):
+        """Those from the first that touches the maildir on."""
+        calls = self.calls(**kwargs)
+        first = next(i for i, call in enumerate(calls)
+                     if str(self.mail) in call.line and i > 0
+                     and call.name != "execve")
+        return calls[first:]

@@ -1,0 +1,182 @@
+#!/bin/sh
+# Install what one of the Makefile's targets needs and this machine lacks.
+#
+#	tests/setup.sh build|demo|check|bench
+#
+# Debian and its kin: missing packages are named and installed with apt-get.
+# Super-servers and proxies are not installed but unpacked below build/tools:
+# some of them conflict with each other, and none of them shall be started,
+# now or at the next boot, on a machine that only wanted to run our tests.
+# Elsewhere: says which commands and libraries are missing.
+# Silent when nothing is.
+
+set -eu
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+tools=$here/build/tools
+
+build_packages='gcc make pkg-config libc6-dev libtls-dev libsystemd-dev'
+build_commands='cc make pkg-config'
+build_modules='libtls libsystemd'
+
+demo_packages="$build_packages openssl curl systemd"
+demo_commands="$build_commands openssl curl systemd-socket-activate"
+
+check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev mandoc
+	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
+	iproute2 util-linux procps"
+check_commands="$demo_commands clang mandoc python3 swaks msmtp mpop tcpserver
+	inetd xinetd strace ip unshare setpriv ps"
+check_modules="$build_modules cmocka"
+# package/program: the program is looked for below build/tools/package
+check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
+	s6/s6-ipcserver haproxy/haproxy stunnel4/stunnel4'
+
+# The benchmark's driver is Python; its yardsticks run under tcpserver.
+bench_packages="$demo_packages python3 ucspi-tcp"
+bench_commands="$demo_commands python3 tcpserver"
+
+say() {
+	echo "setup: $*" >&2
+}
+
+die() {
+	say "$*"
+	exit 1
+}
+
+# Names, of those given, that are not fully installed.
+missing_packages() {
+	# shellcheck disable=SC2086
+	set -- $1
+	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" \
+		2>/dev/null | sed -n 's/^installed //p')
+	for name; do
+		printf '%s\n' "$have" | grep -Fqx "$name" || printf '%s ' "$name"
+	done
+}
+
+missing_unpacked() {
+	for pair in $1; do
+		[ -e "$tools/${pair%%/*}/.complete" ] ||
+			printf '%s ' "${pair%%/*}"
+	done
+}
+
+missing_commands() {
+	for name in $1; do
+		command -v "$name" >/dev/null || printf '%s ' "$name"
+	done
+}
+
+missing_modules() {
+	for name in $1; do
+		pkg-config --exists "$name" 2>/dev/null ||
+			printf '%s ' "$name"
+	done
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		env DEBIAN_FRONTEND=noninteractive "$@"
+	elif command -v sudo >/dev/null; then
+		sudo env DEBIAN_FRONTEND=noninteractive "$@"
+	else
+		die "not root and no sudo: run as root: $*"
+	fi
+}
+
+updated=
+
+update_once() {
+	[ -z "$updated" ] || return 0
+	updated=yes
+	as_root apt-get update -q >&2 ||
+		say "apt-get update failed; trying with the lists as they are"
+}
+
+# Whatever a dependency brings in, no daemon starts. A policy of the machine's
+# own is left alone.
+policy=/usr/sbin/policy-rc.d
+
+forbid_daemons() {
+	[ ! -e "$policy" ] || return 0
+	as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy"
+	trap 'as_root rm -f "$policy"' EXIT
+	trap 'exit 1' HUP INT TERM
+}
+
+allow_daemons() {
+	trap - EXIT HUP INT TERM
+	[ -z "${forbidden:-}" ] || as_root rm -f "$policy"
+	forbidden=
+}
+
+install_packages() {
+	say "installing: $*"
+	update_once
+	[ -e "$policy" ] || forbidden=yes
+	forbid_daemons
+	as_root apt-get install -q -y --no-install-recommends "$@" >&2 ||
+		die "apt-get could not install: $*"
+	allow_daemons
+}
+
+# The package and those libraries it needs that the machine lacks, below
+# build/tools/NAME. Needs no root.
+unpack_package() {
+	say "unpacking below build/tools: $1"
+	dir=$tools/$1
+	rm -rf "$dir"
+	mkdir -p "$dir/.debs/partial"
+	apt-get install -q -y --no-install-recommends --download-only \
+		-o Debug::NoLocking=1 -o Dir::Cache::archives="$dir/.debs" \
+		-o APT::Sandbox::User="$(id -un)" --reinstall \
+		"$1" >"$dir/.log" 2>&1 ||
+		{ cat "$dir/.log" >&2; die "apt-get could not fetch $1"; }
+	for deb in "$dir"/.debs/*.deb; do
+		dpkg-deb -x "$deb" "$dir"
+	done
+	rm -rf "$dir/.debs"
+	: >"$dir/.complete"
+}
+
+# $1 packages, $2 packages to unpack
+debian() {
+	missing=$(missing_packages "$1")
+	# shellcheck disable=SC2086
+	[ -z "$missing" ] || install_packages $missing
+	missing=$(missing_unpacked "$2")
+	[ -z "$missing" ] || update_once
+	for name in $missing; do
+		unpack_package "$name"
+	done
+}
+
+# $1 commands, $2 pkg-config modules, $3 names of Debian's packages
+elsewhere() {
+	PATH=$PATH:/usr/sbin:/sbin
+	missing=$(missing_commands "$1")
+	modules=$(missing_modules "$2")
+	[ -n "$missing$modules" ] || return 0
+	[ -z "$missing" ] || say "missing commands: $missing"
+	[ -z "$modules" ] || say "missing libraries (pkg-config): $modules"
+	# shellcheck disable=SC2086
+	say "install them; in Debian they come with:" $3
+	exit 1
+}
+
+case ${1-} in
+build) set -- "$build_packages" '' "$build_commands" "$build_modules" ;;
+demo)  set -- "$demo_packages" '' "$demo_commands" "$build_modules" ;;
+check) set -- "$check_packages" "$check_unpacked" \
+		"$check_commands" "$check_modules" ;;
+bench) set -- "$bench_packages" '' "$bench_commands" "$build_modules" ;;
+*)     echo "usage: $0 build|demo|check|bench" >&2; exit 64 ;;
+esac
+
+if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+	debian "$1" "$2"
+else
+	elsewhere "$3" "$4" "$1"
+fi
