@@ -66,6 +66,10 @@ check_settings(const struct smtp_settings *settings, struct error *error)
 	if (common->auth == NULL && !settings->no_auth_required)
 		return error_set(error, ERROR_CONFIG, "nobody could send "
 		    "mail: --auth or --no-auth-required is needed");
+	if (settings->bare_lf == DOT_BARE_LF_ACCEPT && settings->relay != NULL)
+		return error_set(error, ERROR_CONFIG, "--bare-lf accept and "
+		    "--relay together would let messages be smuggled: use "
+		    "normalize");
 	if (common->auth == NULL && common->maildir == NULL)
 		return error_set(error, ERROR_CONFIG, "only mail of those who "
 		    "logged in is relayed: --auth is needed");
@@ -294,6 +298,8 @@ serve_data_begin(struct smtp_program *p)
 		.address_is_ipv6 = p->program.peer.is_ipv6,
 		.hostname = p->settings.common.hostname,
 		.esmtp = smtp->esmtp,
+		.utf8 = smtp->envelope.utf8,
+		.lmtp = smtp->options.lmtp,
 		.authenticated = smtp->authenticated,
 		.secure = tls != NULL ||
 		    p->settings.common.tls == TLS_MODE_OUTER,
@@ -377,13 +383,7 @@ static void
 serve_reset(struct smtp_program *p)
 {
 	if (p->smtp.refused) {
-		const struct smtp_reply refusal = {
-			.code = p->smtp.refusal.code,
-			.enhanced = p->smtp.refusal.enhanced,
-			.text = { p->smtp.refusal.text,
-			    p->smtp.refusal.len },
-		};
-		log_message(p, LOG_KIND_REFUSED, &refusal, "");
+		log_message(p, LOG_KIND_REFUSED, &p->smtp.refusal.reply, "");
 		p->refused++;
 	}
 	drop_transaction(p);
@@ -468,6 +468,7 @@ start_core(struct smtp_program *p, struct error *error)
 		.login_required = !p->settings.no_auth_required,
 		.starttls = p->settings.common.tls == TLS_MODE_STARTTLS,
 		.bare_lf = (enum dot_bare_lf)p->settings.bare_lf,
+		.max_recipients = max,
 	};
 	/* Touched as far as there are recipients, not before. */
 	struct envelope_recipient *recipients = malloc(max *

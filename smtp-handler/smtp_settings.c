@@ -5,7 +5,9 @@
 #include "smtp_settings.h"
 
 /* In the order of enum dot_bare_lf. */
-static const char *const bare_lf_modes[] = { "reject", NULL };
+static const char *const bare_lf_modes[] = {
+	"reject", "normalize", "accept", NULL
+};
 
 #define AT(member) offsetof(struct smtp_settings, member)
 
@@ -31,7 +33,8 @@ static const struct option_spec rows[] = {
 	{ .name = "bare-lf", .type = OPTION_CHOICE, .offset = AT(bare_lf),
 	    .value_name = "HOW", .fallback = "reject",
 	    .choices = bare_lf_modes,
-	    .help = "what to do with lines that end in LF alone: reject" },
+	    .help = "lines that end in LF alone: reject, normalize or "
+	    "accept" },
 };
 
 void

@@ -17,6 +17,8 @@ struct trace {
 	bool address_is_ipv6;
 	const char *hostname;    /* ours */
 	bool esmtp;
+	bool utf8;               /* SMTPUTF8 was said (RFC 6531) */
+	bool lmtp;
 	bool authenticated;
 	bool secure;             /* TLS, here or before us */
 	const char *tls_version; /* NULL: not known */
