@@ -24,6 +24,9 @@ static const struct option_spec rows[] = {
 	    .offset = AT(max_recipients), .value_name = "N",
 	    .fallback = "1000", .min = 1, .max = 1000000,
 	    .help = "recipients of one message" },
+	{ .name = "create-maildirs", .type = OPTION_SWITCH,
+	    .offset = AT(create_maildirs),
+	    .help = "make the maildirs of recipients who have none" },
 	{ .name = "relay", .type = OPTION_STRING, .offset = AT(relay),
 	    .value_name = "FILE",
 	    .help = "accounts of next hops to send mail on to" },
@@ -35,6 +38,8 @@ static const struct option_spec rows[] = {
 	    .choices = bare_lf_modes,
 	    .help = "lines that end in LF alone: reject, normalize or "
 	    "accept" },
+	{ .name = "lmtp", .type = OPTION_SWITCH, .offset = AT(lmtp),
+	    .help = "speak LMTP: one reply for each recipient" },
 };
 
 void

@@ -69,6 +69,13 @@ trace_return_path(struct slice reverse_path, char *out, size_t size)
 }
 
 size_t
+trace_delivered_to(struct slice path, char *out, size_t size)
+{
+	return (size_t)snprintf(out, size, "Delivered-To: %.*s\n",
+	    SLICE_ARG(path));
+}
+
+size_t
 trace_received(const struct trace *trace, char *out, size_t size)
 {
 	struct tm tm;
