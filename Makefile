@@ -157,6 +157,7 @@ check-unit: $(unit_tests) ## unit tests only
 bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with a bare libtls program
 	@tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py
+	@BUILD='$(BUILD)' tests/bench/bench_smtp.py
 
 $(BUILD)/tests/bench/%: tests/bench/%.c
 	$(say) CC $@

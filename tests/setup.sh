@@ -36,6 +36,7 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
 bench_packages="$demo_packages python3 ucspi-tcp"
+bench_unpacked='postfix/smtp-source'
 bench_commands="$demo_commands python3 tcpserver"
 
 say() {
@@ -173,7 +174,7 @@ build) set -- "$build_packages" '' "$build_commands" "$build_modules" ;;
 demo)  set -- "$demo_packages" '' "$demo_commands" "$build_modules" ;;
 check) set -- "$check_packages" "$check_unpacked" \
 		"$check_commands" "$check_modules" ;;
-bench) set -- "$bench_packages" '' "$bench_commands" "$build_modules" ;;
+bench) set -- "$bench_packages" "$bench_unpacked" "$bench_commands" "$build_modules" ;;
 *)     echo "usage: $0 build|demo|check|bench" >&2; exit 64 ;;
 esac
 
