@@ -70,10 +70,12 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 	conn->in_fd = in_fd;
 	conn->out_fd = out_fd;
 	conn->tls = NULL;
-	conn->eof = conn->finish = false;
+	conn->eof = conn->finish = conn->is_tcp = false;
 	conn->transport_errno = 0;
 	conn->in_flags = conn->out_flags = -1;
 	conn->lines = conn->unwaited = 0;
+	conn->stop_deadline = 0;
+	conn->read_credit = conn->write_credit = 0;
 	buf_init(&conn->cipher_in, conn->cipher_in_storage,
 	    sizeof(conn->cipher_in_storage));
 	buf_init(&conn->cipher_out, conn->cipher_out_storage,
@@ -88,8 +90,9 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 		conn->out_flags = set_nonblocking(out_fd);
 	else
 		/* Without it a TLS 1.3 session loses 40 ms to delayed ACK.
-		 * A UNIX socket knows no such thing: let it say so. */
-		setsockopt(out_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		 * A UNIX socket knows no such thing and says so. */
+		conn->is_tcp = setsockopt(out_fd, IPPROTO_TCP, TCP_NODELAY,
+		    &on, sizeof(on)) == 0;
 }
 
 void
@@ -256,6 +259,25 @@ peer_error(struct conn *conn, const char *what, struct error *error)
 }
 
 /*
+ * A client with Nagle's algorithm on that sends in small pieces waits for
+ * our ACK before the next one, and the kernel may hold that back for 40 ms
+ * (GnuTLS clients do so right after the handshake). The flag does not last.
+ */
+static void
+acknowledge_now(const struct conn *conn)
+{
+#ifdef TCP_QUICKACK
+	const int on = 1;
+
+	if (conn->is_tcp)
+		setsockopt(conn->in_fd, IPPROTO_TCP, TCP_QUICKACK, &on,
+		    sizeof(on));
+#else
+	(void)conn;
+#endif
+}
+
+/*
  * Waits for one direction, after sending what TLS has made so far. False
  * when the deadline has passed; a signal ends it early. A transport that
  * breaks here says so again at the next read or write.
@@ -282,6 +304,8 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 		.tv_nsec = left % 1000 * 1000000,
 	};
 	conn->unwaited = 0;
+	if (want == IO_WANT_IN)
+		acknowledge_now(conn);
 	return ppoll(&pollfd, 1, &timeout, process_wait_mask()) != 0;
 }
 
@@ -301,10 +325,16 @@ look_for_signals(struct conn *conn)
 	ppoll(NULL, 0, &at_once, process_wait_mask());
 }
 
+/* Each KiB earns a second; octets that come one by one earn it too. */
 static int64_t
-earn(int64_t deadline, size_t octets, int64_t most)
+earn(int64_t deadline, uint64_t *credit, size_t octets, int64_t most)
 {
-	deadline += (int64_t)octets * 1000 / 1024;
+	uint64_t milliseconds;
+
+	*credit += octets;
+	milliseconds = *credit * 1000 / 1024;
+	*credit -= milliseconds * 1024 / 1000;
+	deadline += (int64_t)milliseconds;
 	return deadline < most ? deadline : most;
 }
 
@@ -318,8 +348,12 @@ set_write_deadline(struct conn *conn)
 		conn->writing = true;
 		conn->write_deadline = now + conn->timeout;
 	}
-	if (stop_requested(conn) && conn->write_deadline > now + STOP_MS)
-		conn->write_deadline = now + STOP_MS;
+	if (!stop_requested(conn))
+		return;
+	if (conn->stop_deadline == 0)
+		conn->stop_deadline = now + STOP_MS;
+	if (conn->write_deadline > conn->stop_deadline)
+		conn->write_deadline = conn->stop_deadline;
 }
 
 /* Hands all of wire->out over, to the transport or to TLS. */
@@ -339,7 +373,8 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 		}
 		if (n < 0)
 			return peer_error(conn, "write", error);
-		conn->write_deadline = earn(conn->write_deadline, (size_t)n,
+		conn->write_deadline = earn(conn->write_deadline,
+		    &conn->write_credit, (size_t)n,
 		    conn_now() + conn->timeout);
 		buf_consume(&wire->out, (size_t)n);
 		out = buf_contents(&wire->out);
@@ -444,10 +479,17 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 			wire->eof = true;
 			return 0;
 		}
-		buf_commit(&wire->in, (size_t)n);
+		size_t got = (size_t)n;
+		/* What libtls holds in small records comes along now: a
+		 * client may have made one of each line. */
+		while (has_ciphertext(conn) && got < room &&
+		    (n = conn_read(conn, at + got, room - got)) > 0)
+			got += (size_t)n;
+		buf_commit(&wire->in, got);
 		if (wire->text)
 			conn->read_deadline = earn(conn->read_deadline,
-			    (size_t)n, conn_now() + conn->timeout);
+			    &conn->read_credit, got,
+			    conn_now() + conn->timeout);
 		return 0;
 	}
 }
@@ -504,10 +546,10 @@ conn_start_tls_client(struct conn *conn, struct tls *tls_client,
 	return handshake(conn, error);
 }
 
-/* close_notify, in one piece with what was said last, if the peer takes
- * them in time. */
+/* close_notify, in one piece with what was said last. Only a peer that may
+ * still want to hear it is given time to take it. */
 static void
-close_tls(struct conn *conn)
+close_tls(struct conn *conn, bool wait)
 {
 	int64_t deadline = conn_now() + LINGER_MS;
 	struct error ignored;
@@ -515,11 +557,14 @@ close_tls(struct conn *conn)
 	while (!conn->eof && conn->transport_errno == 0) {
 		ssize_t n = from_tls(tls_close(conn->tls));
 
-		if (n != IO_WANT_OUT || !wait_for(conn, n, deadline))
+		if (n != IO_WANT_OUT || !wait ||
+		    !wait_for(conn, n, deadline))
 			break;
 	}
-	if (conn->transport_errno == 0)
+	if (conn->transport_errno == 0 && wait)
 		drain_ciphertext(conn, &ignored);
+	else if (conn->transport_errno == 0)
+		push_ciphertext(conn);
 	tls_free(conn->tls);
 	conn->tls = NULL;
 }
@@ -551,7 +596,7 @@ conn_close(struct conn *conn, struct wire *last_words, bool linger)
 	if (last_words != NULL)
 		drain(conn, last_words, &ignored);
 	if (conn->tls != NULL)
-		close_tls(conn);
+		close_tls(conn, last_words != NULL);
 	if (conn->out_is_socket)
 		shutdown(conn->out_fd, SHUT_WR);
 	if (linger && conn->in_is_socket)

@@ -38,6 +38,7 @@ struct conn {
 	bool finish;     /* set by the caller: go on in spite of SIGTERM */
 
 	/* conn.c's own. All times are milliseconds of CLOCK_MONOTONIC. */
+	bool is_tcp;
 	bool in_is_socket;
 	bool out_is_socket;
 	int in_flags;  /* to be restored, or -1 */
@@ -45,6 +46,9 @@ struct conn {
 	int64_t timeout;
 	int64_t read_deadline;
 	int64_t write_deadline;
+	int64_t stop_deadline; /* of output, once SIGTERM was seen; or 0 */
+	uint64_t read_credit;  /* octets that have not earned time yet */
+	uint64_t write_credit;
 	unsigned lines;   /* wire->lines when the read deadline was set */
 	bool in_command;  /* the deadline counts from a first octet */
 	bool in_text;
@@ -107,7 +111,8 @@ int conn_flush(struct conn *conn, struct wire *wire, struct error *error);
  * close_notify, shutdown, close. With linger it then waits shortly for the
  * peer to close too, so that unread input does not make the kernel reset the
  * connection and destroy our last words on the way. Takes a conn that was
- * never opened or is closed already, if it was zeroed.
+ * never opened or is closed already, if it was zeroed. Without last words
+ * nothing is waited for but what linger says.
  */
 void conn_close(struct conn *conn, struct wire *last_words, bool linger);
 

@@ -176,14 +176,17 @@ log_message(struct smtp_program *p, enum log_kind kind,
 	log_send();
 }
 
+/* A recipient that is refused, by the next hop or for want of one. */
 static void
-log_verdict(struct smtp_program *p, const struct smtp_reply *reply,
+log_refused_recipient(struct smtp_program *p, const struct smtp_reply *reply,
     const char *reason)
 {
-	log_begin(reply->code / 100 == 2 ? LOG_KIND_RELAYED
-	                                 : LOG_KIND_REFUSED);
-	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
-	add_recipients(&p->smtp.envelope);
+	const struct envelope *envelope = &p->smtp.envelope;
+
+	log_begin(LOG_KIND_REFUSED);
+	log_add(LOG_FIELD_SENDER, envelope->reverse_path);
+	log_add(LOG_FIELD_RECIPIENT,
+	    envelope->recipients[envelope->n - 1].path);
 	if (p->account != NULL)
 		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
 	add_reply(reply);
@@ -265,8 +268,8 @@ serve_recipient(struct smtp_program *p, struct error *error)
 	} else {
 		verdict = relays ? no_account : no_relay;
 	}
-	if (p->account != NULL || verdict.code / 100 != 2)
-		log_verdict(p, &verdict,
+	if (verdict.code / 100 != 2)
+		log_refused_recipient(p, &verdict,
 		    why.kind != ERROR_NONE ? why.text : "");
 	smtp_reply(smtp, &verdict);
 	return 0;
@@ -352,6 +355,8 @@ serve_data_end(struct smtp_program *p, struct error *error)
 	}
 	log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
 	    result < 0 ? why.text : "");
+	if (kept && p->delivery.relay != NULL)
+		log_message(p, LOG_KIND_RELAYED, &verdict, "");
 	if (kept && p->delivery.maildir != NULL) {
 		log_begin(LOG_KIND_DELIVERED);
 		log_add(LOG_FIELD_ID, slice_from(p->id));

@@ -700,6 +700,8 @@ take_command(struct smtp *smtp, struct slice line)
 	else
 		/* Blanks at the end are typed by people (RFC 5321 4.1.1). */
 		command->run(smtp, slice_trim(argument));
+	if (is_auth && smtp->pending == SMTP_WANT_IO)
+		wire_wipe_taken(&smtp->wire);
 }
 
 static void
@@ -708,6 +710,7 @@ bad_line(struct smtp *smtp, enum reply_id id)
 	if (smtp->in_sasl) {
 		smtp->in_sasl = false;
 		sasl_wipe(&smtp->sasl);
+		wire_wipe_taken(&smtp->wire);
 		if (id == REPLY_LINE_TOO_LONG)
 			id = REPLY_AUTH_TOO_LONG;
 	}
@@ -754,8 +757,6 @@ refuse_text(struct smtp *smtp, const struct smtp_reply *reply)
 {
 	size_t len = reply->text.len;
 
-	if (smtp->refused)
-		return;
 	if (len > sizeof(smtp->refusal.text))
 		len = sizeof(smtp->refusal.text);
 	smtp->refused = true;
@@ -767,24 +768,33 @@ refuse_text(struct smtp *smtp, const struct smtp_reply *reply)
 	smtp->refusal.len = len;
 }
 
-static void
-check_text(struct smtp *smtp)
+/*
+ * What is wrong with the text so far, or NULL. In this order, and before
+ * any refusal of the program's: the reply must not depend on how the text
+ * was cut on its way.
+ */
+static const struct smtp_reply *
+find_fault(struct smtp *smtp)
 {
 	const struct dot_decoder *decoder = &smtp->decoder;
 
 	smtp->size = decoder->octets + decoder->lines;
 	if (decoder->bare_cr)
-		refuse_text(smtp, &replies[REPLY_TEXT_BARE_CR]);
-	else if (decoder->bare_lf &&
-	    smtp->options.bare_lf == DOT_BARE_LF_REJECT)
-		refuse_text(smtp, &replies[REPLY_TEXT_BARE_LF]);
-	else if (smtp->size > smtp->options.max_size)
-		refuse_text(smtp, &replies[REPLY_TOO_BIG]);
+		return &replies[REPLY_TEXT_BARE_CR];
+	if (decoder->bare_lf && smtp->options.bare_lf == DOT_BARE_LF_REJECT)
+		return &replies[REPLY_TEXT_BARE_LF];
+	if (smtp->size > smtp->options.max_size)
+		return &replies[REPLY_TOO_BIG];
+	return NULL;
 }
 
 static void
 end_text(struct smtp *smtp)
 {
+	const struct smtp_reply *fault = find_fault(smtp);
+
+	if (fault != NULL)
+		refuse_text(smtp, fault);
 	smtp->wire.text = false;
 	if (smtp->refused) {
 		smtp->pending = SMTP_RESET;
@@ -811,17 +821,15 @@ take_text(struct smtp *smtp)
 	enum dot_outcome outcome = dot_decode(&smtp->decoder, data,
 	    in->end - in->start, &taken, &made);
 	buf_consume(in, taken);
-	check_text(smtp);
 	if (outcome == DOT_SMUGGLED) {
 		/* Whoever sends this hopes that what follows will be taken
 		 * for commands by somebody: nothing of it is looked at. */
-		refuse_text(smtp, &replies[REPLY_SMUGGLING]);
 		smtp->wire.text = false;
 		say(smtp, REPLY_SMUGGLING);
 		return true;
 	}
 	smtp->text_ended = outcome == DOT_END;
-	if (made > 0 && !smtp->refused) {
+	if (find_fault(smtp) == NULL && made > 0 && !smtp->refused) {
 		smtp->text = (struct slice){ data, made };
 		smtp->pending = SMTP_DATA;
 	}

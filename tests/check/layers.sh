@@ -40,7 +40,8 @@ layer()
 	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/address)
 		echo 1 ;;
 	common/conn | common/maildir | common/maildir_deliver | \
-	common/account | common/relay | common/auth | common/hook | \
+	common/account | common/relay | common/auth | common/users | \
+	common/command | common/hook | \
 	common/pattern | common/peer | common/options | common/process | \
 	common/settings | common/log | common/tls_server)
 		echo 2 ;;
