@@ -427,7 +427,7 @@ class Stunnel(InNetwork):
 
 # Counting hashes
 
-SHIM = r"""
+CRYPT_SHIM = r"""
 #define _GNU_SOURCE
 #include <crypt.h>
 #include <dlfcn.h>
@@ -491,20 +491,23 @@ crypt_ra(const char *phrase, const char *setting, void **data, int *size)
 
 
 @functools.cache
-def crypt_shim():
-    """A library that notes every call of crypt(3)'s family."""
+def preload(name, text):
+    """The environment that loads a library of this C text first."""
     folder = pathlib.Path(shared_folder())
-    path = folder / "crypt_shim.so"
-    with open(folder / "crypt_shim.lock", "w") as lock:
+    path = folder / f"{name}.so"
+    with open(folder / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            source = folder / "crypt_shim.c"
-            source.write_text(SHIM)
-            made = folder / "crypt_shim.tmp"
+            source = folder / f"{name}.c"
+            source.write_text(text)
+            made = folder / f"{name}.tmp"
             subprocess.run(["cc", "-shared", "-fPIC", "-o", made, source,
                             "-ldl"], check=True)
             made.rename(path)
-    return path
+    # Sanitizers want to be the first library, but can do without
+    return {"LD_PRELOAD": path,
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
+            + ":verify_asan_link_order=0"}
 
 
 class HashCount:
@@ -512,11 +515,8 @@ class HashCount:
 
     def __init__(self, test):
         self.file = test.fresh_path("hashes")
-        # Sanitizers want to be the first library, but can do without
-        self.env = {
-            "LD_PRELOAD": crypt_shim(), "CRYPT_LOG": self.file,
-            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
-            + ":verify_asan_link_order=0"}
+        self.env = {**preload("crypt_shim", CRYPT_SHIM),
+                    "CRYPT_LOG": self.file}
 
     def take(self):
         """(method, cost) of each hash since the last take."""
@@ -532,6 +532,70 @@ def work_of(setting):
     match = re.match(r"\$(?:y\$[^$]+|2b\$\d\d|[56](?:\$rounds=\d+)?)\$",
                      setting)
     return match[0] if match else setting[:2]
+
+
+# A clock that runs faster
+
+SPEED = 200
+
+CLOCK_SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#define SPEED %d
+
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int (*real)(clockid_t, struct timespec *) =
+	    dlsym(RTLD_NEXT, "clock_gettime");
+	int result = real(clock, now);
+
+	if (result == 0 && clock == CLOCK_MONOTONIC) {
+		int64_t ns = (now->tv_sec * 1000000000 + now->tv_nsec) * SPEED;
+
+		now->tv_sec = ns / 1000000000;
+		now->tv_nsec = ns %% 1000000000;
+	}
+	return result;
+}
+
+int
+ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+    const sigset_t *mask)
+{
+	int (*real)(struct pollfd *, nfds_t, const struct timespec *,
+	    const sigset_t *) = dlsym(RTLD_NEXT, "ppoll");
+	struct timespec scaled;
+
+	if (timeout == NULL)
+		return real(fds, n, NULL, mask);
+	/* Rounded up, as the kernel's timers are. */
+	int64_t ns = (timeout->tv_sec * 1000000000 + timeout->tv_nsec +
+	    SPEED - 1) / SPEED;
+	scaled.tv_sec = ns / 1000000000;
+	scaled.tv_nsec = ns %% 1000000000;
+	return real(fds, n, &scaled, mask);
+}
+
+int
+__ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+    const sigset_t *mask, size_t size)
+{
+	(void)size;
+	return ppoll(fds, n, timeout, mask);
+}
+""" % SPEED
+
+
+def fast_clock():
+    """The environment of a handler whose time goes SPEED times as fast."""
+    return preload("clock_shim", CLOCK_SHIM)
 
 
 # Looking into a process

@@ -160,45 +160,45 @@ class Work(FrontDoor):
         send_login(peer, user, password)
         return peer, count
 
-    def assert_work(self, lines, tries, wanted):
-        """Every one of the (user, password) costs just that; all at once, for
-        each waits a second."""
-        sessions = []
-        for program in BOTH:
-            for user, password in tries:
-                sessions.append((program, user, password, *self.hashes(
-                    program, lines, user, password)))
-        for program, user, password, peer, count in sessions:
+    def assert_work(self, tries):
+        """Each is (lines of the file, user, password, works of which one is
+        right); all at once, for each waits a second."""
+        sessions = [
+            (program, user, password, works,
+             *self.hashes(program, lines, user, password))
+            for program in BOTH for lines, user, password, works in tries]
+        for program, user, password, works, peer, count in sessions:
             with self.subTest(program=program.name, user=user,
-                              password=password[:20]):
+                              password=password[:20], works=works):
                 self.assertEqual(login_reply(peer), WRONG[program])
-                self.assertIn(count.take(), wanted)
+                self.assertIn(count.take(), works)
+
+    WORKS = {"sha512": ["$6$rounds=1000$"], "bcrypt": ["$2b$04$"],
+             "yescrypt": ["$y$j75$"]}
 
     def test_unknown_name_costs_what_a_wrong_password_costs(self):
-        for method, work in (("sha512", "$6$rounds=1000$"),
-                             ("bcrypt", "$2b$04$"), ("yescrypt", "$y$j75$")):
+        tries = []
+        for method, work in self.WORKS.items():
             lines = [f"{user}:{hash_of(PASSWORD, method)}"
                      for user in ("joe", "ann", "eve")]
-            with self.subTest(method=method):
-                self.assert_work(
-                    lines, [("joe", "wrong"), ("eve", "wrong"),
-                            ("nobody", "wrong"), ("nobody", PASSWORD),
-                            ("jo", "x"), ("joe2", PASSWORD), ("JOE", "x"),
-                            ("n" * 200, "x" * 200)], [[work]])
+            tries += [(lines, *pair, [work]) for pair in (
+                ("joe", "wrong"), ("eve", "wrong"), ("nobody", "wrong"),
+                ("nobody", PASSWORD), ("jo", "x"), ("joe2", PASSWORD),
+                ("JOE", "x"), ("n" * 200, "x" * 200))]
+        self.assert_work(tries)
 
     def test_mixed_methods(self):
         """An unknown name costs what some user's does, and always the
         same."""
         lines = [f"{method}:{hash_of(PASSWORD, method)}"
-                 for method in ("sha512", "bcrypt", "yescrypt")]
-        works = [["$6$rounds=1000$"], ["$2b$04$"], ["$y$j75$"]]
-        self.assert_work(lines, [(f"nobody{n}", "wrong") for n in range(6)],
-                         works)
-        seen = []
-        for _ in range(3):
-            peer, count = self.hashes(SMTP, lines, "nobody0", "wrong")
+                 for method in self.WORKS]
+        self.assert_work([(lines, f"nobody{n}", "wrong",
+                           list(self.WORKS.values())) for n in range(6)])
+        sessions = [self.hashes(SMTP, lines, "nobody0", "wrong")
+                    for _ in range(3)]
+        for peer, _ in sessions:
             login_reply(peer)
-            seen.append(count.take())
+        seen = [count.take() for _, count in sessions]
         self.assertEqual(seen, [seen[0]] * 3)
 
     def test_right_password_costs_one(self):
@@ -212,14 +212,17 @@ class Work(FrontDoor):
         """Empty and over-long passwords: whatever that costs, a user and
         nobody cost the same."""
         lines = [f"joe:{hash_of(PASSWORD)}"]
+        sessions = []
         for password in ("x" * 512, "x" * 600, "x" * 1100):
-            sessions = [self.hashes(SMTP, lines, user, password)
-                        for user in ("joe", "nobody")]
-            for peer, _ in sessions:
-                self.assertRegex(login_reply(peer),
-                                 r"^(535 5\.7\.8|50[01] 5\.5\.\d)$")
-            counts = [count.take() for _, count in sessions]
-            self.assertEqual(counts[0], counts[1], len(password))
+            sessions += [(password, *self.hashes(SMTP, lines, user, password))
+                         for user in ("joe", "nobody")]
+        costs = {}
+        for password, peer, count in sessions:
+            self.assertRegex(login_reply(peer),
+                             r"^(535 5\.7\.8|50[01] 5\.5\.\d)$")
+            costs.setdefault(password, []).append(count.take())
+        for both in costs.values():
+            self.assertEqual(both[0], both[1])
 
 
 class BadFile(FrontDoor):
@@ -586,6 +589,16 @@ class Delays(FrontDoor):
     def three_wrong(self, program, auth):
         peer = self.door(program, *PLAIN, "--auth", auth)
         offers(peer)
+        self.wrong_three_times(program, peer)
+
+    def three_wrong_in_tls(self, program, auth):
+        """With close_notify at the end, or expect_end raises."""
+        peer = self.door(program, *self.certs.server.options(), "--auth",
+                         auth, tls=self.tls)
+        offers(peer)
+        self.wrong_three_times(program, peer)
+
+    def wrong_three_times(self, program, peer):
         peer.send(self.wrong_logins(program, 4))
         self.assert_delays(self.replies(peer, 3), [1, 2, 4], WRONG[program])
         # The fourth and the command are not answered any more
@@ -646,6 +659,7 @@ class Delays(FrontDoor):
         for program in BOTH:
             for scenario, auths in (
                     (self.three_wrong, (by_file, by_exec)),
+                    (self.three_wrong_in_tls, (by_file,)),
                     (self.right_after_two, (by_file, by_exec)),
                     (self.by_sasl_login, (by_file,)),
                     (self.after_the_checks_own_time, (by_exec,)),

@@ -4,12 +4,15 @@ All here have --timeout 1 or are not meant to wait."""
 import os
 import re
 import signal
+import threading
 import time
 
-from frontdoor import (BOTH, FrontDoor, Witness, alive, client_hello, drip,
-                       hash_of, noop, offers, send_login, taken)
+from frontdoor import (BOTH, LATER, SPEED, FrontDoor, Witness, alive,
+                       client_hello, drip, fast_clock, hash_of, login_reply,
+                       noop, offers, send_login, taken)
 from mailtest import (DEADLINE, POP3, SMTP, Closed, Pop3Peer, SmtpPeer, b64,
                       split_stored, wait_for)
+from nexthop import ScriptedHop
 
 PLAIN = ("--tls", "off", "--auth", "any")
 SHORT = ("--timeout", "1")
@@ -188,6 +191,65 @@ class Deadlines(Timed):
             self.assert_ended_well(peer)
         self.together({program.name: lambda program=program: busy(program)
                        for program in BOTH})
+
+
+class Defaults(Timed):
+    """The limits nobody gave, by a clock that runs faster."""
+
+    def ended_after(self, peer, reason):
+        """Seconds by its own clock, as its log tells."""
+        peer.rest()
+        self.assert_ended_well(peer)
+        log = peer.process.log()
+        self.assertIn(reason, log)
+        return log
+
+    def test_idle(self):
+        """600 s for POP3, 300 s for SMTP."""
+        sessions = [(program, limit, self.ready(program, state=state,
+                                                env=fast_clock()))
+                    for program, limit in ((POP3, 600), (SMTP, 300))
+                    for state in ("fresh", "login")]
+        for program, limit, peer in sessions:
+            with self.subTest(program=program.name):
+                log = self.ended_after(peer, 'reason="timed out"')
+                seconds = float(re.search(r"seconds=([0-9.]+)", log)[1])
+                self.assertGreaterEqual(seconds, limit)
+                self.assertLess(seconds, 2 * limit)
+
+    DAY = ("--timeout", "86400")
+
+    def test_handshake_and_header(self):
+        """30 s, however long the time-out."""
+        for program in BOTH:
+            for name, options, reason in (
+                    ("handshake", (*self.certs.server.options(), "--auth",
+                                   "any"), "tls-failed: "),
+                    ("header", (*PLAIN, "--proxy-protocol"),
+                     "PROXY header: took too long")):
+                with self.subTest(program=program.name, name=name):
+                    begin = time.monotonic()
+                    peer = self.door(program, *options, *self.DAY,
+                                     env=fast_clock())
+                    self.ended_after(peer, reason)
+                    # Late perhaps, for machines are busy, but not that late
+                    took = (time.monotonic() - begin) * SPEED
+                    self.assertGreater(took, 30)
+                    self.assertLess(took, 3000)
+
+    def test_exec(self):
+        """30 s for a checkpassword program."""
+        for program in BOTH:
+            peer = self.door(program, "--tls", "off", "--auth",
+                             "exec:sleep 600", *self.DAY, env=fast_clock())
+            offers(peer)
+            begin = time.monotonic()
+            send_login(peer)
+            self.assertEqual(login_reply(peer), LATER[program])
+            took = (time.monotonic() - begin) * SPEED
+            self.assertGreater(took, 30)
+            self.assertLess(took, 3000)
+            self.assertIn("took over 30 s", peer.process.log())
 
 
 class Earned(Timed):
@@ -627,6 +689,96 @@ class SigtermInRetr(Timed):
         self.assertEqual(rest[-5:], b"\r\n.\r\n")
         self.assertEqual(rest.count(b"\r\n+OK ") + 1,
                          rest.count(b"\r\n.\r\n"))
+
+
+class GatedHop(ScriptedHop):
+    """Waits at a step until the gate is opened."""
+
+    def __init__(self, test, step, tls):
+        self.step = step
+        self.reached, self.gate = threading.Event(), threading.Event()
+        test.addCleanup(self.gate.set)
+        super().__init__(test, tls=tls)
+
+    def answer(self, client, step, default=None):
+        if step.split(" ")[0] == self.step:
+            self.reached.set()
+            self.gate.wait(DEADLINE)
+        return super().answer(client, step, default)
+
+
+class SigtermInDelivery(Timed):
+    """Before the point of no return all is dropped, after it all is
+    finished."""
+
+    def test_at_the_first_link(self):
+        """The system call takes 0.4 s and the signal comes meanwhile."""
+        trace = self.fresh_path("strace")
+        smtp = self.ready(SMTP, state="data", wrap=[
+            "strace", "-D", "-o", trace, "-e", "trace=link,linkat", "-e",
+            "inject=link,linkat:delay_exit=400000"],
+            env={"ASAN_OPTIONS": "detect_leaks=0"})
+        smtp.send(b"Subject: x\r\n\r\nwhole\r\n.\r\n")
+        wait_for(lambda: self.stored(smtp.mail), "the link")
+        begin = time.monotonic()
+        os.kill(smtp.process.pid, signal.SIGTERM)
+        self.assertRegex(smtp.rest(), rb"^250 2\.[06]\.0 .*\r\n"
+                                      rb"421 4\.3\.2 .*\r\n$")
+        self.assertLess(time.monotonic() - begin, 5)
+        self.assert_ended_well(smtp)
+        self.assertTrue(self.the_message(smtp.mail)[1].endswith(
+            b"\nwhole\n"))
+
+    def relayed(self, step, *options):
+        """A message on its way, the next hop not answering at the step."""
+        hop = GatedHop(self, step, self.certs.server.server_context())
+        relay = self.write(
+            "relay", f"* smtps://localhost:{hop.port}?ca="
+            f"{self.certs.ca.crt} me secret\n")
+        smtp = self.spawn(SMTP, *PLAIN, "--relay", relay, *options,
+                          kind=SmtpPeer)
+        smtp.ready()
+        smtp.send("MAIL FROM:<joe@example.com>\r\n"
+                  "RCPT TO:<ann@example.org>\r\nDATA\r\n")
+        smtp.expect(None, "250 2.1.0")
+        if step not in ("greeting", "EHLO", "AUTH", "MAIL", "RCPT"):
+            smtp.expect(None, "250 2.1.5")
+            smtp.expect(None, "354")
+            smtp.send(b"Subject: x\r\n\r\nwhole\r\n.\r\n")
+        self.assertTrue(hop.reached.wait(DEADLINE))
+        os.kill(smtp.process.pid, signal.SIGTERM)
+        return smtp, hop
+
+    def test_after_the_final_dot(self):
+        """The next hop's verdict is waited for and passed on."""
+        for options in ((), ("--maildir", self.mail)):
+            with self.subTest(options=options):
+                smtp, hop = self.relayed("final", *options)
+                self.assertTrue(smtp.quiet(0.2))
+                hop.gate.set()
+                self.assertRegex(
+                    smtp.rest(), rb"^250 2\.0\.0 hop has it.*\r\n"
+                                 rb"421 4\.3\.2 .*\r\n$")
+                self.assert_ended_well(smtp)
+                self.assertEqual(len(hop.messages), 1)
+                if options:
+                    self.the_message()
+
+    def test_before_it(self):
+        """Nothing is waited for, and the next hop has no message."""
+        for step in ("greeting", "EHLO", "AUTH", "MAIL", "RCPT", "DATA"):
+            with self.subTest(step=step):
+                smtp, hop = self.relayed(step, "--maildir", self.mail)
+                begin = time.monotonic()
+                rest = smtp.rest()
+                self.assertLess(time.monotonic() - begin, 3)
+                self.assertRegex(rest, rb"^(45\d .*\r\n|503 .*\r\n)*"
+                                       rb"421 4\.3\.2 .*\r\n$")
+                self.assert_ended_well(smtp)
+                hop.gate.set()
+                hop.wait_ended()
+                self.assertEqual(hop.messages, [])
+                self.assert_nothing_kept()
 
 
 class Sigpipe(Timed):

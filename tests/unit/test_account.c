@@ -119,8 +119,9 @@ test_queries(void **state)
 	read_good(SLICE("* smtps://h?verify=no\n* smtps://h:1?verify=yes\n"
 	    "* smtps://h/?ca=/etc/x%20y.pem\n"
 	    "* smtps://[::1]:2?ca=a&verify=no\n"
-	    "* smtps://h?verify=no&ca=b&verify=yes\n"));
-	assert_int_equal(accounts.n, 5);
+	    "* smtps://h?verify=no&ca=b&verify=yes\n"
+	    "* smtps://h?ca=a@b\n"));
+	assert_int_equal(accounts.n, 6);
 	assert_false(accounts.items[0].verify);
 	assert_null(accounts.items[0].ca_file);
 	assert_true(accounts.items[1].verify);
@@ -133,6 +134,7 @@ test_queries(void **state)
 	assert_text(accounts.items[3].port, "2");
 	assert_text(accounts.items[4].ca_file, "b");
 	assert_true(accounts.items[4].verify);
+	assert_text(accounts.items[5].ca_file, "a@b");
 	accounts_free(&accounts);
 }
 

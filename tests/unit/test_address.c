@@ -178,6 +178,7 @@ static const struct row both[] = {
 	BAD("<a@\xC3\xA4.de>", ADDRESS_NOT_ASCII),
 	BAD("<\"\xC3\xA4\"@b>", ADDRESS_NOT_ASCII),
 	BAD("<a\xFF@b>", ADDRESS_NOT_ASCII),
+	BAD("<@\xC3\xA4:a@b>", ADDRESS_NOT_ASCII),
 };
 
 static void
@@ -228,6 +229,8 @@ test_utf8_paths(void **state)
 		GOOD("<j\xC3\xB6.\xE2\x82\xAC@\xC3\xA4.de>",
 		    "j\xC3\xB6.\xE2\x82\xAC", "\xC3\xA4.de"),
 		GOOD("<\"\xC3\xA4 b\"@c>", "\"\xC3\xA4 b\"", "c"),
+		GOOD("<@\xC3\xA4:a@b>", "a", "b"),
+		BAD("<@\xC3:a@b>", ADDRESS_SYNTAX),
 		BAD("<a\xFF@b>", ADDRESS_SYNTAX),
 		BAD("<a@b\xC3>", ADDRESS_SYNTAX),
 		BAD("<\xC0\xAE@b>", ADDRESS_SYNTAX),

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "peer.h"
 
@@ -188,7 +189,7 @@ listen_at(int family, const char *text)
 	return high(fd);
 }
 
-/* An accepted connection from one address to another. */
+/* A connection that was accepted there, from and to that address. */
 static int
 tcp(int family, const char *server, int client_family, const char *client)
 {
@@ -196,7 +197,8 @@ tcp(int family, const char *server, int client_family, const char *client)
 	struct endpoint end = endpoint(client_family, client);
 	int fd = socket(client_family, SOCK_STREAM, 0);
 
-	NEED(fd >= 0);
+	/* From the very address it goes to, which is ours too. */
+	NEED(fd >= 0 && bind(fd, &end.address.any, end.len) == 0);
 	if (client_family == AF_INET)
 		end.address.in.sin_port = htons(port_of(listener));
 	else
@@ -601,6 +603,14 @@ own_network(void)
 	NEED(inet_pton(AF_INET6, "2001:db8::1", &request6.address) == 1);
 	request6.index = (int)if_nametoindex("lo");
 	NEED(ioctl(fd, SIOCSIFADDR, &request6) == 0);
+	/* The kernel makes up its mind a moment later. */
+	const struct endpoint end = endpoint(AF_INET6, "2001:db8::1");
+	while (bind(fd, &end.address.any, end.len) != 0) {
+		const struct timespec moment = { .tv_nsec = 1000000 };
+
+		NEED(errno == EADDRNOTAVAIL);
+		nanosleep(&moment, NULL);
+	}
 	close(fd);
 }
 
@@ -857,10 +867,6 @@ test_proxy_header(void **state)
 		    .address_text = SLICE("127.0.0.1"),
 		    .destination_text = SLICE("::1") }, true, false, NULL,
 		    false },
-		{ { .source = PROXY_SOURCE_IPV4, .port = 7,
-		    .address_text = SLICE("127.0.0.1\0x"),
-		    .destination_text = SLICE("127.0.0.1") }, true, false,
-		    NULL, false },
 		{ { .source = PROXY_SOURCE_IPV6, .port = 7,
 		    .address_text = SLICE("1111:1111:1111:1111:1111:1111:"
 		    "1111:1111:1111:1111"),
