@@ -70,8 +70,8 @@ COMMON = slice buf error \
 	program
 POP3 = pop3
 POP3_PROGRAM = pop3_settings main
-SMTP = smtp address
-SMTP_PROGRAM = smtp_settings trace delivery main
+SMTP = smtp smtp_replies smtp_parameters smtp_text address
+SMTP_PROGRAM = smtp_settings trace places delivery main
 
 OBJ = $(BUILD)/obj
 common_objects = $(COMMON:%=$(OBJ)/common/%.o)

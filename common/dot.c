@@ -236,14 +236,14 @@ take_octet(struct dot_decoder *decoder, struct cursor *at)
 		return take_lf(decoder, at);
 	switch (decoder->state) {
 	case DOT_LINE_START:
-		if (c != '.')
+		if (c != '.' || decoder->unstuffed)
 			break;
 		/* RFC 5321 4.5.2: the dot goes, whatever follows. */
 		at->in++;
 		decoder->state = DOT_DOT;
 		return DOT_MORE;
 	case DOT_BARE_START:
-		if (c != '.')
+		if (c != '.' || decoder->unstuffed)
 			break;
 		*at->out++ = '.';
 		at->in++;
@@ -283,4 +283,24 @@ dot_decode(struct dot_decoder *decoder, char *data, size_t len,
 	*made = (size_t)(at.out - data);
 	decoder->octets += *made;
 	return outcome;
+}
+
+size_t
+dot_decode_end(struct dot_decoder *decoder, char *out)
+{
+	switch (decoder->state) {
+	case DOT_LINE_START:
+	case DOT_BARE_START:
+		return 0;
+	case DOT_CR:
+		decoder->bare_cr = true;
+		break;
+	default:
+		break;
+	}
+	decoder->state = DOT_LINE_START;
+	decoder->lines++;
+	decoder->octets++;
+	*out = '\n';
+	return 1;
 }

@@ -447,6 +447,30 @@ begin(struct relay *relay, const struct account *account,
 	    : "The next hop cannot be reached now, try again later", verdict);
 }
 
+/* What the client asked for and the next hop cannot do. */
+static bool
+can_carry(const struct relay *relay, const struct envelope *envelope,
+    size_t i, struct smtp_reply *verdict)
+{
+	const struct smtp_extensions *offered = &relay->client.extensions;
+
+	/* RFC 6531 3.5. */
+	if (envelope->utf8 && !offered->utf8) {
+		*verdict = (struct smtp_reply){ 550, "5.6.7",
+			SLICE("The next hop takes no SMTPUTF8 mail") };
+		return false;
+	}
+	/* RFC 3461 5.2.2: it would be for us to notify the sender, and we
+	 * make no messages. */
+	if ((envelope->recipients[i].dsn.notify & ENVELOPE_NOTIFY_SUCCESS) !=
+	    0 && !offered->dsn) {
+		*verdict = (struct smtp_reply){ 550, "5.3.3",
+			SLICE("The next hop sends no delivery notifications")
+			};
+		return false;
+	}
+	return true;
+}
 
 int
 relay_recipient(struct relay *relay, const struct account *account,
@@ -462,6 +486,8 @@ relay_recipient(struct relay *relay, const struct account *account,
 		drop_connection(relay);
 	if (begin(relay, account, verdict, error) < 0)
 		return -1;
+	if (!can_carry(relay, envelope, i, verdict))
+		return 0;
 	if (!relay->mail_sent) {
 		smtp_client_mail(&relay->client, envelope);
 		if (await_reply(relay, error) < 0)
@@ -473,7 +499,7 @@ relay_recipient(struct relay *relay, const struct account *account,
 	}
 	if (check_step(relay, error) < 0)
 		return lost(relay, verdict);
-	smtp_client_rcpt(&relay->client, envelope->recipients[i].path);
+	smtp_client_rcpt(&relay->client, &envelope->recipients[i]);
 	if (await_reply(relay, error) < 0)
 		return lost(relay, verdict);
 	if (pass_on(relay, verdict, error) < 0)

@@ -151,6 +151,16 @@ users_find(const struct users *users, struct slice name)
 	return NULL;
 }
 
+const struct user *
+users_find_nocase(const struct users *users, struct slice name)
+{
+	for (size_t i = 0; i < users->n; i++)
+		if (slice_equal_nocase(slice_from(users->items[i].name),
+		    name))
+			return &users->items[i];
+	return NULL;
+}
+
 /* The user whose hash an unknown name is tried against. */
 static const struct user *
 stand_in(const struct users *users, struct slice name)

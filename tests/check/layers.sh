@@ -37,7 +37,9 @@ layer()
 	common/wire | common/dot | common/sasl | common/envelope | \
 	common/smtp_client | common/proxy_header | \
 	common/message | common/smtp_reply | \
-	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/address)
+	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/smtp_private | \
+	smtp-handler/smtp_replies | smtp-handler/smtp_parameters | \
+	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;
 	common/conn | common/maildir | common/maildir_deliver | \
 	common/account | common/relay | common/auth | common/users | \
@@ -48,7 +50,7 @@ layer()
 	common/program | \
 	pop3-handler/main | pop3-handler/pop3_settings | \
 	smtp-handler/main | smtp-handler/smtp_settings | \
-	smtp-handler/trace | smtp-handler/delivery)
+	smtp-handler/trace | smtp-handler/places | smtp-handler/delivery)
 		echo 3 ;;
 	*)
 		return 1 ;;

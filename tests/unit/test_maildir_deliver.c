@@ -79,10 +79,17 @@ mode_of(const char *path)
 	return st.st_mode;
 }
 
+/* Only the maildir's last component may be made. */
+static size_t
+parent_len(const char *path)
+{
+	return (size_t)(strrchr(path, '/') - path);
+}
+
 static void
 begin(void)
 {
-	OK(maildir_deliver_begin(&deliver, box, "host.test", &error));
+	OK(maildir_deliver_begin(&deliver, box, parent_len(box), "host.test", &error));
 }
 
 static void
@@ -307,7 +314,7 @@ test_undo_of_several(void **state)
 	(void)state;
 	snprintf(path, sizeof(path), "%s/box2", directory.path);
 	begin();
-	OK(maildir_deliver_begin(&other, path, "host.test", &error));
+	OK(maildir_deliver_begin(&other, path, parent_len(path), "host.test", &error));
 	OK(maildir_deliver_link(&deliver, &error));
 	OK(maildir_deliver_link(&other, &error));
 	maildir_deliver_undo(&deliver);
@@ -449,21 +456,21 @@ test_bad_places(void **state)
 	(void)state;
 	/* Its last component is made, no others. */
 	snprintf(path, sizeof(path), "%s/none/box", directory.path);
-	assert_int_equal(maildir_deliver_begin(&deliver, path, "host.test",
+	assert_int_equal(maildir_deliver_begin(&deliver, path, parent_len(path), "host.test",
 	    &error), -1);
 	assert_int_equal(error.kind, ERROR_MISSING);
 	directory_put(&directory, "file", SLICE("x"));
 	snprintf(path, sizeof(path), "%s/file", directory.path);
-	assert_int_equal(maildir_deliver_begin(&deliver, path, "host.test",
+	assert_int_equal(maildir_deliver_begin(&deliver, path, parent_len(path), "host.test",
 	    &error), -1);
 	assert_int_equal(error.kind, ERROR_MISSING);
 	snprintf(path, sizeof(path), "%s/file/box", directory.path);
-	assert_int_equal(maildir_deliver_begin(&deliver, path, "host.test",
+	assert_int_equal(maildir_deliver_begin(&deliver, path, parent_len(path), "host.test",
 	    &error), -1);
 	/* Where tmp is a file there is no place for one. */
 	directory_mkdir(&directory, "box");
 	directory_put(&directory, "box/tmp", SLICE("x"));
-	assert_int_equal(maildir_deliver_begin(&deliver, box, "host.test",
+	assert_int_equal(maildir_deliver_begin(&deliver, box, parent_len(box), "host.test",
 	    &error), -1);
 	maildir_deliver_close(&deliver);
 	assert_int_equal(count_in("box"), 1);
@@ -524,7 +531,8 @@ test_descriptors(void **state)
 	}
 	directory_put(&directory, "file", SLICE("x"));
 	assert_int_equal(maildir_deliver_begin(&deliver,
-	    directory_path(&directory, "file"), "host.test", &error), -1);
+	    directory_path(&directory, "file"), strlen(directory.path),
+	    "host.test", &error), -1);
 	maildir_deliver_close(&deliver);
 	int after = dup(directory.fd);
 	assert_int_equal(after, before + 1);

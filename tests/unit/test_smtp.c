@@ -210,7 +210,8 @@ tear_down(void **state)
 #define GREETING "220 mail.test ESMTP ready\r\n"
 #define HELO_OK "250 mail.test\r\n"
 #define EHLO_HEAD "250-mail.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n" \
-	"250-8BITMIME\r\n"
+	"250-8BITMIME\r\n" \
+	"250-CHUNKING\r\n250-SMTPUTF8\r\n"
 #define EHLO_AUTH "250-AUTH PLAIN LOGIN\r\n250-AUTH=PLAIN LOGIN\r\n"
 #define EHLO_TAIL "250-HELP\r\n250 ENHANCEDSTATUSCODES\r\n"
 #define EHLO_OK EHLO_HEAD EHLO_AUTH EHLO_TAIL
@@ -221,7 +222,7 @@ tear_down(void **state)
 #define KEPT "250 2.0.0 Ok, kept\r\n"
 #define BYE "221 2.0.0 Bye\r\n"
 #define HELP_OK "214-2.0.0 Commands: EHLO HELO STARTTLS AUTH MAIL RCPT " \
-	"DATA RSET NOOP VRFY EXPN HELP QUIT\r\n214 2.0.0 See RFC 5321\r\n"
+	"DATA BDAT RSET NOOP VRFY EXPN HELP QUIT\r\n214 2.0.0 See RFC 5321\r\n"
 #define VRFY_OK "252 2.5.0 Cannot verify, send mail and see\r\n"
 #define LOGGED_IN "235 2.7.0 Logged in\r\n"
 #define WRONG "535 5.7.8 Wrong name or password\r\n"
@@ -1054,7 +1055,8 @@ test_max_size(void **state)
 		text_add(&input, SLICE("\r\n\r\n.\r\n" MAIL));
 		text_format(&output, GREETING);
 		text_add(&output, SLICE("250-mail.test\r\n250-PIPELINING\r\n"
-		    "250-SIZE 64\r\n250-8BITMIME\r\n" EHLO_AUTH EHLO_TAIL
+		    "250-SIZE 64\r\n250-8BITMIME\r\n"
+		    "250-CHUNKING\r\n250-SMTPUTF8\r\n" EHLO_AUTH EHLO_TAIL
 		    SENDER_OK RCPT_OK GO_ON));
 		text_format(&output, "%s" SENDER_OK, fits ? KEPT : TOO_BIG);
 		text_format(&events, START_EVENTS);
@@ -1708,7 +1710,8 @@ test_transcript(void **state)
 		    "hunter22 x\r\nNOOP\nNOOP \x01\r\n"),
 		    SLICE("< 220 mail.test ESMTP ready\n> EHLO me \n"
 		    "< 250-mail.test\n< 250-PIPELINING\n< 250-SIZE 1000\n"
-		    "< 250-8BITMIME\n< 250-AUTH PLAIN LOGIN\n"
+		    "< 250-8BITMIME\n< 250-CHUNKING\n< 250-SMTPUTF8\n"
+		    "< 250-AUTH PLAIN LOGIN\n"
 		    "< 250-AUTH=PLAIN LOGIN\n< 250-HELP\n"
 		    "< 250 ENHANCEDSTATUSCODES\n> AUTH\n"
 		    "< 535 5.7.8 Wrong name or password\n> auth\n"

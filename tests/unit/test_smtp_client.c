@@ -64,6 +64,14 @@ static const struct drive_core core = {
 
 /* What is read from input where one more reply is wanted than there are. */
 static void
+say_rcpt(struct smtp_client *client, struct slice path)
+{
+	const struct envelope_recipient recipient = { .path = path };
+
+	smtp_client_rcpt(client, &recipient);
+}
+
+static void
 check_ending(struct slice input, unsigned replies, struct slice events,
     enum drive_end end, bool closes)
 {
@@ -373,7 +381,7 @@ test_commands(void **state)
 	assert_slice(written(), "HELO me.test\r\n");
 	smtp_client_starttls(&client);
 	assert_slice(written(), "STARTTLS\r\n");
-	smtp_client_rcpt(&client, SLICE("a@b"));
+	say_rcpt(&client, SLICE("a@b"));
 	assert_slice(written(), "RCPT TO:<a@b>\r\n");
 	smtp_client_data(&client);
 	assert_slice(written(), "DATA\r\n");
@@ -382,8 +390,8 @@ test_commands(void **state)
 	smtp_client_quit(&client);
 	assert_slice(written(), "QUIT\r\n");
 	/* In a batch. */
-	smtp_client_rcpt(&client, SLICE("\"a b\"@[1.2.3.4]"));
-	smtp_client_rcpt(&client, SLICE("postmaster"));
+	say_rcpt(&client, SLICE("\"a b\"@[1.2.3.4]"));
+	say_rcpt(&client, SLICE("postmaster"));
 	smtp_client_data(&client);
 	assert_slice(written(), "RCPT TO:<\"a b\"@[1.2.3.4]>\r\n"
 	    "RCPT TO:<postmaster>\r\nDATA\r\n");
