@@ -26,7 +26,7 @@
 void
 relay_init(struct relay *relay, const char *hostname)
 {
-	*relay = (struct relay){ .hostname = hostname };
+	relay->hostname = hostname;
 }
 
 /* ---- verdicts ---- */
@@ -41,9 +41,9 @@ trouble(const char *enhanced, const char *text, struct smtp_reply *verdict)
 }
 
 static void
-drop_connection(struct relay *relay)
+close_connection(struct relay *relay, struct wire *last_words)
 {
-	conn_close(&relay->conn, false);
+	conn_close(&relay->conn, last_words, false);
 	free(relay->storage);
 	relay->storage = NULL;
 	relay->account = NULL;
@@ -53,6 +53,12 @@ drop_connection(struct relay *relay)
 	relay->broken |= relay->accepted > 0;
 	relay->accepted = 0;
 	relay->reset_due = false;
+}
+
+static void
+drop_connection(struct relay *relay)
+{
+	close_connection(relay, NULL);
 }
 
 /* A connection that is of no use any more. */
@@ -112,9 +118,8 @@ pass_on(struct relay *relay, struct smtp_reply *verdict, struct error *error)
 static bool
 out_of_step(const struct relay *relay)
 {
-	struct pollfd pollfd = { .fd = relay->conn.in_fd, .events = POLLIN };
-
-	return wire_mid_line(&relay->client.wire) || poll(&pollfd, 1, 0) != 0;
+	return wire_mid_line(&relay->client.wire) ||
+	    conn_readable(&relay->conn);
 }
 
 /* To be asked before whatever a verdict depends on is sent. */
@@ -607,14 +612,11 @@ relay_reset(struct relay *relay)
 void
 relay_close(struct relay *relay)
 {
-	struct error error;
-
 	if (relay->account == NULL)
 		return;
 	/* RFC 5321 4.1.1.10, but nobody waits for the 221: everything that
 	 * matters was answered. */
 	smtp_client_quit(&relay->client);
 	conn_set_timeout(&relay->conn, 5);
-	conn_flush(&relay->conn, &relay->client.wire, &error);
-	drop_connection(relay);
+	close_connection(relay, &relay->client.wire);
 }

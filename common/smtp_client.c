@@ -93,15 +93,56 @@ take_reply_line(struct smtp_client *client, struct slice line)
 	    client->lines > SMTP_CLIENT_LINES_MAX) {
 		return LINE_BROKEN;
 	}
-	struct slice text = slice_skip(line, 4);
-	size_t len = enhanced_code_len(text, client->reply.code);
-	if (len > 0 && len < sizeof(client->enhanced)) {
-		memcpy(client->enhanced, text.data, len);
-		client->enhanced[len] = '\0';
-		text = slice_skip(text, len + 1);
-	}
-	add_text(client, text);
+	add_text(client, slice_skip(line, 4));
 	return last ? LINE_LAST : LINE_MORE;
+}
+
+/* The enhanced code that every line has which has one at all. */
+static struct slice
+common_enhanced_code(const struct smtp_client *client)
+{
+	struct slice rest = { client->text, client->text_len };
+	struct slice common = { client->text, 0 };
+
+	while (rest.len > 0) {
+		struct slice line;
+
+		slice_cut(rest, '\n', &line, &rest);
+		line.len = enhanced_code_len(line, client->reply.code);
+		if (line.len == 0)
+			continue;
+		if (common.len > 0 && !slice_equal(common, line))
+			return slice_from("");
+		common = line;
+	}
+	return common;
+}
+
+/* Takes it out of the text. */
+static void
+split_enhanced_code(struct smtp_client *client)
+{
+	struct slice code = common_enhanced_code(client);
+	struct slice rest = { client->text, client->text_len };
+	char *out = client->text;
+	bool more = true;
+
+	if (code.len == 0 || code.len >= sizeof(client->enhanced))
+		return;
+	memcpy(client->enhanced, code.data, code.len);
+	client->enhanced[code.len] = '\0';
+	while (more) {
+		struct slice line;
+
+		more = slice_cut(rest, '\n', &line, &rest);
+		if (enhanced_code_len(line, client->reply.code) > 0)
+			line = slice_skip(line, code.len + 1);
+		memmove(out, line.data, line.len);
+		out += line.len;
+		if (more)
+			*out++ = '\n';
+	}
+	client->text_len = (size_t)(out - client->text);
 }
 
 static enum smtp_client_event
@@ -146,6 +187,7 @@ smtp_client_next(struct smtp_client *client)
 			break;
 		}
 		client->lines = 0;
+		split_enhanced_code(client);
 		client->reply.enhanced = client->enhanced;
 		client->reply.text = (struct slice){ client->text,
 			client->text_len };

@@ -73,13 +73,16 @@ static int
 check_places(struct smtp_program *p, struct error *error)
 {
 	const struct common_settings *common = &p->settings.common;
+	struct error why;
 	struct auth auth;
 
 	if (common->maildir != NULL || p->settings.relay != NULL)
 		return 0;
 	if (auth_init(&auth, common->auth, (unsigned)common->timeout,
-	    error) < 0)
-		return -1;
+	    &why) < 0)
+		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
+		    "go: --maildir or --relay is needed, or users with "
+		    "maildirs (%.300s)", why.text);
 	init_places(p, &auth);
 	bool exist = places_exist(&p->places);
 	auth_close(&auth);
@@ -209,14 +212,17 @@ log_message(struct smtp_program *p, enum log_kind kind,
 	log_send();
 }
 
+/* A recipient that is refused, by the next hop or for want of one. */
 static void
-log_verdict(struct smtp_program *p, const struct smtp_reply *reply,
+log_refused_recipient(struct smtp_program *p, const struct smtp_reply *reply,
     const char *reason)
 {
-	log_begin(reply->code / 100 == 2 ? LOG_KIND_RELAYED
-	                                 : LOG_KIND_REFUSED);
-	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
-	add_recipients(&p->smtp.envelope);
+	const struct envelope *envelope = &p->smtp.envelope;
+
+	log_begin(LOG_KIND_REFUSED);
+	log_add(LOG_FIELD_SENDER, envelope->reverse_path);
+	log_add(LOG_FIELD_RECIPIENT,
+	    envelope->recipients[envelope->n - 1].path);
 	if (p->account != NULL)
 		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
 	add_reply(reply);
@@ -334,7 +340,9 @@ relay_recipient_on(struct smtp_program *p, struct smtp_reply *verdict,
 	} else {
 		*verdict = no_account;
 	}
-	log_verdict(p, verdict, why.kind != ERROR_NONE ? why.text : "");
+	if (verdict->code / 100 != 2)
+		log_refused_recipient(p, verdict,
+		    why.kind != ERROR_NONE ? why.text : "");
 	return 0;
 }
 
@@ -369,7 +377,7 @@ serve_recipient(struct smtp_program *p, struct error *error)
 		p->relayed += verdict.code / 100 == 2;
 	} else {
 		verdict = places_exist(&p->places) ? unknown : no_relay;
-		log_verdict(p, &verdict, "");
+		log_refused_recipient(p, &verdict, "");
 	}
 	smtp_reply(smtp, &verdict);
 	return 0;
@@ -446,6 +454,8 @@ serve_data_end(struct smtp_program *p, struct error *error)
 	}
 	log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
 	    result < 0 ? why.text : "");
+	if (kept && p->delivery.relay != NULL)
+		log_message(p, LOG_KIND_RELAYED, &verdict, "");
 	for (size_t i = 0; kept && i < p->delivery.n_copies; i++)
 		log_delivered(p, &p->delivery.copies[i].deliver);
 	*(kept ? &p->accepted : &p->refused) += 1;

@@ -464,6 +464,8 @@ take_command(struct smtp *smtp, struct slice line, int wrong)
 		smtp_bad_command(smtp, out_of_order(smtp, command));
 	else
 		command->run(smtp, argument);
+	if (is_auth && smtp->pending == SMTP_WANT_IO)
+		wire_wipe_taken(&smtp->wire);
 }
 
 static void
@@ -472,6 +474,7 @@ bad_line(struct smtp *smtp, enum smtp_reply_id id)
 	if (smtp->in_sasl) {
 		smtp->in_sasl = false;
 		sasl_wipe(&smtp->sasl);
+		wire_wipe_taken(&smtp->wire);
 		if (id == REPLY_LINE_TOO_LONG)
 			id = REPLY_AUTH_TOO_LONG;
 	}

@@ -10,8 +10,6 @@
 void
 smtp_refuse_text(struct smtp *smtp, const struct smtp_reply *reply)
 {
-	if (smtp->refused)
-		return;
 	smtp->refused = true;
 	smtp_keep_reply(smtp, reply);
 }
@@ -27,25 +25,40 @@ smtp_begin_text(struct smtp *smtp)
 	smtp->decoder.unstuffed = smtp->chunked;
 }
 
-static void
-check_text(struct smtp *smtp)
+/*
+ * What is wrong with the text so far, or NULL. In this order, and before
+ * any refusal of the program's: the reply must not depend on how the text
+ * was cut on its way.
+ */
+static const struct smtp_reply *
+find_fault(struct smtp *smtp)
 {
 	const struct dot_decoder *decoder = &smtp->decoder;
 
 	smtp->size = decoder->octets + decoder->lines;
 	if (decoder->bare_cr)
-		smtp_refuse_text(smtp, &smtp_replies[REPLY_TEXT_BARE_CR]);
-	else if (decoder->bare_lf &&
-	    smtp->options.bare_lf == DOT_BARE_LF_REJECT)
-		smtp_refuse_text(smtp, &smtp_replies[REPLY_TEXT_BARE_LF]);
-	else if (smtp->size > smtp->options.max_size)
-		smtp_refuse_text(smtp, &smtp_replies[REPLY_TOO_BIG]);
+		return &smtp_replies[REPLY_TEXT_BARE_CR];
+	if (decoder->bare_lf && smtp->options.bare_lf == DOT_BARE_LF_REJECT)
+		return &smtp_replies[REPLY_TEXT_BARE_LF];
+	if (smtp->size > smtp->options.max_size)
+		return &smtp_replies[REPLY_TOO_BIG];
+	return NULL;
+}
+
+/* The text, or a chunk of it, is over: what is to be said of it? */
+static void
+judge_text(struct smtp *smtp)
+{
+	const struct smtp_reply *fault = find_fault(smtp);
+
+	if (fault != NULL)
+		smtp_refuse_text(smtp, fault);
 }
 
 static void
 hand_on(struct smtp *smtp, struct slice text)
 {
-	if (text.len == 0 || smtp->refused)
+	if (find_fault(smtp) != NULL || text.len == 0 || smtp->refused)
 		return;
 	smtp->text = text;
 	smtp->pending = SMTP_DATA;
@@ -56,6 +69,7 @@ hand_on(struct smtp *smtp, struct slice text)
 static void
 end_text(struct smtp *smtp)
 {
+	judge_text(smtp);
 	smtp->wire.text = false;
 	if (smtp->refused) {
 		smtp->pending = SMTP_RESET;
@@ -81,11 +95,9 @@ smtp_take_text(struct smtp *smtp)
 	enum dot_outcome outcome = dot_decode(&smtp->decoder, data,
 	    in->end - in->start, &taken, &made);
 	buf_consume(in, taken);
-	check_text(smtp);
 	if (outcome == DOT_SMUGGLED) {
 		/* Whoever sends this hopes that what follows will be taken
 		 * for commands by somebody: nothing of it is looked at. */
-		smtp_refuse_text(smtp, &smtp_replies[REPLY_SMUGGLING]);
 		smtp->wire.text = false;
 		smtp_say(smtp, REPLY_SMUGGLING);
 		return true;
@@ -185,10 +197,10 @@ end_chunk(struct smtp *smtp)
 		if (smtp->refused)
 			return true;
 		size_t made = dot_decode_end(&smtp->decoder, &line_end);
-		check_text(smtp);
 		hand_on(smtp, made > 0 ? SLICE("\n") : SLICE(""));
 		return true;
 	}
+	judge_text(smtp);
 	smtp->wire.text = false;
 	if (smtp->refused) {
 		smtp->pending = SMTP_RESET;
@@ -228,10 +240,7 @@ smtp_take_chunk(struct smtp *smtp)
 	size_t len = take_octets(smtp, &data);
 	if (len == 0)
 		return false;
-	if (smtp->refused)
-		return true;
 	dot_decode(&smtp->decoder, data, len, &taken, &made);
-	check_text(smtp);
 	hand_on(smtp, (struct slice){ data, made });
 	return true;
 }
