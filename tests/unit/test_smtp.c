@@ -1718,7 +1718,7 @@ test_transcript(void **state)
 		    "< 334 VXNlcm5hbWU6\n> (SASL response)\n"
 		    "< 334 UGFzc3dvcmQ6\n> (SASL response)\n"
 		    "< 235 2.7.0 Logged in\n> (unknown command)\n"
-		    "< 500 5.5.1 Unknown command\n> (malformed line)\n"
+		    "< 500 5.5.1 Unknown command\n> NOOP\n"
 		    "< 500 5.5.2 A command ends in CRLF, not in LF alone\n"
 		    "> NOOP \x01\n"
 		    "< 500 5.5.2 Control characters in a command\n") },
