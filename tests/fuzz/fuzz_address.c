@@ -168,7 +168,7 @@ utf8_sequence(struct slice s)
 	    (code < 0xD800 || code > 0xDFFF) ? len : 0;
 }
 
-/* Makes a letter of each octet above 0x7F, for the grammar above. False
+/* Makes a letter, no digit of any kind, of each octet above 0x7F. False
  * where there are such and they are not allowed, or are not UTF-8. */
 static bool
 to_letters(struct slice text, bool utf8, char *letters)
@@ -183,7 +183,7 @@ to_letters(struct slice text, bool utf8, char *letters)
 			len = utf8_sequence(slice_skip(text, i));
 			good = good && utf8 && len > 0;
 			len = len > 0 ? len : 1;
-			memset(letters + i, 'a', len);
+			memset(letters + i, 'z', len);
 		}
 		i += len;
 	}

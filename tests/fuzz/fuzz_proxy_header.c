@@ -97,7 +97,8 @@ read_v1(struct model *model, struct slice stream)
 	bool tcp4 = n == 5 && slice_equal(words[1], SLICE("TCP4"));
 	bool tcp6 = n == 5 && slice_equal(words[1], SLICE("TCP6"));
 	if (!slice_equal(words[0], SLICE("PROXY")) || (!tcp4 && !tcp6) ||
-	    !is_port(words[4]) || !is_port(words[5]))
+	    slice_has_control(line) || !is_port(words[4]) ||
+	    !is_port(words[5]))
 		return;
 	model->source = tcp4 ? PROXY_SOURCE_IPV4 : PROXY_SOURCE_IPV6;
 	model->source_text = words[2];

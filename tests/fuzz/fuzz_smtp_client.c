@@ -40,7 +40,8 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 		break;
 	case 5:
 		smtp_client_mail(client, &envelope);
-		smtp_client_rcpt(client, SLICE("ann@example.com"));
+		smtp_client_rcpt(client, &(struct envelope_recipient){
+		    .path = SLICE("ann@example.com") });
 		break;
 	case 6:
 		smtp_client_data(client);
