@@ -110,6 +110,9 @@ parse_host(struct account *account, char *host, const struct line *line)
 	}
 	if (host[0] == '\0')
 		return wrong(line, "the next hop has no host name", NULL);
+	if (strpbrk(host, "/[]@") != NULL || slice_has_control(
+	    slice_from(host)))
+		return wrong(line, "not a host name", host);
 	if (port != NULL && (!slice_to_number(slice_from(port), 65535,
 	    &number) || number == 0))
 		return wrong(line, "a port is a number from 1 to 65535, not",

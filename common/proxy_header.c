@@ -92,6 +92,10 @@ take_v1(struct proxy_header *header)
 
 	if (len < PREFIX_LEN)
 		return PROXY_MORE;
+	/* A line has one end, wherever it was cut on its way. */
+	const char *lf = memchr(octets, '\n', len);
+	if (lf != NULL && lf != octets + len - 1)
+		return PROXY_BAD;
 	if (octets[len - 1] == '\n')
 		return octets[len - 2] == '\r' ? finish_v1(header) : PROXY_BAD;
 	/* A CR that no LF follows, or one line too long. */

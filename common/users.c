@@ -26,7 +26,7 @@ wrong(const struct line *line, const char *what)
 	    line->path, line->number, what);
 }
 
-/* How long the hash proper is, after the last $ (crypt(5)). */
+/* How long the hash proper is, after the last $ or the prefix (crypt(5)). */
 struct method {
 	const char *prefix;
 	size_t len;
@@ -37,7 +37,7 @@ static const struct method methods[] = {
 	{ "$2a$", 53 }, { "$2b$", 53 }, { "$2x$", 53 }, { "$2y$", 53 },
 	{ "$6$", 86 }, { "$5$", 43 }, { "$sha1", 28 },
 	{ "$md5", 22 }, { "$1$", 22 }, { "$3$", 32 },
-	{ "_", 20 }, /* BSDi's DES; the whole of it */
+	{ "_", 19 }, /* BSDi's DES */
 	{ "", 13 },  /* DES */
 };
 
@@ -50,17 +50,20 @@ is_usable_hash(const char *hash)
 {
 	static const char alphabet[] = "./0123456789"
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-	const char *proper = strrchr(hash, '$');
+	const char *dollar = strrchr(hash, '$');
 	size_t i = 0;
 
 	while (strncmp(hash, methods[i].prefix,
 	    strlen(methods[i].prefix)) != 0)
 		i++;
-	proper = proper == NULL ? hash : proper + 1;
-	if (hash[0] == '_')
-		proper++;
-	size_t len = methods[i].len - (hash[0] == '_');
-	if (strlen(proper) != len || strspn(proper, alphabet) != len)
+	/* DES has no $, everything else but BSDi's has. */
+	bool is_des = methods[i].prefix[0] != '$';
+	if (is_des != (dollar == NULL))
+		return false;
+	const char *proper = is_des ? hash + strlen(methods[i].prefix)
+	                            : dollar + 1;
+	if (strlen(proper) != methods[i].len ||
+	    strspn(proper, alphabet) != methods[i].len)
 		return false;
 #ifdef CRYPT_SALT_OK
 	/* libxcrypt can say what it was built without. */
@@ -199,8 +202,10 @@ users_check(const struct users *users, struct slice name,
 	char text[SASL_SECRET_MAX + 1];
 	struct crypt_data *data;
 
-	if (password.len >= sizeof(text)) {
-		error_set(error, ERROR_PEER, "over-long password");
+	/* crypt(3) would stop at a NUL and take the rest for granted. */
+	if (password.len >= sizeof(text) ||
+	    memchr(password.data, '\0', password.len) != NULL) {
+		error_set(error, ERROR_PEER, "not a password");
 		return USERS_WRONG;
 	}
 	data = calloc(1, sizeof(*data));

@@ -483,6 +483,8 @@ take_line(struct pop3 *pop3)
 	case WIRE_TOO_LONG:
 		wire_trace_input(&pop3->wire, SLICE("(too long)"));
 		pop3->in_sasl = false;
+		sasl_wipe(&pop3->sasl);
+		wire_wipe_taken(&pop3->wire);
 		bad_command(pop3, SLICE("-ERR Line too long"));
 		return true;
 	case WIRE_LINE:

@@ -199,11 +199,15 @@ refuse_parameter(struct smtp *smtp, int reply)
 		smtp_bad_command(smtp, (enum smtp_reply_id)reply);
 }
 
-/* RFC 6531 3.3: an address beyond ASCII wants SMTPUTF8 said with MAIL. */
+/*
+ * RFC 6531 3.3: a path beyond ASCII wants SMTPUTF8 said with MAIL. It stood
+ * between before and rest, a source route and all.
+ */
 static bool
-may_stand(struct smtp *smtp, struct slice mailbox)
+may_stand(struct smtp *smtp, struct slice before, struct slice rest)
 {
-	if (smtp->envelope.utf8 || slice_is_ascii(mailbox))
+	before.len -= rest.len;
+	if (smtp->envelope.utf8 || slice_is_ascii(before))
 		return true;
 	smtp_bad_command(smtp, REPLY_NOT_ASCII);
 	return false;
@@ -224,6 +228,7 @@ run_mail(struct smtp *smtp, struct slice argument)
 		return;
 	}
 	argument = slice_skip(argument, from.len);
+	struct slice before = argument;
 	if (address_parse_path(&argument, ADDRESS_REVERSE, true, &address) !=
 	    ADDRESS_OK) {
 		smtp_bad_command(smtp, REPLY_BAD_SENDER);
@@ -235,7 +240,7 @@ run_mail(struct smtp *smtp, struct slice argument)
 		refuse_parameter(smtp, reply);
 		return;
 	}
-	if (!may_stand(smtp, address.mailbox))
+	if (!may_stand(smtp, before, argument))
 		return;
 	bool kept = envelope_set_reverse_path(&smtp->envelope,
 	    address.mailbox);
@@ -256,6 +261,7 @@ run_rcpt(struct smtp *smtp, struct slice argument)
 		return;
 	}
 	argument = slice_skip(argument, to.len);
+	struct slice before = argument;
 	if (address_parse_path(&argument, ADDRESS_FORWARD, true, &address) !=
 	    ADDRESS_OK) {
 		smtp_bad_command(smtp, REPLY_BAD_RECIPIENT);
@@ -266,7 +272,7 @@ run_rcpt(struct smtp *smtp, struct slice argument)
 		refuse_parameter(smtp, reply);
 		return;
 	}
-	if (!may_stand(smtp, address.mailbox))
+	if (!may_stand(smtp, before, argument))
 		return;
 	if (!envelope_add_recipient(&smtp->envelope, address.mailbox,
 	    address.local, address.domain)) {
@@ -474,10 +480,11 @@ bad_line(struct smtp *smtp, enum smtp_reply_id id)
 	if (smtp->in_sasl) {
 		smtp->in_sasl = false;
 		sasl_wipe(&smtp->sasl);
-		wire_wipe_taken(&smtp->wire);
 		if (id == REPLY_LINE_TOO_LONG)
 			id = REPLY_AUTH_TOO_LONG;
 	}
+	/* It may have been meant to be a login. */
+	wire_wipe_taken(&smtp->wire);
 	wire_trace_input(&smtp->wire, SLICE("(malformed line)"));
 	smtp_bad_command(smtp, id);
 }

@@ -611,6 +611,8 @@ def find_in_memory(pid, needles):
                                                    "[vvar_vclock]")):
                 continue
             start, end = int(match[1], 16), int(match[2], 16)
+            if end - start > 1 << 25:   # a sanitizer's shadow
+                continue
             try:
                 memory.seek(start)
                 content = memory.read(end - start)

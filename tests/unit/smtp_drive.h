@@ -12,6 +12,7 @@
 struct smtp_drive {
 	struct smtp_options options;
 	/* What to answer at these events; code 0: yes. */
+	struct smtp_reply rcpt_reply;
 	struct smtp_reply begin_reply;
 	struct smtp_reply data_reply;
 	struct smtp_reply end_reply;
@@ -65,12 +66,43 @@ smtp_drive_answer(struct smtp *smtp, const struct smtp_reply *reply)
 		smtp_reply(smtp, reply);
 }
 
+/* What was said with a path is noted after it, where something was. */
+static inline void
+smtp_drive_note_mail(struct smtp_drive *d, struct drive *drive)
+{
+	static const char *const rets[] = { "", " ret full", " ret hdrs" };
+	const struct envelope *envelope = &d->smtp.envelope;
+	bool envid = envelope->envid.len > 0;
+
+	smtp_drive_note(d, drive, false, "mail %.*s%s%s%s%.*s\n",
+	    SLICE_ARG(envelope->reverse_path),
+	    envelope->utf8 ? " utf8" : "", rets[envelope->ret],
+	    envid ? " envid " : "", SLICE_ARG(envelope->envid));
+}
+
+static inline void
+smtp_drive_note_rcpt(struct smtp_drive *d, struct drive *drive)
+{
+	const struct envelope *envelope = &d->smtp.envelope;
+	const struct envelope_recipient *last =
+	    &envelope->recipients[envelope->n - 1];
+	unsigned notify = last->dsn.notify;
+	bool orcpt = last->dsn.orcpt.len > 0;
+
+	smtp_drive_note(d, drive, false, "rcpt %.*s%s%s%s%s%s%.*s\n",
+	    SLICE_ARG(last->path),
+	    notify & ENVELOPE_NOTIFY_NEVER ? " never" : "",
+	    notify & ENVELOPE_NOTIFY_SUCCESS ? " success" : "",
+	    notify & ENVELOPE_NOTIFY_FAILURE ? " failure" : "",
+	    notify & ENVELOPE_NOTIFY_DELAY ? " delay" : "",
+	    orcpt ? " orcpt " : "", SLICE_ARG(last->dsn.orcpt));
+}
+
 static inline bool
 smtp_drive_run(void *arg, struct drive *drive)
 {
 	struct smtp_drive *d = arg;
 	struct smtp *smtp = &d->smtp;
-	const struct envelope *envelope = &smtp->envelope;
 	enum smtp_event event;
 
 	while ((event = smtp_next(smtp)) != SMTP_WANT_IO) {
@@ -81,16 +113,12 @@ smtp_drive_run(void *arg, struct drive *drive)
 			smtp_drive_note(d, drive, false, "%s", "");
 			return true;
 		case SMTP_MAIL:
-			smtp_drive_note(d, drive, false, "mail %.*s%s\n",
-			    SLICE_ARG(envelope->reverse_path),
-			    envelope->utf8 ? " utf8" : "");
+			smtp_drive_note_mail(d, drive);
 			smtp_accept(smtp);
 			break;
 		case SMTP_RCPT:
-			smtp_drive_note(d, drive, false, "rcpt %.*s\n",
-			    SLICE_ARG(envelope->recipients[
-			    envelope->n - 1].path));
-			smtp_accept(smtp);
+			smtp_drive_note_rcpt(d, drive);
+			smtp_drive_answer(smtp, &d->rcpt_reply);
 			break;
 		case SMTP_DATA_BEGIN:
 			smtp_drive_note(d, drive, false, "begin\n");

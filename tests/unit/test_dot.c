@@ -536,6 +536,78 @@ test_decode_random(void **state)
 	text_free(&want.text);
 }
 
+/* BDAT: dots mean nothing, the end is where the chunks end. */
+static void
+test_decode_unstuffed(void **state)
+{
+	static struct text want, made;
+	char storage[SHORT_MAX], last[1];
+
+	(void)state;
+	for (size_t len = 0; len <= SHORT_MAX; len++)
+		for (unsigned code = 0; code < 1u << 2 * len; code++)
+			for (size_t cut = 0; cut <= len; cut++) {
+				struct slice data = short_string(storage,
+				    len, code);
+				struct slice pieces[2] = {
+					{ data.data, cut },
+					slice_skip(data, cut),
+				};
+				struct dot_decoder decoder;
+				bool bare_cr = false, bare_lf = false;
+				uint64_t lines = 0;
+
+				want.len = made.len = 0;
+				for (size_t i = 0; i < len; i++) {
+					bool lf = data.data[i] == '\n';
+					bool cr = data.data[i] == '\r';
+					bool pair = cr && i + 1 < len &&
+					    data.data[i + 1] == '\n';
+
+					bare_cr |= cr && !pair;
+					bare_lf |= lf && (i == 0 ||
+					    data.data[i - 1] != '\r');
+					lines += lf;
+					if (!cr)
+						text_add(&want, slice_skip(
+						    (struct slice){
+						    data.data, i + 1 }, i));
+				}
+				if (len > 0 && data.data[len - 1] != '\n') {
+					text_add(&want, SLICE("\n"));
+					lines++;
+				}
+				dot_decoder_init(&decoder,
+				    DOT_BARE_LF_REJECT);
+				decoder.unstuffed = true;
+				for (size_t i = 0; i < 2; i++) {
+					size_t taken, n;
+					char *at = guarded_put(&input,
+					    pieces[i].data, pieces[i].len);
+
+					assert_int_equal(dot_decode(&decoder,
+					    at, pieces[i].len, &taken, &n),
+					    DOT_MORE);
+					assert_int_equal(taken,
+					    pieces[i].len);
+					text_add(&made,
+					    (struct slice){ at, n });
+				}
+				text_add(&made, (struct slice){ last,
+				    dot_decode_end(&decoder, last) });
+				assert_int_equal(decoder.bare_cr, bare_cr);
+				assert_int_equal(decoder.bare_lf, bare_lf);
+				assert_int_equal(decoder.octets, made.len);
+				if (bare_cr)
+					continue; /* good for nothing */
+				assert_slices(text_slice(&made),
+				    text_slice(&want));
+				assert_int_equal(decoder.lines, lines);
+			}
+	text_free(&want);
+	text_free(&made);
+}
+
 /* What the decoder does, in words: so that no model can be wrong with it. */
 static void
 test_decode_by_hand(void **state)
@@ -744,6 +816,7 @@ main(void)
 		cmocka_unit_test(test_measure_long),
 		cmocka_unit_test(test_decode_every_string),
 		cmocka_unit_test(test_decode_random),
+		cmocka_unit_test(test_decode_unstuffed),
 		cmocka_unit_test(test_decode_by_hand),
 		cmocka_unit_test(test_smuggling),
 		cmocka_unit_test(test_bare_lf_text),

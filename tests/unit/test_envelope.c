@@ -131,6 +131,43 @@ test_too_much_text(void **state)
 	end();
 }
 
+/* What was said of the message and of a recipient (RFC 3461). */
+static void
+test_notify(void **state)
+{
+	struct envelope_notify dsn = { .notify = ENVELOPE_NOTIFY_DELAY,
+		.orcpt = SLICE("a;bc") };
+
+	(void)state;
+	begin(20);
+	assert_slice(envelope.envid, "");
+	assert_true(envelope_set_envid(&envelope, SLICE("id")));
+	assert_slice(envelope.envid, "id");
+	assert_true(add("a@b"));
+	assert_int_equal(recipients[0].dsn.notify, 0);
+	assert_slice(recipients[0].dsn.orcpt, "");
+	assert_true(envelope_set_notify(&envelope, &dsn));
+	assert_int_equal(recipients[0].dsn.notify, ENVELOPE_NOTIFY_DELAY);
+	assert_slice(recipients[0].dsn.orcpt, "a;bc");
+	/* 11 octets are left: 8 of a path, and then 4 are too many. */
+	assert_true(add("1234@678"));
+	assert_false(envelope_set_notify(&envelope, &dsn));
+	envelope_drop_recipient(&envelope);
+	assert_true(add("123@567"));
+	assert_true(envelope_set_notify(&envelope, &dsn));
+	assert_slice(recipients[1].dsn.orcpt, "a;bc");
+	assert_false(add("x"));
+	/* All that was said of it goes with it. */
+	envelope_drop_recipient(&envelope);
+	assert_true(add("12345@78901"));
+	assert_int_equal(recipients[1].dsn.notify, 0);
+	assert_slice(recipients[1].dsn.orcpt, "");
+	assert_slice(recipients[0].dsn.orcpt, "a;bc");
+	assert_slice(envelope.envid, "id");
+	assert_false(envelope_set_envid(&envelope, SLICE("x")));
+	end();
+}
+
 static void
 test_reset(void **state)
 {
@@ -138,13 +175,18 @@ test_reset(void **state)
 	begin(10);
 	envelope_set_reverse_path(&envelope, SLICE("abcdefghij"));
 	envelope.size = 7;
-	envelope.eight_bit = true;
+	envelope.eight_bit = envelope.utf8 = true;
+	envelope.ret = ENVELOPE_RET_HDRS;
+	envelope.envid = SLICE("id");
 	assert_false(add("x"));
 	envelope_reset(&envelope);
 	assert_slice(envelope.reverse_path, "");
 	assert_int_equal(envelope.n, 0);
 	assert_int_equal(envelope.size, 0);
 	assert_false(envelope.eight_bit);
+	assert_false(envelope.utf8);
+	assert_int_equal(envelope.ret, ENVELOPE_RET_NONE);
+	assert_slice(envelope.envid, "");
 	assert_true(add("a@b"));
 	assert_true(add("c@d"));
 	assert_true(add("efgh"));
@@ -168,6 +210,7 @@ main(void)
 		cmocka_unit_test(test_null_sender),
 		cmocka_unit_test(test_too_many_recipients),
 		cmocka_unit_test(test_too_much_text),
+		cmocka_unit_test(test_notify),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_text_size),
 	};

@@ -80,16 +80,17 @@ mode_of(const char *path)
 }
 
 /* Only the maildir's last component may be made. */
-static size_t
-parent_len(const char *path)
+static int
+begin_at(struct maildir_deliver *at, const char *path)
 {
-	return (size_t)(strrchr(path, '/') - path);
+	return maildir_deliver_begin(at, path, maildir_deliver_parent(path),
+	    "host.test", &error);
 }
 
 static void
 begin(void)
 {
-	OK(maildir_deliver_begin(&deliver, box, parent_len(box), "host.test", &error));
+	OK(begin_at(&deliver, box));
 }
 
 static void
@@ -314,7 +315,7 @@ test_undo_of_several(void **state)
 	(void)state;
 	snprintf(path, sizeof(path), "%s/box2", directory.path);
 	begin();
-	OK(maildir_deliver_begin(&other, path, parent_len(path), "host.test", &error));
+	OK(begin_at(&other, path));
 	OK(maildir_deliver_link(&deliver, &error));
 	OK(maildir_deliver_link(&other, &error));
 	maildir_deliver_undo(&deliver);
@@ -377,7 +378,215 @@ test_stale(void **state)
 	assert_int_equal(fstatat(directory.fd, "box/tmp/read", &st, 0), 0);
 }
 
+/* ---- several places ---- */
+
+/* The one file of box/new, and its name. */
+static void
+read_message(const char *new, char *name, size_t size, struct text *text)
+{
+	char path[512], piece[4096];
+	ssize_t n;
+
+	assert_int_equal(count_entries(new, name, size), 1);
+	snprintf(path, sizeof(path), "%s/%s", new, name);
+	int fd = openat(directory.fd, path, O_RDONLY);
+	assert_true(fd >= 0);
+	text->len = 0;
+	while ((n = read(fd, piece, sizeof(piece))) > 0)
+		text_add(text, (struct slice){ piece, (size_t)n });
+	close(fd);
+}
+
+/* One text, under each place's own lines, and with their own numbers. */
+static void
+test_copy(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 65535, 65536, 65537, 200000 };
+	struct text text = { .data = NULL }, got = { .data = NULL };
+	struct maildir_deliver other;
+	char path[100], name[NAME_MAX + 1], want[64];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/box2", directory.path);
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		uint64_t lines = 0;
+
+		text.len = 0;
+		text_add(&text, SLICE("To: own\n"));
+		text_repeat(&text, 'x', sizes[i]);
+		for (size_t at = 8; at < text.len; at += 70) {
+			text.data[at] = '\n';
+			lines++;
+		}
+		begin();
+		write_text(text.data);
+		OK(begin_at(&other, path));
+		OK(maildir_deliver_write(&other, SLICE("A: 1\nB: 2\n"),
+		    &error));
+		/* The number of lines is told, and must be true. */
+		assert_int_equal(maildir_deliver_copy(&other, &deliver, 8,
+		    lines + 1, &error), -1);
+		maildir_deliver_close(&other);
+		OK(begin_at(&other, path));
+		OK(maildir_deliver_write(&other, SLICE("A: 1\nB: 2\n"),
+		    &error));
+		OK(maildir_deliver_copy(&other, &deliver, 8, lines,
+		    &error));
+		OK(maildir_deliver_link(&other, &error));
+		maildir_deliver_close(&other);
+		maildir_deliver_close(&deliver);
+
+		read_message("box2/new", name, sizeof(name), &got);
+		assert_true(slice_starts_with(text_slice(&got),
+		    SLICE("A: 1\nB: 2\n")));
+		assert_slices(slice_skip(text_slice(&got), 10),
+		    slice_skip(text_slice(&text), 8));
+		snprintf(want, sizeof(want), ".host.test,S=%zu,W=%zu",
+		    sizes[i] + 10, sizes[i] + 10 + 2 + (size_t)lines);
+		assert_true(slice_ends_with(slice_from(name),
+		    slice_from(want)));
+		remove_tree(directory.fd, "box2");
+	}
+	text_free(&text);
+	text_free(&got);
+}
+
+/* Parked it needs no descriptor, and can do all that is left to do. */
+static void
+test_park(void **state)
+{
+	enum { MANY = 40 };
+	static struct maildir_deliver parked[MANY];
+	struct text got = { .data = NULL };
+	char name[NAME_MAX + 1];
+	int before = dup(directory.fd);
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++) {
+		OK(begin_at(&parked[i], box));
+		OK(maildir_deliver_write(&parked[i], SLICE("one\n"),
+		    &error));
+		OK(maildir_deliver_sync(&parked[i], &error));
+		maildir_deliver_park(&parked[i]);
+	}
+	int after = dup(directory.fd);
+	assert_int_equal(after, before + 1);
+	close(before);
+	close(after);
+	assert_int_equal(count_in("box/tmp"), MANY);
+	for (size_t i = 0; i < MANY; i++) {
+		/* new may vanish meanwhile. */
+		if (i == 1)
+			remove_tree(directory.fd, "box/new");
+		OK(maildir_deliver_link(&parked[i], &error));
+		OK(maildir_deliver_settle(&parked[i], &error));
+	}
+	assert_int_equal(count_in("box/new"), MANY - 1);
+	for (size_t i = 1; i < MANY; i++)
+		if (i != 7)
+			maildir_deliver_undo(&parked[i]);
+	read_message("box/new", name, sizeof(name), &got);
+	assert_slices(text_slice(&got), SLICE("one\n"));
+	assert_true(slice_starts_with(slice_from(name),
+	    slice_from(parked[7].unique)));
+	for (size_t i = 0; i < MANY; i++)
+		maildir_deliver_close(&parked[i]);
+	assert_int_equal(count_in("box/tmp"), 0);
+	assert_int_equal(count_in("box/new"), 1);
+
+	/* Given up while parked. */
+	begin();
+	maildir_deliver_park(&deliver);
+	assert_int_equal(count_in("box/tmp"), 1);
+	maildir_deliver_close(&deliver);
+	assert_int_equal(count_in("box/tmp"), 0);
+	maildir_deliver_close(&deliver);
+	text_free(&got);
+}
+
 /* ---- maildirs that are not whole ---- */
+
+static void
+test_parent(void **state)
+{
+	static const struct { const char *path; size_t len; } rows[] = {
+		{ "/a/b", 2 }, { "/a/b/", 2 }, { "/a/b//", 2 },
+		{ "/b", 0 }, { "b", 0 }, { "b/", 0 }, { "a/b", 1 },
+		{ "../a/b/c", 6 }, { "/", 0 }, { "", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		if (maildir_deliver_parent(rows[i].path) != rows[i].len)
+			fail_msg("%s: %zu", rows[i].path,
+			    maildir_deliver_parent(rows[i].path));
+}
+
+/* What comes after the fixed part of the path is made, and no more. */
+static void
+test_makes_path(void **state)
+{
+	char path[100];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/x//y/box/", directory.path);
+	OK(maildir_deliver_begin(&deliver, path, strlen(directory.path),
+	    "host.test", &error));
+	OK(maildir_deliver_link(&deliver, &error));
+	maildir_deliver_close(&deliver);
+	assert_int_equal(mode_of("x"), S_IFDIR | 0700);
+	assert_int_equal(mode_of("x/y"), S_IFDIR | 0700);
+	assert_int_equal(count_in("x/y/box/new"), 1);
+	/* It is there by now. */
+	OK(maildir_deliver_begin(&deliver, path, strlen(directory.path),
+	    "host.test", &error));
+	maildir_deliver_close(&deliver);
+
+	/* Its parent must be there. */
+	snprintf(path, sizeof(path), "%s/z/y/box", directory.path);
+	assert_int_equal(begin_at(&deliver, path), -1);
+	assert_int_equal(error.kind, ERROR_MISSING);
+	/* Nothing of it may be made: all is fixed. */
+	assert_int_equal(maildir_deliver_begin(&deliver, box, strlen(box),
+	    "host.test", &error), -1);
+	assert_int_equal(error.kind, ERROR_MISSING);
+	assert_int_equal(count_in("."), 1);
+	/* cur, new and tmp are made in any case. */
+	directory_mkdir(&directory, "box");
+	OK(maildir_deliver_begin(&deliver, box, strlen(box), "host.test",
+	    &error));
+	OK(maildir_deliver_link(&deliver, &error));
+	assert_int_equal(count_in("box/new"), 1);
+}
+
+/* By names that are relative, too. */
+static void
+test_relative_path(void **state)
+{
+	(void)state;
+	assert_int_equal(chdir(directory.path), 0);
+	OK(maildir_deliver_begin(&deliver, "x/box", 0, "host.test", &error));
+	OK(maildir_deliver_sync(&deliver, &error));
+	maildir_deliver_park(&deliver);
+	OK(maildir_deliver_link(&deliver, &error));
+	maildir_deliver_close(&deliver);
+	assert_int_equal(count_in("x/box/new"), 1);
+	assert_int_equal(count_in("x/box/tmp"), 0);
+	assert_int_equal(chdir("/"), 0);
+}
+
+static void
+test_long_path(void **state)
+{
+	struct text path = { .data = NULL };
+
+	(void)state;
+	text_repeat(&path, '/', PATH_MAX - 100);
+	assert_int_equal(maildir_deliver_begin(&deliver, path.data, 0,
+	    "host.test", &error), -1);
+	assert_int_equal(error.errnum, ENAMETOOLONG);
+	text_free(&path);
+}
 
 static void
 test_makes_parts(void **state)
@@ -456,22 +665,18 @@ test_bad_places(void **state)
 	(void)state;
 	/* Its last component is made, no others. */
 	snprintf(path, sizeof(path), "%s/none/box", directory.path);
-	assert_int_equal(maildir_deliver_begin(&deliver, path, parent_len(path), "host.test",
-	    &error), -1);
+	assert_int_equal(begin_at(&deliver, path), -1);
 	assert_int_equal(error.kind, ERROR_MISSING);
 	directory_put(&directory, "file", SLICE("x"));
 	snprintf(path, sizeof(path), "%s/file", directory.path);
-	assert_int_equal(maildir_deliver_begin(&deliver, path, parent_len(path), "host.test",
-	    &error), -1);
+	assert_int_equal(begin_at(&deliver, path), -1);
 	assert_int_equal(error.kind, ERROR_MISSING);
 	snprintf(path, sizeof(path), "%s/file/box", directory.path);
-	assert_int_equal(maildir_deliver_begin(&deliver, path, parent_len(path), "host.test",
-	    &error), -1);
+	assert_int_equal(begin_at(&deliver, path), -1);
 	/* Where tmp is a file there is no place for one. */
 	directory_mkdir(&directory, "box");
 	directory_put(&directory, "box/tmp", SLICE("x"));
-	assert_int_equal(maildir_deliver_begin(&deliver, box, parent_len(box), "host.test",
-	    &error), -1);
+	assert_int_equal(begin_at(&deliver, box), -1);
 	maildir_deliver_close(&deliver);
 	assert_int_equal(count_in("box"), 1);
 }
@@ -530,9 +735,8 @@ test_descriptors(void **state)
 		maildir_deliver_close(&deliver);
 	}
 	directory_put(&directory, "file", SLICE("x"));
-	assert_int_equal(maildir_deliver_begin(&deliver,
-	    directory_path(&directory, "file"), strlen(directory.path),
-	    "host.test", &error), -1);
+	assert_int_equal(begin_at(&deliver,
+	    directory_path(&directory, "file")), -1);
 	maildir_deliver_close(&deliver);
 	int after = dup(directory.fd);
 	assert_int_equal(after, before + 1);
@@ -555,6 +759,12 @@ main(void)
 		TEST(test_abandoned),
 		TEST(test_undo_of_several),
 		TEST(test_stale),
+		TEST(test_copy),
+		TEST(test_park),
+		TEST(test_parent),
+		TEST(test_makes_path),
+		TEST(test_relative_path),
+		TEST(test_long_path),
 		TEST(test_makes_parts),
 		TEST(test_lost_tmp),
 		TEST(test_no_overwriting),

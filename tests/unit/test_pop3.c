@@ -1254,7 +1254,7 @@ add_random_command(struct text *input, uint64_t *seed)
 	static const char *const commands[] = {
 		"CAPA", "STLS", "USER joe", "USER many", "USER faults",
 		"USER marked", "USER busy", "PASS secret", "PASS wrong",
-		"AUTH PLAIN " PLAIN_JOE, "AUTH PLAIN", "AUTH LOGIN",
+		("AUTH PLAIN " PLAIN_JOE), "AUTH PLAIN", "AUTH LOGIN",
 		PLAIN_JOE, B64_JOE, B64_SECRET, "*", "=", "STAT", "LIST",
 		"LIST 2", "UIDL", "UIDL 1", "RETR 1", "RETR 2", "RETR 3",
 		"RETR 4", "TOP 1 1", "TOP 2 0", "DELE 1", "DELE 2", "NOOP",

@@ -472,11 +472,81 @@ test_mail(void **state)
 	assert_slice(written(), "MAIL FROM:<>\r\n");
 }
 
+/* What RFC 6531 and RFC 3461 add, only where it is offered. */
+static void
+test_utf8_and_dsn(void **state)
+{
+	static const struct {
+		struct envelope envelope;
+		bool utf8, dsn; /* offered */
+		struct slice line;
+	} mails[] = {
+		{ { .utf8 = true, .ret = ENVELOPE_RET_FULL,
+		    .envid = SLICE("id+2B") }, false, false,
+		    SLICE("MAIL FROM:<>\r\n") },
+		{ { .utf8 = true, .ret = ENVELOPE_RET_FULL,
+		    .envid = SLICE("id+2B") }, true, false,
+		    SLICE("MAIL FROM:<> SMTPUTF8\r\n") },
+		{ { .utf8 = true, .ret = ENVELOPE_RET_FULL,
+		    .envid = SLICE("id+2B") }, true, true,
+		    SLICE("MAIL FROM:<> SMTPUTF8 RET=FULL ENVID=id+2B\r\n") },
+		{ { .ret = ENVELOPE_RET_HDRS }, true, true,
+		    SLICE("MAIL FROM:<> RET=HDRS\r\n") },
+		{ { .envid = SLICE("x") }, true, true,
+		    SLICE("MAIL FROM:<> ENVID=x\r\n") },
+		{ { .size = 0 }, true, true, SLICE("MAIL FROM:<>\r\n") },
+	};
+	static const struct {
+		struct envelope_notify dsn;
+		struct slice line;
+	} rcpts[] = {
+		{ { 0, { NULL, 0 } }, SLICE("RCPT TO:<a@b>\r\n") },
+		{ { ENVELOPE_NOTIFY_NEVER, { NULL, 0 } },
+		    SLICE("RCPT TO:<a@b> NOTIFY=NEVER\r\n") },
+		{ { ENVELOPE_NOTIFY_SUCCESS, SLICE("rfc822;x@y") },
+		    SLICE("RCPT TO:<a@b> NOTIFY=SUCCESS "
+		    "ORCPT=rfc822;x@y\r\n") },
+		{ { ENVELOPE_NOTIFY_FAILURE | ENVELOPE_NOTIFY_DELAY,
+		    { NULL, 0 } },
+		    SLICE("RCPT TO:<a@b> NOTIFY=FAILURE,DELAY\r\n") },
+		{ { ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_DELAY,
+		    { NULL, 0 } },
+		    SLICE("RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY\r\n") },
+		{ { ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_FAILURE |
+		    ENVELOPE_NOTIFY_DELAY, { NULL, 0 } }, SLICE("RCPT "
+		    "TO:<a@b> NOTIFY=SUCCESS,FAILURE,DELAY\r\n") },
+		{ { 0, SLICE("a;b") },
+		    SLICE("RCPT TO:<a@b> ORCPT=a;b\r\n") },
+	};
+
+	(void)state;
+	begin();
+	for (size_t i = 0; i < COUNT(mails); i++) {
+		client.extensions = (struct smtp_extensions){
+			.utf8 = mails[i].utf8, .dsn = mails[i].dsn,
+		};
+		smtp_client_mail(&client, &mails[i].envelope);
+		assert_slices(written(), mails[i].line);
+	}
+	for (size_t i = 0; i < COUNT(rcpts); i++) {
+		const struct envelope_recipient recipient = {
+			.path = SLICE("a@b"), .dsn = rcpts[i].dsn,
+		};
+
+		client.extensions.dsn = true;
+		smtp_client_rcpt(&client, &recipient);
+		assert_slices(written(), rcpts[i].line);
+		client.extensions.dsn = false;
+		smtp_client_rcpt(&client, &recipient);
+		assert_slice(written(), "RCPT TO:<a@b>\r\n");
+	}
+}
+
 static void
 test_extensions(void **state)
 {
 	enum { PIPELINING = 1, SIZE = 2, EIGHT_BIT = 4, STARTTLS = 8,
-	    PLAIN = 16, LOGIN = 32 };
+	    PLAIN = 16, LOGIN = 32, UTF8 = 64, DSN = 128 };
 	static const struct { struct slice input; int offered; } rows[] = {
 		{ SLICE("250 mail.test\r\n"), 0 },
 		/* The first line is a name, whatever it says. */
@@ -500,6 +570,8 @@ test_extensions(void **state)
 		{ SLICE("250-x\r\n250-SIZE \r\n250  8BITMIME\r\n"),
 		    SIZE | EIGHT_BIT },
 		{ SLICE("250-x\r\n250-\r\n250-SIZE\r\n250 \r\n"), SIZE },
+		{ SLICE("250-x\r\n250-SMTPUTF8\r\n250 dsn\r\n"), UTF8 | DSN },
+		{ SLICE("250-x\r\n250-SMTPUTF\r\n250 DSNX\r\n"), 0 },
 	};
 
 	(void)state;
@@ -518,7 +590,8 @@ test_extensions(void **state)
 		    (got->eight_bit ? EIGHT_BIT : 0) |
 		    (got->starttls ? STARTTLS : 0) |
 		    (got->auth_plain ? PLAIN : 0) |
-		    (got->auth_login ? LOGIN : 0);
+		    (got->auth_login ? LOGIN : 0) |
+		    (got->utf8 ? UTF8 : 0) | (got->dsn ? DSN : 0);
 		if (offered != rows[i].offered)
 			fail_msg("row %zu: %x", i, (unsigned)offered);
 	}
@@ -622,6 +695,7 @@ main(void)
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test(test_mail),
+		cmocka_unit_test(test_utf8_and_dsn),
 		cmocka_unit_test(test_extensions),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_long_text),

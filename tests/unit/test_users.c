@@ -193,6 +193,11 @@ test_find(void **state)
 	assert_null(users_find(&users, SLICE("joe ")));
 	assert_null(users_find(&users, SLICE("joe\0")));
 	assert_null(users_find(&users, SLICE("")));
+	/* As the parts of an address are compared. */
+	assert_string_equal(users_find_nocase(&users, SLICE("JOE"))->maildir,
+	    "/1");
+	assert_null(users_find_nocase(&users, SLICE("jo")));
+	assert_null(users_find_nocase(&users, SLICE("")));
 	users_free(&users);
 
 	/* Each of many. */
