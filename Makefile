@@ -174,8 +174,14 @@ $(BUILD)/tests/bench/%: tests/bench/%.c
 
 units: $(units)
 
-# Paths are put into what names the installed programs.
-$(BUILD)/units/%: units/%.in Makefile
+# Paths are put into what names the installed programs; other paths, other
+# units.
+$(BUILD)/units/paths: FORCE
+	@mkdir -p $(@D)
+	@echo '$(SBINDIR) $(SYSCONFDIR)' | cmp -s - $@ || \
+	    echo '$(SBINDIR) $(SYSCONFDIR)' > $@
+
+$(BUILD)/units/%: units/%.in $(BUILD)/units/paths Makefile
 	@mkdir -p $(@D)
 	@sed -e 's|@SBINDIR@|$(SBINDIR)|g' \
 	    -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $< > $@

@@ -1,8 +1,9 @@
 /*
  * buf: a queue of octets over storage that the caller owns, of fixed size.
  *
- * Octets go in at the end and come out at the start. Nothing moves but in
- * buf_reserve, so slices of the contents stay good until then.
+ * Octets go in at the end and come out at the start. Nothing moves but
+ * when octets are put in (buf_reserve, buf_append), so slices of the
+ * contents stay good until then.
  */
 #ifndef BUF_H
 #define BUF_H

@@ -34,7 +34,8 @@ int command_line_check(const struct command_line *line, const char *name,
 
 /*
  * Runs it with input on descriptor input_fd (at most 4096 octets, so that
- * writing never waits), standard input and output on /dev/null, and waits at
+ * writing never waits), standard input and output as ours (/dev/null
+ * after peer_take, but for what systemd passed as descriptor 3), and waits at
  * most so many seconds; then it is killed with its children. Returns its
  * exit status, or -1 where it could not be run, was killed or took too long:
  * ERROR_SYSTEM, ERROR_TIMEOUT. SIGTERM to us ends it too.

@@ -26,7 +26,7 @@
 /* SIGTERM: how long output already begun may go on. */
 #define STOP_MS 10000
 /* Signals get in while we wait; a peer that keeps us busy makes us look at
- * least every so many reads. */
+ * least every so many reads and writes. */
 #define UNWAITED_MAX 64
 
 /* What the transport or TLS says when it is neither data nor the end. */
@@ -362,8 +362,14 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 {
 	struct slice out = buf_contents(&wire->out);
 
+	/* The program was elsewhere meanwhile; that is not the peer's
+	 * time. */
+	if (conn->writing && conn_now() > conn->write_deadline)
+		conn->writing = false;
 	while (out.len > 0) {
 		set_write_deadline(conn);
+		if (++conn->unwaited > UNWAITED_MAX)
+			look_for_signals(conn);
 		ssize_t n = conn_write(conn, out.data, out.len);
 		if (n == IO_WANT_IN || n == IO_WANT_OUT) {
 			if (!wait_for(conn, n, conn->write_deadline))

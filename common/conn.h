@@ -53,7 +53,7 @@ struct conn {
 	bool in_command;  /* the deadline counts from a first octet */
 	bool in_text;
 	bool writing;
-	unsigned unwaited; /* reads since we last let signals in */
+	unsigned unwaited; /* reads and writes since we last let signals in */
 	struct buf cipher_in;  /* only ever touched under TLS */
 	struct buf cipher_out;
 	char cipher_in_storage[CONN_CIPHER_SIZE];

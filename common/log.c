@@ -103,6 +103,12 @@ static const struct field fields[] = {
 	[LOG_FIELD_LINE] = { "line", "MAIL_LINE" },
 };
 
+/* What log_remember keeps. */
+static const enum log_field rememberable[] = {
+	LOG_FIELD_PEER, LOG_FIELD_USER, LOG_FIELD_TLS,
+};
+#define N_REMEMBERED (sizeof(rememberable) / sizeof(rememberable[0]))
+
 typedef int journal_sendv_fn(const struct iovec *iov, int n);
 
 static struct {
@@ -113,7 +119,7 @@ static struct {
 	bool syslog_open;
 	journal_sendv_fn *journal_sendv;
 	char session[17];
-	char peer[64];
+	char remembered[N_REMEMBERED][256];
 	unsigned lines;
 	unsigned transcript_lines;
 
@@ -246,8 +252,17 @@ log_set_session(struct slice peer)
 	for (size_t i = 0; i < sizeof(random); i++)
 		n += (size_t)snprintf(log_state.session + n,
 		    sizeof(log_state.session) - n, "%02X", random[i]);
-	snprintf(log_state.peer, sizeof(log_state.peer), "%.*s",
-	    SLICE_ARG(peer));
+	log_remember(LOG_FIELD_PEER, peer);
+}
+
+void
+log_remember(enum log_field field, struct slice value)
+{
+	for (size_t i = 0; i < N_REMEMBERED; i++)
+		if (rememberable[i] == field)
+			snprintf(log_state.remembered[i],
+			    sizeof(log_state.remembered[i]), "%.*s",
+			    SLICE_ARG(value));
 }
 
 const char *
@@ -408,10 +423,10 @@ load_journal(void)
 #endif
 
 struct journal_entry {
-	struct iovec iov[FIELDS_MAX + 8];
+	struct iovec iov[FIELDS_MAX + 6 + N_REMEMBERED];
 	int n;
 	size_t used;
-	char text[FIELDS_MAX * (VALUE_MAX + 24) + TEXT_MAX + 512];
+	char text[FIELDS_MAX * (VALUE_MAX + 24) + TEXT_MAX + 2048];
 };
 
 static void
@@ -432,11 +447,19 @@ put_entry(struct journal_entry *entry, const char *name, struct slice value)
 }
 
 static bool
+event_has(enum log_field field)
+{
+	for (size_t i = 0; i < log_state.n_values; i++)
+		if (log_state.values[i].field == field)
+			return true;
+	return false;
+}
+
+static bool
 send_to_journal(const struct kind *kind)
 {
 	struct journal_entry entry = { .n = 0 };
 	const char priority[2] = { (char)('0' + kind->priority), '\0' };
-	bool has_peer = false;
 
 	if (log_state.journal_sendv == NULL && !load_journal())
 		return false;
@@ -451,10 +474,12 @@ send_to_journal(const struct kind *kind)
 		put_entry(&entry, fields[log_state.values[i].field].journal_name,
 		    (struct slice){ log_state.values_text +
 		        log_state.values[i].at, log_state.values[i].len });
-		has_peer |= log_state.values[i].field == LOG_FIELD_PEER;
 	}
-	if (!has_peer)
-		put_entry(&entry, "MAIL_PEER", slice_from(log_state.peer));
+	for (size_t i = 0; i < N_REMEMBERED; i++)
+		if (!event_has(rememberable[i]))
+			put_entry(&entry,
+			    fields[rememberable[i]].journal_name,
+			    slice_from(log_state.remembered[i]));
 	return log_state.journal_sendv(entry.iov, entry.n) >= 0;
 }
 

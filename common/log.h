@@ -82,8 +82,14 @@ void log_open(const char *program);
 void log_set_target(enum log_target target);
 void log_set_level(int priority);
 
-/* Names the session (a short random id is made) in every later line. */
+/* Names the session (a short random id is made) in every later line, and the
+ * peer in every later entry of the journal. */
 void log_set_session(struct slice peer);
+
+/* Puts a fact of the session (its peer, user or TLS) into every later entry
+ * of the journal, where each must tell by itself; a line of text has it
+ * where it is new. */
+void log_remember(enum log_field field, struct slice value);
 const char *log_session(void);
 
 /* One event: begin, add fields, send. Adding to an event that the level or

@@ -199,8 +199,10 @@ make_unique(struct maildir_deliver *deliver, const char *host_name)
 	/* Without randomness the pid and the time still differ. */
 	if (getentropy(&random, sizeof(random)) != 0)
 		random = (uint32_t)now.tv_nsec;
+	/* So much of the host's name that ",S=..,W=..:2,.." still fits into
+	 * the 255 octets that a file's name may have. */
 	snprintf(deliver->unique, sizeof(deliver->unique),
-	    "%lld.M%06ldP%ld_%08x.%.250s", (long long)now.tv_sec,
+	    "%lld.M%06ldP%ld_%08x.%.128s", (long long)now.tv_sec,
 	    now.tv_nsec / 1000, (long)getpid(), random, host_name);
 }
 

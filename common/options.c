@@ -166,6 +166,17 @@ takes_value(const struct option_spec *spec)
 	    spec->type != OPTION_VERSION;
 }
 
+/* "--NAME" or "--NAME=value" */
+static bool
+is_whole_name(const char *word, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strncmp(word, "--", 2) == 0 &&
+	    strncmp(word + 2, name, len) == 0 &&
+	    (word[2 + len] == '\0' || word[2 + len] == '=');
+}
+
 static int
 parse_command_line(struct parse *parse, int argc, char **argv)
 {
@@ -206,6 +217,11 @@ parse_command_line(struct parse *parse, int argc, char **argv)
 		bool no = found >= NEGATED_BASE;
 		size_t row = (size_t)(found - (no ? NEGATED_BASE : VALUE_BASE));
 		const struct option_spec *spec = parse->table->specs[row];
+		/* getopt_long takes abbreviations, the file does not; and
+		 * --no-auth is not to mean --no-auth-required. */
+		if (!is_whole_name(word, no ? negated[row] : spec->name))
+			return error_set(parse->error, ERROR_USAGE,
+			    "unknown option: %.80s%s", word, hint);
 		if (spec->type == OPTION_HELP)
 			return OPTIONS_HELP;
 		if (spec->type == OPTION_VERSION)
@@ -239,9 +255,10 @@ options_read_file(const char *path, size_t max, bool secret, char **text,
 		    path);
 		goto fail;
 	}
-	if (secret && (st.st_mode & S_IROTH) != 0) {
-		error_set(error, ERROR_CONFIG, "%.120s: anyone may read it; "
-		    "chmod o-r it", path);
+	if (secret && (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+		error_set(error, ERROR_CONFIG, "%.120s: anyone may %s it; "
+		    "chmod o-rw it", path,
+		    (st.st_mode & S_IROTH) != 0 ? "read" : "write");
 		goto fail;
 	}
 	buffer = malloc(max + 1);
@@ -275,6 +292,8 @@ options_read_file(const char *path, size_t max, bool secret, char **text,
 	return 0;
 fail:
 	error->kind = ERROR_CONFIG;
+	if (buffer != NULL)
+		explicit_bzero(buffer, n);
 	free(buffer);
 	if (fd >= 0)
 		close(fd);

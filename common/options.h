@@ -93,8 +93,8 @@ const char *options_path(const char *name, char *path, size_t size,
 
 /*
  * Reads a whole small file of at most max octets into *text, NUL-terminated,
- * to be freed by the caller, and its length. With secret it must not be
- * readable for others. Errors: ERROR_CONFIG.
+ * to be freed by the caller, and its length. With secret it must be
+ * neither readable nor writable for others. Errors: ERROR_CONFIG.
  */
 int options_read_file(const char *path, size_t max, bool secret, char **text,
     size_t *len, struct error *error);

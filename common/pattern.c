@@ -63,9 +63,6 @@ pattern_expand(const char *pattern, struct slice name, const char *hostname,
 		local.len = (size_t)(at - name.data);
 		domain = slice_skip(name, local.len + 1);
 	}
-	if (!is_safe(name) || !is_safe(local) || !is_safe(domain))
-		return error_set(error, ERROR_PEER,
-		    "this name cannot be part of a path");
 	path[0] = '\0';
 	for (const char *p = pattern; *p != '\0'; p++) {
 		struct slice part = { p, 1 };
@@ -81,6 +78,9 @@ pattern_expand(const char *pattern, struct slice name, const char *hostname,
 		p++;
 		part = *p == 'u' ? name : *p == 'n' ? local
 		    : *p == 'd' ? domain : SLICE("%");
+		if (!is_safe(part))
+			return error_set(error, ERROR_PEER,
+			    "this name cannot be part of a path");
 		if (!put(path, size, &len, part))
 			goto too_long;
 	}

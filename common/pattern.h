@@ -18,9 +18,9 @@ bool pattern_is_valid(const char *pattern);
 
 /*
  * The path for a name: %u the name, %n what stands before its last @, %d
- * what stands after it (else hostname), all lower-cased, %% a %. A name
- * must be 1 to 255 octets without '/', NUL and control characters and not
- * begin with '.', and so must each of its parts: ERROR_PEER if not.
+ * what stands after it (else hostname), all lower-cased, %% a %. What
+ * becomes part of the path must be 1 to 255 octets without '/', NUL and
+ * control characters and not begin with '.': ERROR_PEER if not.
  */
 int pattern_expand(const char *pattern, struct slice name,
     const char *hostname, char *path, size_t size, struct error *error);

@@ -29,6 +29,8 @@ process_init(void)
 
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGPIPE, &action, NULL);
+	/* A file that may not grow is write's error, not our end. */
+	sigaction(SIGXFSZ, &action, NULL);
 	/* No SA_RESTART: the wait is to end. */
 	action.sa_handler = note_stop;
 	sigaction(SIGTERM, &action, NULL);
@@ -93,6 +95,7 @@ process_reset(void)
 
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGPIPE, &action, NULL);
+	sigaction(SIGXFSZ, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGCHLD, &action, NULL);
 	sigprocmask(SIG_SETMASK, &wait_mask, NULL);

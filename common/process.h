@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Ignores SIGPIPE, blocks SIGTERM and notes its arrival; no core dumps and
+/* Ignores SIGPIPE and SIGXFSZ, blocks SIGTERM and notes its arrival; no core dumps and
  * no debugger of the same user, for there are passwords in memory. */
 void process_init(void);
 

@@ -97,6 +97,7 @@ log_tls(const struct program *program)
 	snprintf(text, sizeof(text), "%s %s",
 	    tls_conn_version(program->conn.tls),
 	    tls_conn_cipher(program->conn.tls));
+	log_remember(LOG_FIELD_TLS, slice_from(text));
 	log_begin(LOG_KIND_TLS);
 	log_add(LOG_FIELD_TLS, slice_from(text));
 	log_send();
@@ -269,6 +270,9 @@ program_login(struct program *program, struct wire *wire, struct slice user,
 {
 	struct error why = { .kind = ERROR_NONE };
 
+	/* A check may take its time. */
+	if (program_flush(program, wire, error) < 0)
+		return -1;
 	*outcome = auth_check(&program->auth, &program->peer, user, password,
 	    &why);
 	log_begin(*outcome == AUTH_RIGHT ? LOG_KIND_LOGIN
@@ -279,10 +283,9 @@ program_login(struct program *program, struct wire *wire, struct slice user,
 		log_add(LOG_FIELD_REASON, slice_from(why.text));
 	log_send();
 	if (*outcome == AUTH_RIGHT)
-		return 0;
-	if (program_flush(program, wire, error) < 0)
-		return -1;
-	auth_delay(++program->failed_logins);
+		log_remember(LOG_FIELD_USER, user);
+	else
+		auth_delay(++program->failed_logins);
 	return 0;
 }
 

@@ -71,8 +71,8 @@ int program_flush(struct program *program, struct wire *wire,
     struct error *error);
 
 /*
- * Checks a login and logs the outcome. A wrong one costs its delay, with
- * the output so far flushed first; -1 where that fails.
+ * Checks a login and logs the outcome. A wrong one costs its delay. The
+ * output so far is flushed first; -1 where that fails.
  */
 int program_login(struct program *program, struct wire *wire,
     struct slice user, struct slice password, enum auth_outcome *outcome,

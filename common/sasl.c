@@ -110,6 +110,9 @@ take_response(struct sasl_server *sasl, struct slice text,
 	if (text.len > SASL_LINE_MAX ||
 	    !decode_base64(text, sasl->storage, &message.len))
 		return SASL_BAD_BASE64;
+	if (sasl->state != SASL_PLAIN && message.len > 0 &&
+	    memchr(message.data, '\0', message.len) != NULL)
+		return SASL_BAD_MESSAGE;
 	switch (sasl->state) {
 	case SASL_PLAIN:
 		return take_plain(sasl, message);

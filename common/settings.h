@@ -38,7 +38,7 @@ struct common_settings {
 	char machine_name[256]; /* where hostname points by default */
 };
 
-/* Adds the shared rows; timeout is the program's default for --timeout. */
+/* The shared rows, without --timeout, whose default differs. */
 extern const struct option_spec settings_rows[];
 extern const size_t settings_rows_count;
 

@@ -77,7 +77,10 @@ open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 	    p->program.auth.kind == AUTH_ANY_REMOTE);
 
 	if (own != NULL) {
-		snprintf(p->path, sizeof(p->path), "%s", own);
+		if (snprintf(p->path, sizeof(p->path), "%s", own) >=
+		    (int)sizeof(p->path))
+			return error_set(error, ERROR_CONFIG, "the user's "
+			    "maildir has too long a name");
 		may_be_missing = false;
 	} else if (pattern_expand(pattern, user, p->settings.common.hostname,
 	    p->path, sizeof(p->path), error) < 0)
@@ -125,7 +128,8 @@ serve_login(struct pop3_program *p, struct error *error)
 	if (open_maildrop(p, pop3->user, &why) < 0) {
 		log_error(&why);
 		pop3_login_failed(pop3, why.kind == ERROR_SYSTEM
-		    ? POP3_LOGIN_TEMPORARY : POP3_LOGIN_NO_MAILDROP);
+		    ? POP3_LOGIN_TEMPORARY : why.kind == ERROR_PEER
+		    ? POP3_LOGIN_WRONG : POP3_LOGIN_NO_MAILDROP);
 		return 0;
 	}
 	log_maildrop(p);

@@ -206,8 +206,11 @@ log_message(struct smtp_program *p, enum log_kind kind,
 	if (p->account != NULL)
 		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
 	add_reply(reply);
+	/* Where nothing else is known, what the client was told is why. */
 	if (reason[0] != '\0')
 		log_add(LOG_FIELD_REASON, slice_from(reason));
+	else if (kind == LOG_KIND_REFUSED)
+		log_add(LOG_FIELD_REASON, reply->text);
 	log_add_duration(conn_now() - p->began);
 	log_send();
 }
@@ -226,8 +229,8 @@ log_refused_recipient(struct smtp_program *p, const struct smtp_reply *reply,
 	if (p->account != NULL)
 		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
 	add_reply(reply);
-	if (reason[0] != '\0')
-		log_add(LOG_FIELD_REASON, slice_from(reason));
+	log_add(LOG_FIELD_REASON, reason[0] != '\0' ? slice_from(reason)
+	                                           : reply->text);
 	log_send();
 }
 
@@ -464,15 +467,27 @@ serve_data_end(struct smtp_program *p, struct error *error)
 	return 0;
 }
 
+/* A message that was refused while it came, and what the client is told. */
 static void
-serve_reset(struct smtp_program *p)
+log_refused_text(struct smtp_program *p)
 {
-	if (p->smtp.refused) {
-		log_message(p, LOG_KIND_REFUSED, &p->smtp.refusal.reply, "");
-		p->refused++;
-	}
+	if (!p->smtp.refused)
+		return;
+	log_message(p, LOG_KIND_REFUSED, &p->smtp.refusal.reply, "");
+	p->refused++;
+}
+
+static int
+serve_reset(struct smtp_program *p, struct error *error)
+{
+	log_refused_text(p);
+	/* The next hop may take its time to forget it too. */
+	if (p->relayed > 0 &&
+	    program_flush(&p->program, &p->smtp.wire, error) < 0)
+		return -1;
 	drop_transaction(p);
 	smtp_accept(&p->smtp);
+	return 0;
 }
 
 static int
@@ -512,8 +527,7 @@ serve(struct smtp_program *p, enum smtp_event event, struct error *error)
 	case SMTP_DATA_END:
 		return serve_data_end(p, error);
 	case SMTP_RESET:
-		serve_reset(p);
-		break;
+		return serve_reset(p, error);
 	case SMTP_CLOSED:
 		break;
 	}
@@ -586,6 +600,7 @@ run(struct smtp_program *p)
 	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
 		if (serve(p, event, &error) < 0)
 			break;
+	log_refused_text(p); /* a smuggler's: the session ended with it */
 	/* What was not ended was not accepted (RFC 5321 4.1.1.5). */
 	delivery_abort(&p->delivery);
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;

@@ -33,9 +33,14 @@ take_size(struct taking *taking, struct slice value)
 {
 	uint64_t *size = &taking->envelope->size;
 
-	if (value.len > 20 || !slice_to_number(value, UINT64_MAX, size))
+	if (value.len == 0 || value.len > 20)
 		return REPLY_BAD_PARAMETER;
-	return *size > taking->options->max_size ? REPLY_TOO_BIG
+	for (size_t i = 0; i < value.len; i++)
+		if (value.data[i] < '0' || value.data[i] > '9')
+			return REPLY_BAD_PARAMETER;
+	/* Twenty digits may say more than 64 bits hold: too big, too. */
+	return !slice_to_number(value, UINT64_MAX, size) ||
+	    *size > taking->options->max_size ? REPLY_TOO_BIG
 	    : SMTP_PARAMETER_OK;
 }
 

@@ -138,8 +138,9 @@ smtp_put_reply(struct smtp *smtp, const struct smtp_reply *reply)
 		if (!more)
 			break;
 	}
-	/* RFC 5321 3.8: after 421 the server closes. */
-	if (reply->code == 421 || reply->code == 521)
+	/* RFC 5321 3.8: after 421 the server closes. A 521 that is not our
+	 * own may be about one recipient only. */
+	if (reply->code == 421)
 		smtp->state = SMTP_ENDED;
 }
 
@@ -147,6 +148,8 @@ void
 smtp_say(struct smtp *smtp, enum smtp_reply_id id)
 {
 	smtp_put_reply(smtp, &smtp_replies[id]);
+	if (id == REPLY_SMUGGLING || id == REPLY_CHUNK_ENDLESS)
+		smtp->state = SMTP_ENDED;
 }
 
 void
@@ -176,8 +179,8 @@ smtp_keep_reply(struct smtp *smtp, const struct smtp_reply *reply)
 void
 smtp_put_verdict(struct smtp *smtp, const struct smtp_reply *reply)
 {
-	/* 421 and 521 are about the session, not about a recipient. */
-	if (!smtp->options.lmtp || reply->code == 421 || reply->code == 521) {
+	/* 421 is about the session, not about a recipient. */
+	if (!smtp->options.lmtp || reply->code == 421) {
 		smtp_put_reply(smtp, reply);
 		return;
 	}

@@ -98,6 +98,7 @@ smtp_take_text(struct smtp *smtp)
 	if (outcome == DOT_SMUGGLED) {
 		/* Whoever sends this hopes that what follows will be taken
 		 * for commands by somebody: nothing of it is looked at. */
+		smtp_refuse_text(smtp, &smtp_replies[REPLY_SMUGGLING]);
 		smtp->wire.text = false;
 		smtp_say(smtp, REPLY_SMUGGLING);
 		return true;

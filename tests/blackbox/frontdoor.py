@@ -287,6 +287,12 @@ class FrontDoor(TestCase):
     def users(self, *lines, name="users", mode=0o600):
         return self.write(name, "".join(f"{line}\n" for line in lines), mode)
 
+    def assert_logged(self, server, pattern):
+        """By one of an OwnServer's processes, which it may learn of later
+        than their peers do."""
+        wait_for(lambda: re.search(pattern, server.log()),
+                 f"{pattern} in the log")
+
     def assert_ended_well(self, peer):
         """Exit 0; the peer's end is closed if it was not."""
         self.assertEqual(peer.exit_status(), 0, peer.process.log())

@@ -136,7 +136,7 @@ class Witnesses(Local):
                             "any", env={"TCPREMOTEIP": "127.0.0.9"})
         peer = self.connect(server.port, KIND[SMTP])
         self.assertTrue(offers_login(peer))
-        self.assertRegex(server.log(), r" peer=127\.0\.0\.1:\d+ local=yes")
+        self.assert_logged(server, r" peer=127\.0\.0\.1:\d+ local=yes")
 
 
 class Sockets(Local):
@@ -459,7 +459,7 @@ OPTIONS
             for program, peer, server in sessions:
                 with self.subTest(program=program.name, source=source):
                     self.assertEqual(login_reply(peer), verdict[program])
-                    self.assertIn(f" peer={source}:", server.log())
+                    self.assert_logged(server, f" peer={source}:")
 
     def test_stunnel_as_super_server(self):
         """exec= in its service: the handler is on a socket pair."""

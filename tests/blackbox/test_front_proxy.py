@@ -421,11 +421,11 @@ class Bad(Proxy):
     def test_nothing_and_too_slowly(self):
         """Bounded by --timeout, whether octets come or not."""
         def slow(program, start, tail, tls):
+            begin = time.monotonic()
             peer = self.door(
                 program, "--auth", "any", "--proxy-protocol", "--timeout",
                 "1", *(self.certs.server.options() if tls
                        else ("--tls", "off")))
-            begin = time.monotonic()
             if start:
                 peer.send(start)
             self.assertTrue(drip(peer, tail, 0.1, 12))
@@ -486,14 +486,14 @@ listen l
         path, content = self.the_message()
         self.assertIn(b"[127.0.0.5]", content)
         self.assertEqual(server.process().wait(), 0)
-        self.assertIn(f" connect: peer={peer} local=yes", server.log())
+        self.assert_logged(server, f" connect: peer={peer} local=yes")
         server, front = self.front(POP3, options, *handler)
         pop, peer = self.dial(front, POP3, tls)
         pop.login()
         self.assertTrue(pop.retr(1)[1].endswith(b"\r\nbody\r\n"))
         pop.quit()
         self.assertEqual(server.process().wait(), 0)
-        self.assertIn(f" connect: peer={peer} local=yes", server.log())
+        self.assert_logged(server, f" connect: peer={peer} local=yes")
         path.unlink()
 
     def test_in_front_of_plain(self):
@@ -532,7 +532,7 @@ listen l
                     # It is still believed to be up
                     peer, name = self.dial(front, program)
                     self.assertTrue(offers_login(peer))
-                    self.assertIn(f" peer={name} ", server.log())
+                    self.assert_logged(server, f" peer={name} ")
                     peer.send("QUIT\r\n")
                     self.assertRegex(peer.rest(), rb"^(221 2\.0\.0|\+OK) ")
                     front.stop()

@@ -80,8 +80,8 @@ class Timed(FrontDoor):
                   words=None, **kwargs):
         """Brought to the state, then so many octets, one each period, over
         and over; then the end is asserted."""
-        peer = self.ready(program, *SHORT, *options, state=state, **kwargs)
         begin = time.monotonic()
+        peer = self.ready(program, *SHORT, *options, state=state, **kwargs)
         self.assertTrue(drip(peer, octets, period, 12))
         self.assert_ended(peer, words or TIMED_OUT[program], begin)
         self.assertIn('reason="timed out"', peer.process.log())
@@ -137,10 +137,10 @@ class Deadlines(Timed):
         self.together(scenarios)
 
     def slow_tls_peer(self, program, state, octets):
+        begin = time.monotonic()
         peer = self.door(program, *self.certs.server.options(), "--auth",
                          "any", *SHORT, tls=self.tls)
         self.bring(peer, state)
-        begin = time.monotonic()
         self.assertTrue(drip(peer, octets, 0.1, 12))
         self.assert_ended(peer, TIMED_OUT[program], begin)
 
@@ -154,11 +154,9 @@ class Deadlines(Timed):
                 self.bring(smtp, "data")
             else:
                 smtp = self.ready(SMTP, *SHORT, state="data")
+            begin = time.monotonic()
             smtp.send(b"x" * 70 + b"\r\n" + b"0123456789\r\n" * 100_000)
-            if not tls:
-                taken(smtp)
-            self.assert_ended(smtp, TIMED_OUT[SMTP], time.monotonic(),
-                              least=0.5)
+            self.assert_ended(smtp, TIMED_OUT[SMTP], begin)
         self.together({"plain": lambda: stop(False),
                        "tls": lambda: stop(True)})
 
@@ -386,12 +384,12 @@ class Earned(Timed):
         """A megabyte read quickly does not buy a thousand seconds."""
         self.big_message(4_000_000)
         pop = self.ready(POP3, *SHORT, state="login")
+        begin = time.monotonic()
         pop.send("RETR 1\r\n")
         while len(pop.buffer) < 1_000_000:
             pop.fill(time.monotonic() + DEADLINE)
-        begin = time.monotonic()
         self.assertEqual(pop.process.wait(), 0)
-        self.assertGreater(time.monotonic() - begin, 0.5)
+        self.assertGreater(time.monotonic() - begin, 0.9)
         self.assertLess(time.monotonic() - begin, 6)
 
     def test_reader_of_a_byte_a_minute(self):

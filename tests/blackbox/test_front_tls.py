@@ -613,6 +613,7 @@ class HandshakeLimit(Starttls):
         hello = client_hello(self.tls)
 
         def stop(program, mode, start, tail, via):
+            begin = time.monotonic()
             peer = self.door(program, "--tls", mode, "--auth", "any",
                              "--timeout", "1", *self.certs.server.options(),
                              via=via)
@@ -620,7 +621,6 @@ class HandshakeLimit(Starttls):
                 offers(peer)
                 peer.send(b"STARTTLS\r\n" if program == SMTP else b"STLS\r\n")
                 self.assertRegex(peer.line(), rb"^(220 2\.0\.0|\+OK) ")
-            begin = time.monotonic()
             if start:
                 peer.send(start)
             self.assertTrue(drip(peer, tail, 0.1, 12))

@@ -23,6 +23,7 @@ struct dialogue {
 	struct slice client;
 	struct slice script;
 	unsigned options;
+	bool may_hold_text; /* not every line of the client's is a command */
 
 	struct wire *wire;
 	size_t fed;               /* octets of client */
@@ -55,6 +56,15 @@ static inline unsigned
 dialogue_answer(struct dialogue *dialogue)
 {
 	return fuzz_octet(&dialogue->script);
+}
+
+/* The same, and it stays the next one. */
+static inline unsigned
+dialogue_next_answer(const struct dialogue *dialogue)
+{
+	struct slice script = dialogue->script;
+
+	return fuzz_octet(&script);
 }
 
 /* Storage of exactly these sizes. */
@@ -207,7 +217,7 @@ dialogue_pump(struct dialogue *dialogue, unsigned end)
 	dialogue_note_transcript(dialogue);
 	/* Of an over-long line the end may be still to come. */
 	if (wire->lines != dialogue->lines && !wire->text &&
-	    !wire->overlong) {
+	    !wire->overlong && !dialogue->may_hold_text) {
 		struct slice line = dialogue_last_line(dialogue);
 
 		dialogue->lines = wire->lines;

@@ -257,6 +257,59 @@ check_decoding(struct slice data, enum dot_bare_lf mode)
 	text_free(&want.text);
 }
 
+/* As in BDAT: no dot means anything, and the end is told. */
+static void
+check_unstuffed(struct slice data, enum dot_bare_lf mode)
+{
+	struct text want = { .data = NULL };
+	struct text got = { .data = NULL };
+	bool bare_cr = false, bare_lf = false;
+
+	for (size_t i = 0; i < data.len; i++) {
+		bool after_cr = i > 0 && data.data[i - 1] == '\r';
+
+		bare_cr |= after_cr && data.data[i] != '\n';
+		bare_lf |= !after_cr && data.data[i] == '\n';
+		if (data.data[i] != '\r')
+			text_add_octet(&want, data.data[i]);
+	}
+	bare_cr |= data.len > 0 && data.data[data.len - 1] == '\r';
+	if (data.len > 0 && data.data[data.len - 1] != '\n')
+		text_add_octet(&want, '\n');
+	for (size_t i = 0; i < COUNT(deals); i++) {
+		struct dot_decoder decoder;
+		struct fuzz_dealer dealer = fuzz_dealer(deals[i], data);
+		struct slice rest = data;
+		char end;
+
+		got.len = 0;
+		dot_decoder_init(&decoder, mode);
+		decoder.unstuffed = true;
+		while (rest.len > 0) {
+			size_t piece = fuzz_piece(&dealer, rest.len);
+			char *copy = fuzz_copy((struct slice){ rest.data,
+			    piece });
+			size_t taken, made;
+
+			CHECK(dot_decode(&decoder, copy, piece, &taken,
+			    &made) == DOT_MORE && taken == piece);
+			text_add(&got, (struct slice){ copy, made });
+			free(copy);
+			rest = slice_skip(rest, piece);
+		}
+		text_add(&got, (struct slice){ &end,
+		    dot_decode_end(&decoder, &end) });
+		CHECK(decoder.bare_cr == bare_cr);
+		CHECK(decoder.bare_lf == bare_lf);
+		if (!bare_cr) {
+			CHECK_SAME(text_slice(&got), text_slice(&want));
+			CHECK(decoder.octets == want.len);
+		}
+	}
+	text_free(&want);
+	text_free(&got);
+}
+
 /* There and back. */
 static void
 check_round_trip(struct slice wire, struct slice lines, enum dot_bare_lf mode)
@@ -287,6 +340,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_encoding(message, text_slice(&lines), false, true, 0, &wire);
 	for (size_t i = 0; i < COUNT(modes); i++) {
 		check_decoding(message, modes[i]);
+		check_unstuffed(message, modes[i]);
 		check_round_trip(text_slice(&wire), text_slice(&lines),
 		    modes[i]);
 	}

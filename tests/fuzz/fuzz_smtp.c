@@ -5,13 +5,10 @@
  * whole, octet by octet and by chance, with buffers of other sizes: not one
  * octet of what the core says, not one event and not one octet of a message
  * may differ. Then the dialogue is read once more, by a reader that knows
- * nothing of the core but what it said: it finds the commands and the
- * messages' texts by itself, so that nothing can be smuggled past both, and
- * every command has the one reply that it may have.
+ * nothing of the core but what it said (smtp_reader.h).
  */
 #include "dialogue.h"
-
-#include "smtp.h"
+#include "smtp_reader.h"
 
 #define RECIPIENTS_MAX 3
 #define LOGINS_MAX 3
@@ -22,8 +19,10 @@
 #define OPTION_LOGIN_REQUIRED 0x04
 #define OPTION_STARTTLS 0x08
 #define OPTION_SMALL 0x10
+#define OPTION_LMTP 0x20
 #define OPTION_BARE_LF(options) ((options) >> 8 & 3)
 #define OPTION_END(options) ((options) >> 10 & 3)
+#define OPTION_DSN 0x1000
 
 #define SMALL 40
 
@@ -47,16 +46,16 @@ struct session {
 	unsigned failed_logins;
 
 	bool in_transaction;
+	bool may_reset; /* after a failed chunk, once more */
 	bool in_text;
-	/* Of each text: after so many octets it is refused; 0: never. */
-	size_t refuse_at[MESSAGES_MAX];
-	size_t n_texts;
+	struct text_verdict verdicts[MESSAGES_MAX];
+	size_t n_verdicts;
 	struct text message;
-	/* All that were kept, one after the other. */
+	/* For the reader. */
 	struct text kept;
 	size_t kept_lens[MESSAGES_MAX];
 	size_t n_kept;
-	struct text scripted; /* where such replies begin, a size_t each */
+	struct text scripted;
 };
 
 static void
@@ -119,7 +118,7 @@ check_path(struct slice path)
 {
 	bool quoted = false;
 
-	CHECK(!slice_has_control(path));
+	CHECK(!slice_has_control(path) && slice_is_utf8(path));
 	for (size_t i = 0; i < path.len; i++) {
 		char c = path.data[i];
 
@@ -131,6 +130,15 @@ check_path(struct slice path)
 			CHECK(quoted || (c != '<' && c != '>' && c != ' '));
 	}
 	CHECK(!quoted);
+}
+
+/* A parameter's value, which is sent on as it is. */
+static void
+check_value(struct slice value)
+{
+	for (size_t i = 0; i < value.len; i++)
+		CHECK((unsigned char)value.data[i] > 0x20 &&
+		    value.data[i] != 0x7F && value.data[i] != '=');
 }
 
 static void
@@ -162,10 +170,15 @@ serve_mail(struct session *session)
 	CHECK(smtp->envelope.n == 0);
 	CHECK(smtp->envelope.size <= smtp->options.max_size);
 	check_path(smtp->envelope.reverse_path);
+	CHECK(smtp->envelope.utf8 ||
+	    slice_is_ascii(smtp->envelope.reverse_path));
+	check_value(smtp->envelope.envid);
 	note(session, "mail", smtp->envelope.reverse_path);
-	text_format(&session->dialogue.events, "size %ju %d\n",
-	    (uintmax_t)smtp->envelope.size, smtp->envelope.eight_bit);
-	session->in_transaction = answer(session);
+	note(session, "envid", smtp->envelope.envid);
+	text_format(&session->dialogue.events, "size %ju %d %d %d\n",
+	    (uintmax_t)smtp->envelope.size, smtp->envelope.eight_bit,
+	    smtp->envelope.utf8, smtp->envelope.ret);
+	session->in_transaction = session->may_reset = answer(session);
 }
 
 static void
@@ -180,7 +193,14 @@ serve_rcpt(struct session *session)
 	    &envelope->recipients[before - 1];
 	CHECK(recipient->path.len > 0);
 	check_path(recipient->path);
+	CHECK(envelope->utf8 || slice_is_ascii(recipient->path));
+	check_value(recipient->dsn.orcpt);
+	CHECK((recipient->dsn.notify & ENVELOPE_NOTIFY_NEVER) == 0 ||
+	    recipient->dsn.notify == ENVELOPE_NOTIFY_NEVER);
 	note(session, "rcpt", recipient->path);
+	note(session, "orcpt", recipient->dsn.orcpt);
+	text_format(&session->dialogue.events, "notify %u\n",
+	    recipient->dsn.notify);
 	note(session, "local", recipient->local);
 	note(session, "domain", recipient->domain);
 	bool accepted = answer(session);
@@ -196,13 +216,18 @@ serve_data_begin(struct session *session)
 	for (size_t i = 0; i < session->smtp.envelope.n; i++)
 		note(session, "and",
 		    session->smtp.envelope.recipients[i].path);
-	session->in_text = answer(session);
+	struct text_verdict *verdict =
+	    &session->verdicts[session->n_verdicts++];
+	CHECK(session->n_verdicts < MESSAGES_MAX);
+	unsigned code = make_reply(dialogue_next_answer(
+	    &session->dialogue)).code;
 	session->message.len = 0;
-	if (!session->in_text)
-		return;
-	CHECK(session->n_texts < MESSAGES_MAX);
-	session->refuse_at[session->n_texts++] =
-	    dialogue_answer(&session->dialogue) % 64;
+	session->in_text = answer(session);
+	*verdict = (struct text_verdict){
+		.begin_code = session->in_text ? 0 : code,
+		.refuse_at = session->in_text
+		    ? dialogue_answer(&session->dialogue) % 64 : 0,
+	};
 }
 
 /* The disk is full after so many octets, wherever a piece ends. */
@@ -214,7 +239,8 @@ serve_data(struct session *session)
 	size_t before = session->message.len;
 
 	CHECK(session->in_text && text.len > 0);
-	size_t refuse_at = session->refuse_at[session->n_texts - 1];
+	size_t refuse_at =
+	    session->verdicts[session->n_verdicts - 1].refuse_at;
 	text_add(&session->message, text);
 	/* Of a message that was refused nothing comes any more. */
 	CHECK(refuse_at == 0 || before < refuse_at);
@@ -244,18 +270,20 @@ serve_data_end(struct session *session)
 	note(session, "end", message);
 	CHECK(session->n_kept < MESSAGES_MAX);
 	text_add(&session->kept, message);
-	session->kept_lens[session->n_kept++] = message.len;
+	session->kept_lens[session->n_kept++] = session->kept.len;
 	answer(session);
 	session->in_transaction = session->in_text = false;
+	session->may_reset = false;
 }
 
 static void
 serve_reset(struct session *session)
 {
-	CHECK(session->in_transaction);
+	CHECK(session->in_transaction || session->may_reset);
 	note(session, "reset", SLICE(""));
 	smtp_accept(&session->smtp);
 	CHECK(session->smtp.envelope.n == 0);
+	session->may_reset = session->in_transaction;
 	session->in_transaction = session->in_text = false;
 }
 
@@ -273,7 +301,7 @@ serve(struct session *session, enum smtp_event event)
 		smtp_accept(&session->smtp);
 		dialogue_start_tls(dialogue);
 		smtp_tls_started(&session->smtp);
-		session->in_transaction = false;
+		session->in_transaction = session->may_reset = false;
 		CHECK(session->smtp.envelope.n == 0);
 		CHECK(session->smtp.helo[0] == '\0');
 		break;
@@ -317,6 +345,9 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 		.login_required = (options & OPTION_LOGIN_REQUIRED) != 0,
 		.starttls = (options & OPTION_STARTTLS) != 0,
 		.bare_lf = bare_lf_of(dialogue),
+		.max_recipients = 3,
+		.dsn = (options & OPTION_DSN) != 0,
+		.lmtp = (options & OPTION_LMTP) != 0,
 	};
 	enum smtp_event event;
 
@@ -339,285 +370,35 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 
 /* ---- the dialogue, read once more ---- */
 
-struct reader {
-	const struct session *session;
-	struct slice client; /* what was not answered yet */
-	struct slice sent;
-	enum dot_bare_lf bare_lf;
-	size_t texts;     /* read so far */
-	size_t kept;      /* of them kept */
-	size_t kept_at;   /* octets of those */
-	unsigned lines;
-	bool in_sasl;
-	bool closed;      /* there can be nothing more */
-};
-
-struct reply {
-	unsigned code;
-	bool enhanced; /* all of its lines have such a code */
-	bool scripted; /* the program's: it may be anything */
-};
-
-/* "2.1.5 ", of the class of the code (RFC 2034 section 4). */
-static bool
-has_enhanced(struct slice text, char class)
-{
-	struct slice word, rest;
-	size_t dots = 0;
-
-	slice_cut(text, ' ', &word, &rest);
-	if (word.len < 5 || word.data[0] != class || word.data[1] != '.' ||
-	    word.data[word.len - 1] == '.')
-		return false;
-	for (size_t i = 0; i < word.len; i++) {
-		dots += word.data[i] == '.';
-		if (word.data[i] != '.' &&
-		    (word.data[i] < '0' || word.data[i] > '9'))
-			return false;
-	}
-	return dots == 2;
-}
-
-static bool
-is_scripted(const struct session *session, size_t at)
-{
-	struct slice offsets = text_slice(&session->scripted);
-
-	for (; offsets.len > 0; offsets = slice_skip(offsets, sizeof(at)))
-		if (memcmp(offsets.data, &at, sizeof(at)) == 0)
-			return true;
-	return false;
-}
-
-/* RFC 5321 4.2: every line has the code, and the last one a blank after
- * it. */
-static struct reply
-read_reply(struct reader *reader)
-{
-	struct reply reply = { .code = 0, .enhanced = true };
-	size_t at = reader->session->dialogue.sent.len - reader->sent.len;
-	struct slice line;
-
-	reply.scripted = is_scripted(reader->session, at);
-	do {
-		line = dialogue_reply_line(&reader->sent);
-		CHECK(line.len >= 4);
-		CHECK(line.data[0] >= '2' && line.data[0] <= '5');
-		CHECK(line.data[1] >= '0' && line.data[1] <= '9');
-		CHECK(line.data[2] >= '0' && line.data[2] <= '9');
-		CHECK(line.data[3] == '-' || line.data[3] == ' ');
-		unsigned code = (unsigned)(100 * (line.data[0] - '0') +
-		    10 * (line.data[1] - '0') + line.data[2] - '0');
-		CHECK(reply.code == 0 || reply.code == code);
-		reply.code = code;
-		reply.enhanced = reply.enhanced &&
-		    has_enhanced(slice_skip(line, 4), line.data[0]);
-	} while (line.data[3] == '-');
-	reader->closed = reply.code == 421 || reply.code == 521;
-	return reply;
-}
-
-/* ---- message text, found once more ---- */
-
-enum ending { TEXT_UNENDED, TEXT_ENDED, TEXT_SMUGGLED };
-
-struct found {
-	enum ending ending;
-	struct text text;
-	bool bare_cr;
-	bool bare_lf;
-	uint64_t size;
-};
-
-/* Is this line, which stands between these two line ends, the end? */
-static enum ending
-ends_text(struct slice line, bool after_crlf, bool crlf,
-    enum dot_bare_lf bare_lf)
-{
-	if (!slice_equal(line, SLICE(".")))
-		return TEXT_UNENDED;
-	if ((after_crlf && crlf) || bare_lf == DOT_BARE_LF_ACCEPT)
-		return TEXT_ENDED;
-	return bare_lf == DOT_BARE_LF_REJECT ? TEXT_SMUGGLED : TEXT_UNENDED;
-}
-
-static void
-find_text(struct reader *reader, struct found *found)
-{
-	bool after_crlf = true;
-	struct slice line, rest;
-
-	while (found->ending == TEXT_UNENDED &&
-	    slice_cut(reader->client, '\n', &line, &rest)) {
-		bool crlf = line.len > 0 && line.data[line.len - 1] == '\r';
-
-		reader->client = rest;
-		line.len -= crlf;
-		found->bare_lf |= !crlf;
-		found->bare_cr |= line.len > 0 &&
-		    memchr(line.data, '\r', line.len) != NULL;
-		found->ending = ends_text(line, after_crlf, crlf,
-		    reader->bare_lf);
-		if (found->ending != TEXT_UNENDED)
-			break;
-		if (slice_starts_with(line, SLICE(".")) && (after_crlf ||
-		    reader->bare_lf == DOT_BARE_LF_ACCEPT))
-			line = slice_skip(line, 1);
-		text_add(&found->text, line);
-		text_add_octet(&found->text, '\n');
-		found->size += line.len + 2;
-		after_crlf = crlf;
-	}
-}
-
-/* The message that the core gave out must be the one that is there; and
- * whatever is wrong with one must have kept it back. */
-static void
-check_text(struct reader *reader, const struct found *found,
-    struct reply reply)
-{
-	const struct session *session = reader->session;
-	bool bad = found->bare_cr ||
-	    (found->bare_lf && reader->bare_lf == DOT_BARE_LF_REJECT);
-	bool too_big = found->size > session->smtp.options.max_size;
-
-	CHECK(reader->texts < session->n_texts);
-	size_t refuse_at = session->refuse_at[reader->texts++];
-	bool full = refuse_at > 0 && found->text.len >= refuse_at;
-	if (bad || too_big || full) {
-		CHECK(reply.code == (bad ? 550 : too_big ? 552 : 452));
-		return;
-	}
-	CHECK(reader->kept < session->n_kept);
-	CHECK(reply.code == 250 || reply.scripted);
-	size_t len = session->kept_lens[reader->kept++];
-	struct slice kept = slice_skip(text_slice(&session->kept),
-	    reader->kept_at);
-	kept.len = len;
-	CHECK_SAME(kept, text_slice(&found->text));
-	reader->kept_at += len;
-}
-
-static void
-read_text(struct reader *reader)
-{
-	struct found found = { .ending = TEXT_UNENDED };
-
-	find_text(reader, &found);
-	if (found.ending == TEXT_UNENDED) {
-		/* The end of the session, perhaps with a word on it. */
-		if (reader->sent.len > 0)
-			CHECK(read_reply(reader).code == 421);
-		reader->closed = true;
-	} else if (found.ending == TEXT_SMUGGLED) {
-		CHECK(read_reply(reader).code == 521);
-	} else {
-		check_text(reader, &found, read_reply(reader));
-	}
-	text_free(&found.text);
-}
-
-/* ---- commands ---- */
-
-static bool
-is(struct slice verb, const char *name)
-{
-	return slice_equal_nocase(verb, slice_from(name));
-}
-
-/* May a command have this reply? */
-static void
-check_reply(const struct reader *reader, struct slice verb,
-    struct reply reply)
-{
-	bool hello = is(verb, "EHLO") || is(verb, "HELO") || is(verb, "LHLO");
-
-	switch (reply.code) {
-	case 220:
-		CHECK(is(verb, "STARTTLS"));
-		break;
-	case 221:
-		CHECK(is(verb, "QUIT"));
-		break;
-	case 235:
-		CHECK(is(verb, "AUTH") || reader->in_sasl);
-		break;
-	case 250:
-		CHECK(hello || is(verb, "MAIL") || is(verb, "RCPT") ||
-		    is(verb, "RSET") || is(verb, "NOOP") ||
-		    is(verb, "AUTH") || reader->in_sasl);
-		break;
-	case 334:
-		CHECK(is(verb, "AUTH") || reader->in_sasl);
-		break;
-	case 354:
-		CHECK(is(verb, "DATA"));
-		break;
-	}
-	CHECK(!reader->in_sasl || reply.code != 354);
-}
-
-static void
-read_command(struct reader *reader, struct slice line)
-{
-	struct slice verb, rest;
-	bool crlf = line.len > 0 && line.data[line.len - 1] == '\r';
-
-	line.len -= crlf;
-	slice_cut(line, ' ', &verb, &rest);
-	struct reply reply = read_reply(reader);
-	check_reply(reader, verb, reply);
-	/* A bare LF ends no command. */
-	if (!crlf && reader->bare_lf == DOT_BARE_LF_REJECT)
-		CHECK(reply.code == 500 || reply.code == 421);
-	/* RFC 2034 section 4. */
-	if (reply.code != 334 && reply.code != 354 && !reply.scripted &&
-	    !is(verb, "EHLO") && !is(verb, "HELO") && !is(verb, "LHLO"))
-		CHECK(reply.enhanced);
-	reader->in_sasl = reply.code == 334;
-	reader->closed |= reply.code == 221;
-	if (reply.code == 354)
-		read_text(reader);
-}
-
-/* Every line that was taken has its reply, and there is no other. */
-static void
-read_session(struct reader *reader)
-{
-	CHECK(read_reply(reader).code == 220);
-	while (reader->sent.len > 0) {
-		struct slice line, rest;
-
-		CHECK(!reader->closed);
-		if (!slice_cut(reader->client, '\n', &line, &rest)) {
-			/* The time is over, or the program. */
-			CHECK(read_reply(reader).code == 421);
-			CHECK(reader->sent.len == 0);
-			return;
-		}
-		reader->client = rest;
-		reader->lines++;
-		read_command(reader, line);
-	}
-}
-
 static void
 check_session(const struct session *session)
 {
-	const struct dialogue *dialogue = &session->dialogue;
-	struct reader reader = {
-		.session = session,
-		.client = dialogue->client,
-		.sent = text_slice(&dialogue->sent),
-		.bare_lf = bare_lf_of(dialogue),
+	struct smtp_reader reader = {
+		.dialogue = &session->dialogue,
+		.bare_lf = bare_lf_of(&session->dialogue),
+		.max_size = session->smtp.options.max_size,
+		.lmtp = session->smtp.options.lmtp,
+		.verdicts = session->verdicts,
+		.n_verdicts = session->n_verdicts,
+		.kept = text_slice(&session->kept),
+		.kept_lens = session->kept_lens,
+		.n_kept = session->n_kept,
+		.scripted = text_slice(&session->scripted),
 	};
 
-	read_session(&reader);
+	reader_read(&reader);
 	CHECK(reader.lines == session->smtp.wire.lines);
-	/* As many messages as there are texts, each its own. */
-	CHECK(reader.kept == session->n_kept);
-	dialogue_check_transcript(dialogue,
+	dialogue_check_transcript(&session->dialogue,
 	    (const struct slice[]){ SLICE("AUTH") }, 1);
+}
+
+static bool
+holds_chunk(struct slice client)
+{
+	for (; client.len > 0; client = slice_skip(client, 1))
+		if (slice_starts_with_nocase(client, SLICE("BDAT")))
+			return true;
+	return false;
 }
 
 static void
@@ -626,9 +407,10 @@ session_begin(struct session *session, const struct dialogue *read)
 	session->dialogue = *read;
 	session->failed_logins = 0;
 	session->in_transaction = session->in_text = false;
+	session->may_reset = false;
 	session->message = session->kept = session->scripted =
 	    (struct text){ .data = NULL };
-	session->n_texts = session->n_kept = 0;
+	session->n_verdicts = session->n_kept = 0;
 }
 
 static void
@@ -650,6 +432,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct dialogue read;
 
 	dialogue_read(&read, fuzz_slice(data, size), &client);
+	/* In a chunk a line may look like a login and be none. */
+	read.may_hold_text = holds_chunk(read.client);
 	for (size_t i = 0; i < COUNT(deals); i++) {
 		struct dialogue *first = &sessions[0].dialogue;
 		struct dialogue *dialogue = &sessions[i].dialogue;

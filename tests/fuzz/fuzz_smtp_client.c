@@ -18,7 +18,12 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 {
 	struct envelope envelope = {
 		.reverse_path = SLICE("joe@example.com"), .size = turn,
-		.eight_bit = true,
+		.eight_bit = true, .utf8 = true,
+		.ret = ENVELOPE_RET_HDRS, .envid = SLICE("an+2Bid"),
+	};
+	const struct envelope_recipient recipient = {
+		.path = SLICE("ann@example.com"),
+		.dsn = { turn / 8 % 16, SLICE("rfc822;ann") },
 	};
 
 	switch (turn % 8) {
@@ -40,8 +45,7 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 		break;
 	case 5:
 		smtp_client_mail(client, &envelope);
-		smtp_client_rcpt(client, &(struct envelope_recipient){
-		    .path = SLICE("ann@example.com") });
+		smtp_client_rcpt(client, &recipient);
 		break;
 	case 6:
 		smtp_client_data(client);
@@ -58,8 +62,9 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 static void
 note_extensions(struct text *notes, const struct smtp_extensions *extensions)
 {
-	text_format(notes, "offers %d%d%d%d%d%d\n", extensions->pipelining,
-	    extensions->size, extensions->eight_bit, extensions->starttls,
+	text_format(notes, "offers %d%d%d%d%d%d%d%d\n",
+	    extensions->pipelining, extensions->size, extensions->eight_bit,
+	    extensions->utf8, extensions->dsn, extensions->starttls,
 	    extensions->auth_plain, extensions->auth_login);
 }
 
@@ -277,6 +282,8 @@ read_extensions(struct slice text, struct smtp_extensions *extensions)
 		extensions->pipelining |= has_word(keyword, "PIPELINING");
 		extensions->size |= has_word(keyword, "SIZE");
 		extensions->eight_bit |= has_word(keyword, "8BITMIME");
+		extensions->utf8 |= has_word(keyword, "SMTPUTF8");
+		extensions->dsn |= has_word(keyword, "DSN");
 		extensions->starttls |= has_word(keyword, "STARTTLS");
 		if (!has_word(keyword, "AUTH"))
 			continue;

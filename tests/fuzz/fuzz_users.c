@@ -120,6 +120,8 @@ check_login(const struct users *users, struct slice name)
 	CHECK(users_check(users, name, SLICE("Secret"), &error) ==
 	    USERS_WRONG);
 	CHECK(users_check(users, name, SLICE(""), &error) == USERS_WRONG);
+	CHECK(users_check(users, name, SLICE("secret\0"), &error) ==
+	    USERS_WRONG);
 }
 
 static void
@@ -145,6 +147,9 @@ compare(const struct users *users, struct slice rest)
 		const struct user *found = users_find(users, model.name);
 		CHECK(found != NULL && found <= user &&
 		    strcmp(found->name, user->name) == 0);
+		found = users_find_nocase(users, model.name);
+		CHECK(found != NULL && found <= user &&
+		    strcasecmp(found->name, user->name) == 0);
 	}
 	CHECK(users->n == n);
 	if (n > 0)

@@ -490,7 +490,8 @@ drive_near_edge(struct slice input, size_t cut, size_t edge)
 
 /*
  * The whole programme, but that of the cuts only those are made that are
- * within edge octets of an end of the input, or of a line end in it.
+ * within edge octets of an end of the input, or of a line end in it; with 0
+ * none.
  */
 static inline void
 drive_replay_edges(const struct drive_core *core,
@@ -502,9 +503,13 @@ drive_replay_edges(const struct drive_core *core,
 	struct guarded in[2], out[2];
 
 	drive_buffers(core, in, out);
+	/* Of what is long some pairs of sizes will do. */
+	bool is_long = dialogue->input.len + dialogue->output.len > 6000;
 	for (size_t i = 0; i < COUNT(pieces); i++)
 		for (size_t k = 0; k < COUNT(drains); k++)
 			for (size_t large = 0; large < 2; large++) {
+				if (is_long && (i + k + large) % 4 != 0)
+					continue;
 				drive.plan = (struct drive_plan){
 					.piece = pieces[i],
 					.drain = drains[k],
@@ -517,9 +522,11 @@ drive_replay_edges(const struct drive_core *core,
 		if (!drive_near_edge(dialogue->input, cut, edge))
 			continue;
 		for (size_t large = 0; large < 2; large++) {
+			size_t k = (cut + large) % COUNT(drains);
+
 			drive.plan = (struct drive_plan){
 				.cut = cut, .large = large == 1,
-				.drain = drains[(cut + large) % COUNT(drains)],
+				.drain = is_long ? drains[k] * 64 : drains[k],
 			};
 			drive_once(&drive, core, dialogue, &in[large],
 			    &out[large]);

@@ -494,7 +494,7 @@ test_doubles(void **state)
 static void
 test_many(void **state)
 {
-	const unsigned n = 1500;
+	const unsigned n = 1000;
 	struct text want = { .data = NULL };
 	char name[64];
 

@@ -1,0 +1,769 @@
+"""The units as `make install` puts them in place, under a systemd that was
+booted for this (boot_systemd.sh), set up with the commands of README.md.
+TESTING.md point 5; BEHAVIOUR.md sections 7 and 9."""
+
+import ctypes
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from certs import Certificates, certificates
+from mailtest import (BUILD, DEADLINE, ROOT, SMTP, Pop3Peer, SmtpPeer,
+                      TestCase, b64, clean_environment, plain, shared_folder,
+                      wait_for)
+
+SCRIPT = ROOT / "tests" / "blackbox" / "boot_systemd.sh"
+UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--ipc",
+           "--uts", "--net"]
+CLONE_NEWNET = 0x40000000
+PASSWORD = "Tr0ub4dor&3-hush"
+SOCKETS = ("pop3-handler.socket", "smtp-handler.socket",
+           "pop3-handler-stls.socket", "smtp-handler-submission.socket")
+SETTINGS = "etc/mail-handlers"
+# A unit failed: the id of systemd's own message
+UNIT_FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
+# What the catalog has: MESSAGE_ID and subject
+EVENTS = {
+    "connect": ("37818043fe564534a59843d602ac92d1", "A peer connected"),
+    "tls": ("9e6a19e60e51402aa30f8ef19bc91b0b", "A TLS handshake succeeded"),
+    "login": ("a259e2c1531e4282a320f4c7b81adf56", "A user logged in"),
+    "login-failed": ("f2b3f99cbfd64f61a8ea40aa19ca40aa", "A login failed"),
+    "accepted": ("f16c69864b344e19a3fd55e7c340a138",
+                 "A message was accepted"),
+    "delivered": ("1dc2a8343b2649d291d1d4421f727597",
+                  "A message was delivered"),
+    "maildrop": ("80fd50c4605445f393e37b8b283fcb23", "A maildrop was opened"),
+    "end": ("fa784256f9ce4141b2eeecf97e7c0508", "A session ended"),
+}
+
+
+class Machine:
+    """A booted systemd and the way into it."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(
+            tempfile.mkdtemp(prefix="systemd-", dir=shared_folder()))
+        self.log = self.folder / "log"
+        self.process = self.pid = None
+
+    def boot(self):
+        """Raises SkipTest where there are no such namespaces."""
+        with open(self.log, "wb") as log:
+            # Whatever becomes of this test, nothing is left running.
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *UNSHARE,
+                 "sh", SCRIPT, "boot", self.folder],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=clean_environment())
+        wait_for(self.is_up, "systemd", 40)
+
+    def is_up(self):
+        status = self.process.poll()
+        if status is not None:
+            text = self.log.read_text().strip()
+            if status == 77:
+                raise unittest.SkipTest(f"no systemd in namespaces: {text}")
+            raise AssertionError(f"booting ended with {status}: {text}")
+        if not self.pid:
+            try:
+                self.pid = int((self.folder / "pid").read_text())
+            except (OSError, ValueError):
+                return False
+        name = pathlib.Path(f"/proc/{self.pid}/comm").read_text().strip()
+        return name == "systemd" and self.run(
+            "systemctl", "is-active", "basic.target",
+            check=False) == "active\n"
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            if self.pid:
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+            self.process.wait()
+        subprocess.run(["sh", SCRIPT, "clean", self.folder], check=True,
+                       timeout=DEADLINE)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *argv, check=True, stdin=b"", folder="/", timeout=40):
+        """A command in there; what it prints."""
+        done = subprocess.run(
+            ["nsenter", "-t", str(self.pid), "-a", "-r", "-w",
+             "env", "-C", folder, *map(str, argv)],
+            input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            timeout=timeout, env=clean_environment(
+                {"PATH": "/usr/local/sbin:/usr/local/bin:"
+                         "/usr/sbin:/usr/bin:/sbin:/bin"}))
+        text = done.stdout.decode("utf-8", "backslashreplace")
+        errors = done.stderr.decode("utf-8", "backslashreplace")
+        if check and done.returncode != 0:
+            raise AssertionError(f"{argv}: exit status {done.returncode}\n"
+                                 f"{text}{errors}")
+        return text
+
+    def path(self, name):
+        return pathlib.Path(f"/proc/{self.pid}/root") / name
+
+    def inside(self, function):
+        """What the function returns, called in that machine's network."""
+        found = []
+
+        def call():
+            libc = ctypes.CDLL(None, use_errno=True)
+            with open(f"/proc/{self.pid}/ns/net", "rb") as network:
+                if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+            found.append(function())
+
+        # Of this thread alone, which ends with it
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        return found[0]
+
+    def dial(self, port, host="127.0.0.1"):
+        return self.inside(
+            lambda: socket.create_connection((host, port), DEADLINE))
+
+    # The journal
+
+    def cursor(self):
+        """Where the journal ends now."""
+        text = self.run("journalctl", "-q", "-n1", "--show-cursor")
+        return re.search(r"^-- cursor: (.*)$", text, re.M)[1]
+
+    def journal(self, *matches, since=None):
+        """Entries, as dictionaries.  Not with --after-cursor: together with
+        matches, that of systemd 252 passes over the first entry."""
+        cursor = [f"--cursor={since}"] if since else []
+        lines = self.run("journalctl", "-q", "--no-pager", "--all",
+                         "-o", "json", *cursor, *matches).splitlines()
+        return [entry for entry in map(json.loads, lines)
+                if entry["__CURSOR"] != since]
+
+    def event(self, *matches, since=None):
+        """The one entry, once it is there."""
+        entries = wait_for(lambda: self.journal(*matches, since=since),
+                           matches)
+        if len(entries) != 1:
+            raise AssertionError(f"{matches}: {entries}")
+        return entries[0]
+
+    def session(self, name):
+        """All events of a session that has ended, by kind."""
+        match = f"MAIL_SESSION={name}"
+        self.event(match, "MAIL_EVENT=end")
+        events = {}
+        for entry in self.journal(match):
+            events.setdefault(entry["MAIL_EVENT"], []).append(entry)
+        return events
+
+
+class Systemd(TestCase):
+    slow = True
+    time_limit = 60
+
+    @classmethod
+    def setUpClass(cls):
+        if os.geteuid() != 0:
+            raise unittest.SkipTest("not root: cannot boot a systemd")
+        probe = subprocess.run([*UNSHARE, "--cgroup", "true"],
+                               stderr=subprocess.PIPE)
+        if probe.returncode != 0:
+            raise unittest.SkipTest(
+                "cannot boot a systemd: " + probe.stderr.decode().strip())
+        cls.machine = Machine()
+        cls.addClassCleanup(cls.machine.stop)
+        try:
+            cls.machine.boot()
+            cls.install()
+        except AssertionError:
+            cls.show_journal()
+            raise
+
+    @classmethod
+    def show_journal(cls):
+        try:
+            print(cls.machine.run("journalctl", "-q", "--no-pager", "-n300",
+                                  check=False))
+        except (OSError, subprocess.SubprocessError) as error:
+            print("no journal:", error)
+
+    @classmethod
+    def install(cls):
+        """What README.md says under "Install" and "systemd"."""
+        machine = cls.machine
+        keep = {name: value for name, value in os.environ.items()
+                if name in ("PATH", "HOME", "TMPDIR", "MAKEFLAGS",
+                            "PKG_CONFIG_PATH")}
+        # What is tested is what was built: nothing is built anew.
+        done = subprocess.run(
+            ["make", "-s", "-C", ROOT, "-o", "all", "install",
+             f"BUILD={os.path.relpath(BUILD, ROOT)}", "PREFIX=/usr/local",
+             f"DESTDIR=/proc/{machine.pid}/root"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, env=keep, timeout=40)
+        if done.returncode != 0:
+            raise AssertionError(f"make install: {done.stdout.decode()}")
+
+        cls.certs = Certificates(machine.folder)
+        shared = certificates()
+        cls.certs.ca, cls.certs.server = shared.ca, shared.server
+        cls.put_certificate(shared.server)
+        machine.path("etc/ca.crt").write_bytes(shared.ca.crt.read_bytes())
+        lines = ""
+        for name in ("anna", "bert"):
+            digest = machine.run("openssl", "passwd", "-6", "-stdin",
+                                 stdin=PASSWORD.encode() + b"\n")
+            lines += f"{name}:{digest}"
+        users = machine.path(f"{SETTINGS}/users")
+        users.touch(0o600)
+        users.write_text(lines)
+
+        machine.run("systemd-sysusers")
+        machine.run("systemd-tmpfiles", "--create")
+        machine.run("journalctl", "--update-catalog")
+        for program in ("pop3-handler", "smtp-handler"):
+            machine.run(program, "--config", f"{program}.conf",
+                        "--check-config", folder=f"/{SETTINGS}")
+        if b"__asan_init" in SMTP.read_bytes():
+            # Looking for leaks needs ptrace(2), which the sandbox forbids.
+            machine.run("systemctl", "set-environment",
+                        "ASAN_OPTIONS=detect_leaks=0")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "enable", "--now", *SOCKETS)
+
+    @classmethod
+    def put_certificate(cls, pair):
+        """As a client of a certificate authority does: one rename each."""
+        for source, name, mode in ((pair.key, "tls.key", 0o600),
+                                   (pair.crt, "tls.crt", 0o644)):
+            fresh = cls.machine.path(f"{SETTINGS}/{name}.new")
+            fresh.write_bytes(source.read_bytes())
+            fresh.chmod(mode)
+            fresh.rename(fresh.with_suffix(""))
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.show_if_failed, self.machine.cursor())
+
+    def show_if_failed(self, cursor):
+        """tests/run prints it for failed tests only."""
+        print(self.machine.run("journalctl", "-q", "--no-pager", "-n200",
+                               f"--after-cursor={cursor}", check=False))
+
+    # Peers
+
+    def dial(self, port, kind, host="127.0.0.1"):
+        """A connection to a port with implicit TLS."""
+        sock = self.machine.dial(port, host)
+        local = sock.getsockname()[1]
+        peer = kind(self.transport(sock, self.certs.client_context()))
+        peer.local_port = local
+        self.addCleanup(peer.close)
+        return peer
+
+    def smtp(self, host="127.0.0.1"):
+        peer = self.dial(465, SmtpPeer, host)
+        peer.hello()
+        return peer
+
+    def pop3(self, user="bert"):
+        return self.dial(995, Pop3Peer).login(user, PASSWORD)
+
+    def curl(self, *args, check=True, stdin=b""):
+        return self.machine.run("curl", "-4sS", "--cacert", "/etc/ca.crt",
+                                "--max-time", 30, *args,
+                                check=check, stdin=stdin)
+
+    def recipient(self):
+        """bert, in the form that finds his maildir."""
+        return f"bert@{HOST}" if \
+            self.setting("smtp-handler", "maildir", "%") \
+            else "bert@example.com"
+
+    def setting(self, program, name, part):
+        """Whether a line of the sample as installed says so."""
+        text = self.machine.path(f"{SETTINGS}/{program}.conf").read_text()
+        return bool(re.search(rf"(?m)^{name}\s*=.*{part}", text))
+
+    def submit(self, sender, body, url="smtps://localhost", *args):
+        self.curl("--crlf", "--user", f"anna:{PASSWORD}",
+                  "--mail-from", sender, "--mail-rcpt", self.recipient(),
+                  "--upload-file", "-", f"{url}/client.test", *args,
+                  stdin=f"Subject: {sender}\n\n{body}\n".encode())
+        return self.machine.event("MAIL_EVENT=accepted",
+                                  f"MAIL_SENDER={sender}")
+
+    def fetch(self, sender, user="bert", url="pop3s://localhost", *args):
+        """What RETR gives for the newest message of that sender."""
+        login = ("--user", f"{user}:{PASSWORD}", *args)
+        numbers = [line.split()[0] for line
+                   in self.curl(*login, f"{url}/").splitlines()]
+        for number in reversed(numbers):
+            text = self.curl(*login, f"{url}/{number}")
+            if f"\r\nSubject: {sender}\r\n" in text:
+                return text
+        self.fail(f"no message of {sender} among {len(numbers)}")
+
+    # Units
+
+    def show(self, name, *units):
+        text = self.machine.run("systemctl", "show", "--value", "-p", name,
+                                *units)
+        return text.split()
+
+    def instance(self, peer, program):
+        """The unit that serves the peer: named after both addresses."""
+        def find():
+            text = self.machine.run("systemctl", "list-units", "--plain",
+                                    "--no-legend", "--full",
+                                    f"{program}@*.service")
+            return [line.split()[0] for line in text.splitlines()
+                    if re.search(rf"\b{peer.local_port}\.service", line)]
+        found = wait_for(find, "the unit of the connection")
+        self.assertEqual(len(found), 1)
+        return found[0]
+
+    def stop(self, peer, program):
+        """Not waiting: at its end a handler listens for the peer's."""
+        self.machine.run("systemctl", "stop", "--no-block",
+                         self.instance(peer, program))
+
+    def wait_idle(self):
+        """No connection is left: its unit is gone."""
+        wait_for(lambda: set(self.show("NConnections", *SOCKETS)) == {"0"},
+                 "the last connection")
+
+    def assert_healthy(self, cursor):
+        """All sockets listen, no unit is or was failed since."""
+        self.assertEqual(
+            self.machine.run("systemctl", "is-active", *SOCKETS,
+                             check=False).split(), ["active"] * len(SOCKETS))
+        self.assertEqual(self.machine.run(
+            "systemctl", "list-units", "--state=failed", "--plain",
+            "--no-legend"), "")
+        self.assertEqual([entry["MESSAGE"] for entry in self.machine.journal(
+            f"MESSAGE_ID={UNIT_FAILED}", since=cursor)], [])
+
+
+class Units(Systemd):
+    def test_round_trip(self):
+        """curl submits and fetches over implicit TLS."""
+        cursor = self.machine.cursor()
+        sender, body = "round@example.com", "There and back again.\n.\n..dot"
+        self.submit(sender, body)
+        text = self.fetch(sender)
+        head, _, tail = text.partition("\r\n\r\n")
+        self.assertEqual(tail, body.replace("\n", "\r\n") + "\r\n")
+        self.assertTrue(head.startswith(f"Return-Path: <{sender}>\r\n"), head)
+        self.assertRegex(head, r"\r\nReceived: from client\.test "
+                         r"[^\0]*\[127\.0\.0\.1\][^\0]*\bwith ESMTPSA\b")
+        self.wait_idle()
+        self.assert_healthy(cursor)
+        # The mail is its user's alone.
+        top = self.machine.path("var/lib/mail-handlers")
+        owner = int(self.machine.run("id", "-u", "mail-handlers"))
+        for path in (top, *top.rglob("*")):
+            status = path.stat()
+            self.assertEqual((status.st_uid, status.st_mode & 0o077),
+                             (owner, 0), path)
+
+    def test_own_maildirs(self):
+        """With a maildir for each user, nobody sees another's mail."""
+        if not self.setting("smtp-handler", "maildir", "%"):
+            # As shipped, all share one, and pop3-handler serves it to all.
+            sender = "shared@example.com"
+            self.submit(sender, "for everybody")
+            self.assertEqual(self.fetch(sender, "anna"),
+                             self.fetch(sender, "bert"))
+            return
+        sender = "own@example.com"
+        self.submit(sender, "for bert")
+        self.fetch(sender, "bert")
+        pop = self.pop3("anna")
+        self.assertEqual(pop.stat(), (0, 0))
+        pop.quit()
+
+    def test_delete(self):
+        """DELE does what the sample says."""
+        sender = "delete@example.com"
+        self.submit(sender, "short-lived")
+        pop = self.pop3()
+        number = pop.stat()[0]
+        self.assertIn(f"Subject: {sender}".encode(), pop.retr(number)[1])
+        allowed = self.setting("pop3-handler", "allow-delete", "yes")
+        pop.expect(f"DELE {number}", r"\+OK" if allowed else "-ERR")
+        pop.quit()
+        pop = self.pop3()
+        self.assertEqual(pop.stat()[0], number - allowed)
+        pop.quit()
+
+    def test_starttls_ports(self):
+        """curl upgrades on ports 587 and 110."""
+        cursor = self.machine.cursor()
+        sender = "starttls@example.com"
+        accepted = self.submit(sender, "upgraded", "smtp://localhost:587",
+                               "--ssl-reqd")
+        self.assertRegex(accepted["_SYSTEMD_UNIT"],
+                         r"^smtp-handler-submission@.*:587-.*\.service$")
+        text = self.fetch(sender, "bert", "pop3://localhost", "--ssl-reqd")
+        self.assertIn("\r\n\r\nupgraded\r\n", text)
+        self.assertRegex(text, r"\bwith ESMTPSA\b")
+        entries = self.machine.journal("MAIL_EVENT=maildrop", since=cursor)
+        self.assertTrue(entries)
+        for entry in entries:
+            self.assertRegex(entry["_SYSTEMD_UNIT"],
+                             r"^pop3-handler-stls@.*:110-.*\.service$")
+        self.wait_idle()
+        self.assert_healthy(cursor)
+
+    # The journal
+
+    def check_entry(self, entry, program, event, peer):
+        self.assertEqual(entry["MAIL_EVENT"], event)
+        self.assertEqual(entry["MESSAGE_ID"], EVENTS[event][0])
+        self.assertEqual(entry["MAIL_PEER"], f"127.0.0.1:{peer.local_port}")
+        self.assertEqual(entry["SYSLOG_IDENTIFIER"], program)
+        self.assertEqual(entry["_TRANSPORT"], "journal")
+        self.assertEqual(entry["_UID"],
+                         self.machine.run("id", "-u", "mail-handlers").strip())
+        self.assertTrue(entry["_SYSTEMD_UNIT"].startswith(f"{program}@"))
+        self.assertEqual(entry["_SYSTEMD_SLICE"], "mail-handlers.slice")
+        self.assertTrue(entry["MESSAGE"].startswith(
+            f"{entry['MAIL_SESSION']} {event}:"), entry["MESSAGE"])
+
+    def explained(self, entry, *matches):
+        """What journalctl -x says of it: all it names is filled in."""
+        text = self.machine.run(
+            "journalctl", "-q", "-x", "--no-pager",
+            f"MAIL_SESSION={entry['MAIL_SESSION']}", *matches)
+        return " ".join(re.sub("(?m)^(--|\N{LIGHT SHADE}\N{LIGHT SHADE})",
+                               "", text).split())
+
+    def check_catalog(self, events):
+        """Every event of a session is explained, with its own values."""
+        for event, entries in events.items():
+            if event in ("transcript", "maildrop"):
+                continue
+            text = self.explained(entries[0], f"MAIL_EVENT={event}")
+            self.assertIn(f"Subject: {EVENTS[event][1]}", text)
+            # A field that the entry has not is left as its name.
+            self.assertNotRegex(text, r"MAIL_[A-Z_]+\b(?!=)")
+
+    def test_journal_smtp(self):
+        sender = "fields@example.com"
+        wire = b"Subject: fields\r\n\r\n.three\r\n"
+        smtp = self.smtp()
+        smtp.login("anna", PASSWORD)
+        recipients = [self.recipient(), self.recipient().replace("bert",
+                                                                 "anna")]
+        smtp.envelope(sender, *recipients)
+        self.assertEqual(smtp.text(b"Subject: fields\r\n\r\n..three\r\n"
+                                   b".\r\n").code, 250)
+        smtp.quit()
+        accepted = self.machine.event("MAIL_EVENT=accepted",
+                                      f"MAIL_SENDER={sender}")
+        events = self.machine.session(accepted["MAIL_SESSION"])
+        self.assertLessEqual({"connect", "login", "accepted", "delivered",
+                              "end"}, set(events))
+        for event, entries in events.items():
+            for entry in entries:
+                self.check_entry(entry, "smtp-handler", event, smtp)
+        self.assertEqual(
+            [events["login"][0]["MAIL_USER"], accepted["MAIL_USER"],
+             accepted["MAIL_SENDER"], accepted["MAIL_RECIPIENTS"],
+             accepted["MAIL_SIZE"], accepted["PRIORITY"]],
+            ["anna", "anna", sender, ",".join(recipients), str(len(wire)),
+             "6"])
+        self.assertTrue(accepted["MAIL_ID"].startswith(
+            accepted["MAIL_SESSION"]))
+        self.check_catalog(events)
+        self.assertIn(f"The message {accepted['MAIL_ID']} of {sender} is "
+                      "wherever it must go",
+                      self.explained(accepted, "MAIL_EVENT=accepted"))
+
+    def test_journal_pop3(self):
+        cursor = self.machine.cursor()
+        pop = self.pop3()
+        pop.quit()
+        maildrop = self.machine.event("MAIL_EVENT=maildrop", since=cursor)
+        events = self.machine.session(maildrop["MAIL_SESSION"])
+        self.assertLessEqual({"connect", "login", "maildrop", "end"},
+                             set(events))
+        for event, entries in events.items():
+            for entry in entries:
+                self.check_entry(entry, "pop3-handler", event, pop)
+        self.assertEqual(events["login"][0]["MAIL_USER"], "bert")
+        self.check_catalog(events)
+        self.assertRegex(maildrop["MAIL_MESSAGES"], r"^\d+$")
+        self.assertRegex(maildrop["MAIL_SIZE"], r"^\d+$")
+
+    def test_journal_maildrop(self):
+        """Whose maildrop: the explanation of the event says it."""
+        cursor = self.machine.cursor()
+        self.pop3().quit()
+        maildrop = self.machine.event("MAIL_EVENT=maildrop", since=cursor)
+        self.assertRegex(
+            self.explained(maildrop, "MAIL_EVENT=maildrop"),
+            r"The maildrop of bert has \d+ messages of \d+ octets together")
+        self.assertEqual(maildrop.get("MAIL_USER"), "bert")
+
+    def test_journal_refused(self):
+        """Why a message was refused: the explanation says it."""
+        sender = "refused@example.com"
+        smtp = self.smtp()
+        smtp.login("anna", PASSWORD)
+        smtp.envelope(sender, self.recipient())
+        reply = smtp.text(b"a\nb\r\n.\r\n")
+        self.assertEqual(str(reply), "550 5.6.0")
+        smtp.quit()
+        refused = self.machine.event("MAIL_EVENT=refused",
+                                     f"MAIL_SENDER={sender}")
+        self.assertEqual(refused["PRIORITY"], "5")
+        self.assertEqual(refused["MAIL_REPLY"], f"{reply} {reply.text}")
+        text = self.explained(refused, "MAIL_EVENT=refused")
+        self.assertIn("Subject: Mail was refused", text)
+        self.assertNotRegex(text, r"MAIL_[A-Z_]+\b(?!=)")
+
+    def test_journal_ipv6(self):
+        """Also on IPv6, with the address as it is."""
+        if not os.path.exists("/proc/net/if_inet6"):
+            self.skipTest("this kernel has no IPv6")
+        smtp = self.smtp("::1")
+        smtp.login("anna", PASSWORD)
+        smtp.message(b"x\n", "six@example.com", self.recipient())
+        smtp.quit()
+        self.assertEqual(self.machine.event(
+            "MAIL_SENDER=six@example.com",
+            "MAIL_EVENT=accepted")["MAIL_PEER"], f"[::1]:{smtp.local_port}")
+
+    def test_journal_secrets(self):
+        """A wrong login and right ones at the highest level: TLS is told,
+        secrets and text are not."""
+        names = [f"{SETTINGS}/{program}.conf"
+                 for program in ("pop3-handler", "smtp-handler")]
+        for name in names:
+            path = self.machine.path(name)
+            shipped = path.read_text()
+            self.addCleanup(path.write_text, shipped)
+            path.write_text(shipped + "\nlog-level = debug\n"
+                            "transcript = yes\n")
+        cursor = self.machine.cursor()
+        wrong, text = "Wr0ng-but-near", "nobodys-business-but-theirs"
+        smtp = self.smtp()
+        smtp.expect(f"AUTH PLAIN {plain('anna', wrong)}", r"535 5\.7\.8")
+        smtp.login("anna", PASSWORD)
+        smtp.message(f"Subject: {text}\n\n{text}\n", "loud@example.com",
+                     self.recipient())
+        smtp.quit()
+        pop = self.pop3()
+        pop.retr(pop.stat()[0])
+        pop.quit()
+
+        accepted = self.machine.event("MAIL_EVENT=accepted", since=cursor)
+        smtp_events = self.machine.session(accepted["MAIL_SESSION"])
+        maildrop = self.machine.event("MAIL_EVENT=maildrop", since=cursor)
+        pop3_events = self.machine.session(maildrop["MAIL_SESSION"])
+        for events in (smtp_events, pop3_events):
+            self.assertRegex(events["tls"][0]["MAIL_TLS"],
+                             r"^TLSv1\.3 TLS_[A-Z0-9_]+$")
+            self.assertEqual(events["tls"][0]["MESSAGE_ID"],
+                             EVENTS["tls"][0])
+            self.assertIn("transcript", events)
+        failed = smtp_events["login-failed"][0]
+        self.assertEqual(failed["PRIORITY"], "5")
+        self.assertEqual(failed["MAIL_USER"], "anna")
+        self.check_catalog(smtp_events)
+        self.assertIn(f"{failed['MAIL_PEER']} could not log in as anna: "
+                      "wrong name or password",
+                      self.explained(failed, "MAIL_EVENT=login-failed"))
+
+        # The whole journal since the boot, every field of it
+        everything = self.machine.run("journalctl", "-q", "--no-pager",
+                                      "--all", "-o", "json")
+        self.assertIn(accepted["MAIL_SESSION"], everything)
+        secrets = {PASSWORD, wrong, text}
+        for word in (PASSWORD, wrong):
+            secrets.add(b64(word))
+            secrets.add(plain("anna", word))
+            for shift in range(3):
+                secrets.add(b64("x" * shift + word)[4:-4])
+        users = self.machine.path(f"{SETTINGS}/users").read_text()
+        secrets.update(line.rpartition("$")[2] for line in users.split())
+        for secret in secrets:
+            self.assertNotIn(secret, everything)
+
+    # Robustness
+
+    def scan(self, port, connections):
+        """A port scanner: noise, resets, silence.  Seconds it took."""
+        began = time.monotonic()
+        for number in range(connections):
+            with socket.create_connection(("127.0.0.1", port),
+                                          DEADLINE) as sock:
+                if number % 3 == 0:
+                    sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                elif number % 3 == 1:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                    struct.pack("ii", 1, 0))
+        return time.monotonic() - began
+
+    def test_scan(self):
+        """300 connections in a second leave sockets and units alive."""
+        cursor = self.machine.cursor()
+        for unit, port in (("pop3-handler.socket", 995),
+                           ("pop3-handler-stls.socket", 110)):
+            def seen():
+                return sum(map(int, self.show("NAccepted", unit)
+                               + self.show("NRefused", unit)))
+            before = seen()
+            seconds = self.machine.inside(lambda: self.scan(port, 300))
+            print(f"{unit}: scanned in {seconds:.3f} s")
+            self.assertLess(seconds, 2)     # else it is no scan
+            wait_for(lambda: seen() >= before + 100, f"{unit} accepting")
+            print(f"{unit}: {seen() - before} connections seen")
+        self.wait_idle()
+        self.assert_healthy(cursor)
+        self.submit("scanned@example.com", "still there")
+        self.fetch("scanned@example.com")
+        self.fetch("scanned@example.com", "bert", "pop3://localhost",
+                   "--ssl-reqd")
+
+    def test_renewed_certificate(self):
+        """The next connection has it; nothing is restarted or reloaded."""
+        def certificate(peer):
+            return peer.transport.sock.getpeercert(True)
+
+        def entered():
+            return self.show("ActiveEnterTimestampMonotonic", *SOCKETS)
+
+        def der(pair):
+            return ssl.PEM_cert_to_DER_cert(
+                re.search("-----BEGIN[^\0]*?END CERTIFICATE-----\n",
+                          pair.crt.read_text())[0])
+
+        old = self.certs.server
+        before = entered()
+        running = self.smtp()
+        self.assertEqual(certificate(running), der(old))
+        renewed = type(old)(self.machine.folder, "renewed")
+        self.certs.sign(renewed, self.certs.ca,
+                        "DNS:localhost,IP:127.0.0.1,IP:::1")
+        self.addCleanup(self.put_certificate, old)
+        self.put_certificate(renewed)
+        for fresh in (self.smtp(), self.dial(995, Pop3Peer)):
+            self.assertEqual(certificate(fresh), der(renewed))
+        running.login("anna", PASSWORD)
+        running.quit()
+        self.assertEqual(entered(), before)
+
+    def test_missing_key(self):
+        """Every connection fails, the sockets live, no unit stays; it is
+        well again with the key."""
+        cursor = self.machine.cursor()
+        key = self.machine.path(f"{SETTINGS}/tls.key")
+        away = key.with_suffix(".away")
+        key.rename(away)
+        try:
+            sock = self.machine.dial(995)
+            self.addCleanup(sock.close)
+            sock.sendall(b"\x16\x03\x01")
+            try:
+                self.assertEqual(sock.recv(1000), b"")
+            except ConnectionResetError:
+                pass
+            failed = self.machine.event(f"MESSAGE_ID={UNIT_FAILED}",
+                                        since=cursor)
+            self.assertRegex(failed["UNIT"], r"^pop3-handler@.*:995-")
+            self.wait_idle()
+        finally:
+            away.rename(key)
+        self.assert_healthy(self.machine.cursor())
+        self.pop3().quit()
+
+    def test_stop_smtp(self):
+        """421 between commands and in message text, of which nothing is
+        kept."""
+        cursor = self.machine.cursor()
+        for sender in (None, "stopped@example.com"):
+            smtp = self.smtp()
+            smtp.login("anna", PASSWORD)
+            if sender:
+                smtp.envelope(sender, self.recipient())
+                smtp.expect("DATA", "354")
+                smtp.send(b"Subject: half\r\n\r\nnot all of")
+            self.stop(smtp, "smtp-handler")
+            smtp.expect(None, r"421 4\.3\.2")
+            smtp.expect_end()
+            smtp.close()
+        self.wait_idle()
+        self.assertEqual(self.machine.journal(
+            "MAIL_EVENT=accepted", f"MAIL_SENDER={sender}"), [])
+        top = self.machine.path("var/lib/mail-handlers")
+        self.assertEqual([path for path in top.rglob("tmp/*")], [])
+        self.assert_healthy(cursor)
+
+    def test_stop_pop3(self):
+        """An orderly end of the connection, nothing said."""
+        cursor = self.machine.cursor()
+        pop = self.pop3()
+        self.stop(pop, "pop3-handler")
+        pop.expect_end()
+        pop.close()
+        self.wait_idle()
+        self.assert_healthy(cursor)
+
+    # The sandbox
+
+    def test_sandbox(self):
+        """What the kernel says of the processes of running sessions."""
+        for port, kind, program in ((465, SmtpPeer, "smtp-handler"),
+                                    (995, Pop3Peer, "pop3-handler")):
+            peer = self.dial(port, kind)
+            unit = self.instance(peer, program)
+            peer.expect(None, r"220|\+OK")
+            pid, = self.show("MainPID", unit)
+            status = dict(re.findall(
+                r"(?m)^(\w+):\s*(.*)$",
+                self.machine.run("cat", f"/proc/{pid}/status")))
+            self.assertEqual(
+                {name: status[name] for name in
+                 ("NoNewPrivs", "Seccomp", "CapEff", "CapPrm", "CapBnd",
+                  "CapAmb", "Umask")},
+                {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0" * 16,
+                 "CapPrm": "0" * 16, "CapBnd": "0" * 16,
+                 "CapAmb": "0" * 16, "Umask": "0077"})
+            owner = self.machine.run("id", "-u", "mail-handlers").strip()
+            self.assertEqual(set(status["Uid"].split()), {owner})
+            # Standard error is not the connection.
+            links = [self.machine.run(
+                "readlink", f"/proc/{pid}/fd/{fd}", check=False)
+                for fd in range(3)]
+            self.assertTrue(links[2].startswith("socket:"), links)
+            self.assertNotIn(links[2], links[:2])
+            peer.close()
+
+    def test_exposure(self):
+        """The score of systemd itself, units as loaded."""
+        for socket_unit in SOCKETS:
+            program = socket_unit.removesuffix(".socket")
+            text = self.machine.run("systemd-analyze", "security",
+                                    "--no-pager", f"{program}@x.service")
+            match = re.search(r"Overall exposure level for \S+: ([\d.]+)",
+                              text)
+            self.assertTrue(match, text)
+            self.assertLessEqual(
+                float(match[1]), 1.0 if "pop3" in program else 1.2,
+                f"{program}\n{text}")
