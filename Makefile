@@ -67,7 +67,7 @@ COMMON = slice buf error \
 	conn maildir maildir_deliver account relay auth users command pattern peer \
 	options process settings log tls_server \
 	program
-POP3 = pop3
+POP3 = pop3 pop3_text
 POP3_PROGRAM = pop3_settings main
 SMTP = smtp address
 SMTP_PROGRAM = smtp_settings trace delivery main

@@ -1,8 +1,8 @@
 /*
  * pop3: the server's side of POP3 as a machine without I/O.
  *
- * RFC 1939 with RFC 2449 (CAPA, response codes), RFC 3206 (AUTH codes) and
- * RFC 2595/5034 where the program offers them. The caller pumps octets
+ * RFC 1939 with RFC 2449 (CAPA, response codes), RFC 3206 (AUTH codes),
+ * RFC 2595 (STLS), RFC 5034 (AUTH) and RFC 6856 (UTF8, LANG). The caller pumps octets
  * between pop3->wire and the peer, calls pop3_next, does what the event
  * says and answers it:
  *
@@ -23,6 +23,7 @@
 #include "dot.h"
 #include "error.h"
 #include "message.h"
+#include "pop3_text.h"
 #include "sasl.h"
 #include "wire.h"
 
@@ -91,6 +92,7 @@ struct pop3 {
 	enum pop3_event pending; /* WANT_IO: nothing is to be answered */
 	bool sending;            /* a message is going out */
 	bool in_sasl;
+	enum pop3_language language; /* of texts (LANG) */
 	enum pop3_listing { POP3_NO_LISTING, POP3_LIST, POP3_UIDL } listing;
 	size_t cursor;           /* of the listing */
 	struct message *messages;

@@ -37,6 +37,7 @@ layer()
 	common/wire | common/dot | common/sasl | common/envelope | \
 	common/smtp_client | common/proxy_header | \
 	common/message | common/smtp_reply | \
+	pop3-handler/pop3_text | \
 	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/address)
 		echo 1 ;;
 	common/conn | common/maildir | common/maildir_deliver | \
