@@ -64,7 +64,8 @@ endif
 # Sources, by the layers of the house: see README.md.
 COMMON = slice buf error \
 	wire dot sasl envelope smtp_client proxy_header \
-	conn maildir maildir_deliver account relay auth users command pattern peer \
+	conn maildir maildir_scan maildir_index maildir_cache \
+	maildir_deliver account relay auth users command pattern peer \
 	options process settings log tls_server \
 	program
 POP3 = pop3 pop3_text

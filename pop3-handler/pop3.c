@@ -97,7 +97,7 @@ say_maildrop(struct pop3 *pop3)
 static struct slice
 uidl_of(const struct pop3 *pop3, size_t i)
 {
-	return (struct slice){ pop3->uidls + pop3->messages[i].uidl,
+	return (struct slice){ *pop3->uidls + pop3->messages[i].uidl,
 		pop3->messages[i].uidl_len };
 }
 
@@ -437,10 +437,14 @@ run_dele(struct pop3 *pop3, struct slice argument)
 {
 	size_t i;
 
-	if (!find_message(pop3, argument, &i))
+	if (!find_message(pop3, argument, &i)) {
 		say(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
-	else
+	} else if (!pop3->options.allow_delete) {
 		say(pop3, POP3_TEXT_CANNOT_DELETE);
+	} else {
+		pop3->messages[i].deleted = true;
+		say(pop3, POP3_TEXT_MARKED);
+	}
 }
 
 static void
@@ -646,7 +650,7 @@ pop3_tls_started(struct pop3 *pop3)
 
 void
 pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
-    const char *uidls)
+    const char *const *uidls)
 {
 	assert(pop3->pending == POP3_LOGIN);
 	forget_login(pop3);

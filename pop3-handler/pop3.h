@@ -64,6 +64,7 @@ struct pop3_options {
 	bool secure;      /* and they are possible on this connection as it
 	                   * is, not only after STLS */
 	bool stls;        /* STLS is offered */
+	bool allow_delete; /* DELE marks messages to be removed */
 };
 
 struct pop3 {
@@ -97,7 +98,7 @@ struct pop3 {
 	size_t cursor;           /* of the listing */
 	struct message *messages;
 	size_t n;
-	const char *uidls;
+	const char *const *uidls;
 	bool top;                /* the message is for TOP, so many lines: */
 	uint64_t top_lines;
 	uint64_t announced;      /* octets of the message going out */
@@ -124,11 +125,11 @@ void pop3_tls_started(struct pop3 *pop3);
 
 /*
  * The login is right; these n messages are the maildrop, in this order.
- * uidls is the text the messages' uidl point into. All must live as long as
- * the session.
+ * *uidls is the text the messages' uidl point into; it may move. All must
+ * live as long as the session.
  */
 void pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
-    const char *uidls);
+    const char *const *uidls);
 void pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure);
 
 /* The message is there and has so many octets (struct message). */

@@ -24,17 +24,20 @@ demo_commands="$build_commands openssl curl systemd-socket-activate"
 
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev mandoc
 	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
-	iproute2 util-linux procps"
+	fetchmail getmail6 mutt perl iproute2 util-linux procps"
 check_commands="$demo_commands clang mandoc python3 swaks msmtp mpop tcpserver
-	inetd xinetd strace ip unshare setpriv ps"
+	fetchmail getmail mutt perl inetd xinetd strace ip unshare setpriv ps"
 check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	s6/s6-ipcserver haproxy/haproxy stunnel4/stunnel4'
 
-# The benchmark's driver is Python; its yardsticks run under tcpserver.
-bench_packages="$demo_packages python3 ucspi-tcp"
-bench_commands="$demo_commands python3 tcpserver"
+# The benchmark's driver is Python; its yardsticks run under tcpserver. Of the
+# two POP3 servers beside ours Dovecot insists on its paths, and Courier
+# conflicts with it.
+bench_packages="$demo_packages python3 ucspi-tcp strace dovecot-pop3d"
+bench_commands="$demo_commands python3 tcpserver strace dovecot"
+bench_unpacked='courier-pop/courierpop3d'
 
 say() {
 	echo "setup: $*" >&2
@@ -171,7 +174,7 @@ build) set -- "$build_packages" '' "$build_commands" "$build_modules" ;;
 demo)  set -- "$demo_packages" '' "$demo_commands" "$build_modules" ;;
 check) set -- "$check_packages" "$check_unpacked" \
 		"$check_commands" "$check_modules" ;;
-bench) set -- "$bench_packages" '' "$bench_commands" "$build_modules" ;;
+bench) set -- "$bench_packages" "$bench_unpacked" "$bench_commands" "$build_modules" ;;
 *)     echo "usage: $0 build|demo|check|bench" >&2; exit 64 ;;
 esac
 

@@ -40,6 +40,7 @@ layer()
 	pop3-handler/pop3_text | \
 	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/address)
 		echo 1 ;;
+	common/maildir_scan | common/maildir_index | common/maildir_cache | \
 	common/conn | common/maildir | common/maildir_deliver | \
 	common/account | common/relay | common/auth | common/hook | \
 	common/pattern | common/peer | common/options | common/process | \
