@@ -115,7 +115,7 @@ take_name(struct maildir *maildir, size_t folder, const char *name,
 	struct slice base = maildir_base_name(slice_from(name));
 	struct slice path = maildir_folder_path(maildir_path(index, folder));
 	bool mail = maildir_holds_mail(maildir_path(index, folder));
-	uint64_t at = 0;
+	size_t at = 0;
 	uint32_t text;
 	size_t i;
 
@@ -207,7 +207,8 @@ find_again(struct maildir *maildir, size_t i, struct error *error)
 	char folder_path[PATH_MAX];
 
 	if (maildir->names.n == 0) {
-		if (maildir_table_init(&maildir->names, index->n, error) < 0)
+		if (maildir_table_init(&maildir->names, index->n, index->n,
+		    error) < 0)
 			return -1;
 		for (size_t k = 0; k < index->n; k++)
 			maildir_table_put(&maildir->names, index, k);

@@ -218,11 +218,15 @@ hash_key(struct slice base, struct slice folder_path)
 }
 
 int
-maildir_table_init(struct maildir_table *table, size_t files,
+maildir_table_init(struct maildir_table *table, size_t files, size_t last,
     struct error *error)
 {
 	/* Slots to spare make chains short; there is not memory for many. */
 	table->n = files + files / 4 + 16;
+	table->number_bits = 1;
+	while (table->number_bits < 32 &&
+	    UINT64_C(1) << table->number_bits <= last)
+		table->number_bits++;
 	table->slots = calloc(table->n, sizeof(*table->slots));
 	return table->slots != NULL ? 0
 	    : error_system(error, ENOMEM, "maildrop");
@@ -242,35 +246,45 @@ first_slot(const struct maildir_table *table, uint64_t hash)
 	return (size_t)((hash >> 32) * table->n >> 32);
 }
 
+/* A slot for file i: its number plus 1, and above it a piece of its hash. */
+static uint32_t
+slot_for(const struct maildir_table *table, size_t i, uint64_t hash)
+{
+	return (uint32_t)(hash << table->number_bits | (i + 1));
+}
+
 void
 maildir_table_put(struct maildir_table *table,
     const struct maildir_index *index, size_t i)
 {
-	size_t slot = first_slot(table, hash_key(base_of(index, i),
-	    folder_of(index, i)));
+	uint64_t hash = hash_key(base_of(index, i), folder_of(index, i));
+	size_t at = first_slot(table, hash);
 
-	while (table->slots[slot] != 0)
-		slot = slot + 1 == table->n ? 0 : slot + 1;
-	table->slots[slot] = (uint32_t)i + 1;
+	while (table->slots[at] != 0)
+		at = at + 1 == table->n ? 0 : at + 1;
+	table->slots[at] = slot_for(table, i, hash);
 }
 
 size_t
 maildir_table_next(const struct maildir_table *table,
     const struct maildir_index *index, struct slice base,
-    struct slice folder_path, uint64_t *at)
+    struct slice folder_path, size_t *after)
 {
 	if (table->n == 0)
 		return SIZE_MAX;
-	size_t slot = *at != 0 ? (size_t)*at - 1
-	    : first_slot(table, hash_key(base, folder_path));
+	uint64_t hash = hash_key(base, folder_path);
+	uint32_t mask = (uint32_t)((UINT64_C(1) << table->number_bits) - 1);
+	size_t at = *after != 0 ? *after - 1 : first_slot(table, hash);
 
-	while (table->slots[slot] != 0) {
-		size_t i = table->slots[slot] - 1;
+	while (table->slots[at] != 0) {
+		uint32_t slot = table->slots[at];
+		size_t i = (slot & mask) - 1;
 
-		slot = slot + 1 == table->n ? 0 : slot + 1;
-		if (slice_equal(base_of(index, i), base) &&
+		at = at + 1 == table->n ? 0 : at + 1;
+		if (slot == slot_for(table, i, hash) &&
+		    slice_equal(base_of(index, i), base) &&
 		    slice_equal(folder_of(index, i), folder_path)) {
-			*at = (uint64_t)slot + 1;
+			*after = at + 1;
 			return i;
 		}
 	}
@@ -320,12 +334,12 @@ drop_doubles(struct maildir_index *index, struct error *error)
 	struct maildir_table table;
 	size_t kept = 0;
 
-	if (maildir_table_init(&table, index->n, error) < 0)
+	if (maildir_table_init(&table, index->n, index->n, error) < 0)
 		return -1;
 	for (size_t i = 0; i < index->n; i++) {
 		struct slice base = base_of(index, i);
 		struct slice folder = folder_of(index, i);
-		uint64_t at = 0;
+		size_t at = 0;
 		bool drop = false;
 		size_t before;
 

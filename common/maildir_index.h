@@ -91,24 +91,30 @@ int maildir_index_add_folder(struct maildir_index *index, struct slice path,
 int maildir_index_add_file(struct maildir_index *index, size_t folder,
     const char *name, const struct stat *st, struct error *error);
 
-/* Finding files by folder path and base name: a table of their numbers. */
+/*
+ * Finding files by folder path and base name: a hash table of their numbers.
+ * What bits a slot has to spare hold a piece of the hash, so that few names
+ * are compared in vain.
+ */
 struct maildir_table {
 	uint32_t *slots;
 	size_t n;
+	unsigned number_bits;
 };
 
-int maildir_table_init(struct maildir_table *table, size_t files,
+/* For so many files, none of which has a number above last. */
+int maildir_table_init(struct maildir_table *table, size_t files, size_t last,
     struct error *error);
 void maildir_table_free(struct maildir_table *table);
 void maildir_table_put(struct maildir_table *table,
     const struct maildir_index *index, size_t i);
 /*
- * The next file with that base name in that folder; *at is 0 for the first
+ * The next file with that base name in that folder; *after is 0 for the first
  * call, and not the caller's. SIZE_MAX where there is no more.
  */
 size_t maildir_table_next(const struct maildir_table *table,
     const struct maildir_index *index, struct slice base,
-    struct slice folder_path, uint64_t *at);
+    struct slice folder_path, size_t *after);
 
 /*
  * After files were added: one message for each base name in a folder, in

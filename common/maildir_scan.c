@@ -200,7 +200,7 @@ is_known(struct scan *scan, size_t folder, struct slice name, ino_t inode)
 	struct maildir_index *index = scan->index;
 	struct slice base = maildir_base_name(name);
 	struct slice path = maildir_folder_path(maildir_path(index, folder));
-	uint64_t at = 0;
+	size_t at = 0;
 	size_t i;
 
 	while ((i = maildir_table_next(&scan->known, index, base, path,
@@ -225,7 +225,7 @@ find_renamed(struct scan *scan, size_t folder, struct slice name,
 {
 	struct maildir_index *index = scan->index;
 	struct slice path = maildir_folder_path(maildir_path(index, folder));
-	uint64_t at = 0;
+	size_t at = 0;
 	size_t i;
 
 	while ((i = maildir_table_next(&scan->known, index,
@@ -607,7 +607,7 @@ gather_known(struct scan *scan)
 		n += index->folders[index->files[i].folder].state == UNSEEN;
 	if (n == 0)
 		return 0;
-	if (maildir_table_init(&scan->known, n, scan->error) < 0)
+	if (maildir_table_init(&scan->known, n, index->n, scan->error) < 0)
 		return -1;
 	for (size_t i = 0; i < index->n; i++)
 		if (index->folders[index->files[i].folder].state == UNSEEN)

@@ -29,6 +29,7 @@ struct pop3_program {
 	struct maildir maildir;
 	char path[4096]; /* of the maildrop */
 	char cache_dir[4096];
+	bool cache_waits; /* to be written, when there is time */
 	char in[IN_SIZE];
 	char out[OUT_SIZE];
 	char file[READ_SIZE];
@@ -126,6 +127,7 @@ save_cache(struct pop3_program *p)
 {
 	struct error why;
 
+	p->cache_waits = false;
 	if (maildir_save_cache(&p->maildir, &why) < 0)
 		log_reason(LOG_KIND_NOTICE, "%s", why.text);
 }
@@ -160,7 +162,7 @@ serve_login(struct pop3_program *p, struct error *error)
 		return 0;
 	}
 	log_maildrop(p);
-	save_cache(p);
+	p->cache_waits = true;
 	pop3_logged_in(pop3, p->maildir.index.messages, p->maildir.index.n,
 	    (const char *const *)&p->maildir.index.text);
 	return 0;
@@ -257,6 +259,8 @@ serve(struct pop3_program *p, enum pop3_event event, struct error *error)
 {
 	switch (event) {
 	case POP3_WANT_IO:
+		if (p->cache_waits && buf_contents(&p->pop3.wire.out).len == 0)
+			save_cache(p);
 		return program_pump(&p->program, &p->pop3.wire, error);
 	case POP3_STLS:
 		return serve_stls(p, error);

@@ -32,12 +32,10 @@ check_modules="$build_modules cmocka"
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	s6/s6-ipcserver haproxy/haproxy stunnel4/stunnel4'
 
-# The benchmark's driver is Python; its yardsticks run under tcpserver. Of the
-# two POP3 servers beside ours Dovecot insists on its paths, and Courier
-# conflicts with it.
-bench_packages="$demo_packages python3 ucspi-tcp strace dovecot-pop3d"
-bench_commands="$demo_commands python3 tcpserver strace dovecot"
-bench_unpacked='courier-pop/courierpop3d'
+# The benchmark's driver is Python; its yardsticks run under tcpserver.
+bench_packages="$demo_packages python3 ucspi-tcp strace"
+bench_commands="$demo_commands python3 tcpserver strace"
+bench_unpacked='dovecot-pop3d/dovecot courier-pop/courierpop3d'
 
 say() {
 	echo "setup: $*" >&2
