@@ -155,9 +155,10 @@ build-unit-tests: $(unit_tests)
 check-unit: $(unit_tests) ## unit tests only
 	@BUILD='$(BUILD)' tests/run tests/unit
 
-bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with a bare libtls program
+bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with a bare libtls program, Dovecot and Courier
 	@tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py
+	@BUILD='$(BUILD)' tests/bench/scale.py
 
 $(BUILD)/tests/bench/%: tests/bench/%.c
 	$(say) CC $@

@@ -24,6 +24,8 @@
 #include "dot.h"
 
 #define READ_SIZE 65536
+/* How often a directory is read again that changes while it is read. */
+#define PASSES 10
 
 /* What is known of a directory in the course of a scan. */
 enum state {
@@ -46,6 +48,7 @@ struct scan {
 	size_t old_folders; /* so many are from the cache */
 	size_t hint;      /* where to look for one of them first */
 	size_t added;     /* files */
+	bool again;       /* known holds what this scan found, too */
 };
 
 int64_t
@@ -232,7 +235,7 @@ find_renamed(struct scan *scan, size_t folder, struct slice name,
 	    maildir_base_name(name), path, &at)) != SIZE_MAX) {
 		const struct maildir_file *file = &index->files[i];
 
-		if (!file->seen && !file->uncounted && !file->aliased &&
+		if ((!file->seen || scan->again) && !file->uncounted && !file->aliased &&
 		    file->inode ==
 		        ((uint32_t)st->st_ino & MAILDIR_INODE_MASK) &&
 		    file->size ==
@@ -450,7 +453,10 @@ want_folder(struct scan *scan, size_t parent, const char *name)
 			return -1;
 	}
 	struct maildir_folder *found = &index->folders[folder];
-	found->state = found->state == UNCHANGED ? WANTED_UNCHANGED : WANTED;
+	if (found->state == UNCHANGED)
+		found->state = WANTED_UNCHANGED;
+	else if (found->state == UNSEEN || found->state == GONE)
+		found->state = WANTED;
 	return 0;
 }
 
@@ -571,6 +577,49 @@ visit_all(struct scan *scan)
 	return 0;
 }
 
+/*
+ * Where other programs were renaming messages while a directory was read,
+ * readdir(3) may have shown neither the old name nor the new one, or only one
+ * that was gone when it was opened: mail must not look as if it were gone. So
+ * it is read again, for names that were not there before.
+ */
+static int
+visit_changed(struct scan *scan)
+{
+	struct maildir_index *index = scan->index;
+
+	for (int pass = 0; pass < PASSES; pass++) {
+		bool changed = false;
+		struct stat st;
+
+		for (size_t i = 0; i < index->n_folders; i++) {
+			struct maildir_folder *folder = &index->folders[i];
+
+			if (folder->state != READ || fstatat(scan->fd,
+			    index->text + folder->path, &st,
+			    AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 ||
+			    (folder->mtime == maildir_time(&st.st_mtim) &&
+			    folder->ctime == maildir_time(&st.st_ctim)))
+				continue;
+			folder->state = WANTED;
+			changed = true;
+		}
+		if (!changed)
+			return 0;
+		maildir_table_free(&scan->known);
+		if (maildir_table_init(&scan->known, index->n, index->n,
+		    scan->error) < 0)
+			return -1;
+		for (size_t i = 0; i < index->n; i++)
+			maildir_table_put(&scan->known, index, i);
+		scan->again = true;
+		scan->old_folders = index->n_folders;
+		if (visit_all(scan) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* ---- what was, and what is ---- */
 
 /* Looks at the cache's directories. Is all as it was? */
@@ -672,7 +721,7 @@ maildir_update(struct maildir_index *index, int fd, bool inbox,
 	    maildir_index_add_folder(index, slice_from(""), 0, error) < 0)
 		return -1;
 	if (gather_known(&scan) == 0 && visit_all(&scan) == 0 &&
-	    drop_gone(&scan) == 0) {
+	    visit_changed(&scan) == 0 && drop_gone(&scan) == 0) {
 		maildir_table_free(&scan.known);
 		result = maildir_index_finish(index, scan.added, error);
 	}

@@ -168,14 +168,17 @@ serve_login(struct pop3_program *p, struct error *error)
 	return 0;
 }
 
-/* The open file's octets, through the core, to the connection. */
+/* So many octets of the open file, through the core, to the connection. What
+ * was written to it since it was looked at is not of the message that was
+ * announced. */
 static int
-send_file(struct pop3_program *p, int fd, struct error *error)
+send_file(struct pop3_program *p, int fd, uint64_t left, struct error *error)
 {
 	struct pop3 *pop3 = &p->pop3;
 
-	for (;;) {
-		ssize_t n = read(fd, p->file, sizeof(p->file));
+	while (left > 0 && !pop3_message_enough(pop3)) {
+		ssize_t n = read(fd, p->file, left < sizeof(p->file)
+		    ? (size_t)left : sizeof(p->file));
 		if (n < 0) {
 			struct error why;
 
@@ -192,8 +195,9 @@ send_file(struct pop3_program *p, int fd, struct error *error)
 				return -1;
 			rest = slice_skip(rest, taken);
 		}
-		if (n == 0 || pop3_message_enough(pop3))
+		if (n == 0)
 			break;
+		left -= (uint64_t)n;
 	}
 	pop3_message_end(pop3);
 	return 0;
@@ -211,8 +215,10 @@ serve_message(struct pop3_program *p, struct error *error)
 		pop3_message_failed(pop3, &why);
 		return 0;
 	}
-	pop3_message_begin(pop3, p->maildir.index.messages[pop3->message].octets);
-	int result = send_file(p, fd, error);
+	pop3_message_begin(pop3,
+	    p->maildir.index.messages[pop3->message].octets);
+	int result = send_file(p, fd,
+	    p->maildir.index.files[pop3->message].size, error);
 	close(fd);
 	return result;
 }
