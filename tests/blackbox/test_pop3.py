@@ -531,3 +531,19 @@ class Flushing(Traced):
                   if "+OK" in line]
         # The greeting, all before the login check, all after it
         self.assertLessEqual(len(writes), 3, writes)
+
+    def test_retrieving_costs_four_calls_a_message(self):
+        """Opened, looked at, read and closed; replies go out together."""
+        self.make_maildir()
+        for n in range(200):
+            self.put(f"cur/{n:03}:2,S", b"Subject: x\n\nbody\n")
+        commands = b"".join(b"RETR %d\r\n" % n for n in range(1, 201))
+        session = b"USER joe\r\nPASS x\r\n" + commands + b"QUIT\r\n"
+        calls = self.calls(session=session)
+        self.assertEqual(self.undisturbed.count(b"\r\n.\r\n"), 200)
+        login = next(i for i, call in enumerate(calls)
+                     if "200 messages" in call.line)
+        after = calls[login:]
+        self.assertLess(len(after), 4 * 200 + 30)
+        self.assertLess(len([call for call in after
+                             if call.name == "write"]), 5)
