@@ -8,6 +8,7 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 SYSCONFDIR ?= /etc
+DATADIR ?= $(PREFIX)/share/mail-handlers
 DOCDIR ?= $(PREFIX)/share/doc/mail-handlers
 
 BUILD ?= build
@@ -70,8 +71,8 @@ COMMON = slice buf error \
 	program
 POP3 = pop3 pop3_text
 POP3_PROGRAM = pop3_settings main
-SMTP = smtp address
-SMTP_PROGRAM = smtp_settings trace delivery main
+SMTP = smtp smtp_replies smtp_parameters smtp_text address
+SMTP_PROGRAM = smtp_settings trace places delivery main
 
 OBJ = $(BUILD)/obj
 common_objects = $(COMMON:%=$(OBJ)/common/%.o)
@@ -84,7 +85,13 @@ libraries = $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
 unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\
 	$(wildcard tests/unit/test_*.c))
 units = $(patsubst units/%.in,$(BUILD)/units/%,\
-	$(wildcard units/*.in units/*/*.in))
+	$(wildcard units/*.in units/*/*.in)) \
+	$(BUILD)/units/pop3-handler-stls@.service \
+	$(BUILD)/units/smtp-handler-submission@.service
+fuzzers = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+# Examples for other super-servers, a folder each.
+unit_files = $(patsubst units/%,%,$(patsubst %.in,%,$(wildcard units/*/*)))
+unit_folders = $(sort $(dir $(unit_files)))
 man_pages = $(wildcard man/*.[1-9])
 
 .PHONY: all help demo check check-unit bench units install uninstall clean
@@ -146,7 +153,7 @@ demo: ## the main job: send a message and fetch it back, then serve
 
 check: ## all tests, after installing what they need
 	@tests/setup.sh check
-	@$(MAKE) --no-print-directory all units build-unit-tests
+	@$(MAKE) --no-print-directory all units build-unit-tests build-replays
 	@BUILD='$(BUILD)' tests/run
 
 .PHONY: build-unit-tests
@@ -159,6 +166,7 @@ bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with
 	@tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py
 	@BUILD='$(BUILD)' tests/bench/scale.py
+	@BUILD='$(BUILD)' tests/bench/bench_smtp.py
 
 $(BUILD)/tests/bench/%: tests/bench/%.c
 	$(say) CC $@
@@ -173,6 +181,52 @@ $(BUILD)/units/%: units/%.in Makefile
 	@mkdir -p $(@D)
 	@sed -e 's|@SBINDIR@|$(SBINDIR)|g' \
 	    -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $< > $@
+
+# The STARTTLS ports are the same services under other names: a socket with
+# Accept=yes starts its own NAME@.service and no other.
+$(BUILD)/units/pop3-handler-stls@.service: \
+    $(BUILD)/units/pop3-handler@.service
+	sed -e '/^ExecStart=/s/$$/ --tls starttls/' \
+	    -e 's/POP3S connection/POP3 connection/' \
+	    -e 's/pop3-handler\.socket/pop3-handler-stls.socket/' \
+	    -e 's/edit pop3-handler@/edit pop3-handler-stls@/' $< > $@
+
+$(BUILD)/units/smtp-handler-submission@.service: \
+    $(BUILD)/units/smtp-handler@.service
+	sed -e '/^ExecStart=/s/$$/ --tls starttls/' \
+	    -e 's/SMTPS connection/SMTP connection/' \
+	    -e 's/smtp-handler\.socket/smtp-handler-submission.socket/' \
+	    -e 's/edit smtp-handler@/edit smtp-handler-submission@/' $< > $@
+
+# Corpora run through the fuzzers' checks, by any compiler; and the fuzzers
+# themselves, which need clang: make fuzz FUZZ=smtp SECONDS=600
+.PHONY: build-replays fuzz
+build-replays: $(fuzzers:%=$(BUILD)/tests/fuzz/replay_%)
+
+$(BUILD)/tests/fuzz/replay_%: $(OBJ)/tests/fuzz/fuzz_%.o \
+    $(OBJ)/tests/fuzz/replay.o $(libraries)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
+	    $(OBJ)/tests/fuzz/replay.o $(BUILD)/libpop3.a \
+	    $(BUILD)/libsmtp.a $(BUILD)/libcommon.a $(LIBS)
+
+SECONDS ?= 60
+fuzz: ## FUZZ=name SECONDS=n: fuzz one module
+	$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang \
+	    SANITIZE=fuzzer-no-link,address,undefined fuzzer-$(FUZZ)
+	mkdir -p $(BUILD)/fuzz/corpus/$(FUZZ) $(BUILD)/fuzz/found
+	$(BUILD)/fuzz/fuzz_$(FUZZ) -max_total_time=$(SECONDS) \
+	    -artifact_prefix=$(BUILD)/fuzz/found/ \
+	    $$(ls tests/fuzz/dict/$(FUZZ).dict 2>/dev/null | \
+	    sed 's/^/-dict=/') $(BUILD)/fuzz/corpus/$(FUZZ) \
+	    tests/fuzz/corpus/$(FUZZ)
+
+fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined \
+	    -o $(BUILD)/fuzz_$* $< $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
+	    $(BUILD)/libcommon.a $(LIBS)
+.PRECIOUS: $(OBJ)/%.o
 
 install: all units ## install under DESTDIR and PREFIX
 	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 \
@@ -192,6 +246,13 @@ install: all units ## install under DESTDIR and PREFIX
 	    $(DESTDIR)$(TMPFILESDIR)/mail-handlers.conf
 	$(INSTALL) -m 644 units/mail-handlers.catalog $(DESTDIR)$(CATALOGDIR)
 	$(INSTALL) -m 644 README.md LICENSE $(DESTDIR)$(DOCDIR)
+	for kind in $(unit_folders); do \
+	    $(INSTALL) -d $(DESTDIR)$(DATADIR)/$$kind; done
+	for file in inetd.conf $(unit_files); do \
+	    from='$(BUILD)/units/'$$file; \
+	    [ -e "$$from" ] || from=units/$$file; mode=644; \
+	    case $$file in *.run) mode=755 ;; esac; \
+	    $(INSTALL) -m $$mode "$$from" $(DESTDIR)$(DATADIR)/$$file; done
 	@for sample in pop3-handler.conf smtp-handler.conf; do \
 	    file='$(DESTDIR)$(SYSCONFDIR)/mail-handlers/'$$sample; \
 	    if [ -e "$$file" ]; then echo "kept $$file"; \
@@ -208,7 +269,9 @@ uninstall: ## remove what install put there, but for the configuration
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/mail-handlers.conf \
 	    $(DESTDIR)$(TMPFILESDIR)/mail-handlers.conf \
 	    $(DESTDIR)$(CATALOGDIR)/mail-handlers.catalog
-	rm -rf $(DESTDIR)$(DOCDIR)
+	rm -f $(DESTDIR)$(UNITDIR)/pop3-handler-stls@.service \
+	    $(DESTDIR)$(UNITDIR)/smtp-handler-submission@.service
+	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(DATADIR)
 
 clean: ## remove the build directory
 	rm -rf $(BUILD)

@@ -38,23 +38,27 @@ hex_value(char c)
 	    : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Undoes %XX in place (RFC 3986 2.1): false for a stray % and for NUL. */
+/* Undoes %XX in place (RFC 3986 2.1). False, and nothing changed, for a
+ * stray % and for NUL. */
 static bool
 decode_percent(char *word)
 {
 	char *out = word;
 
-	for (const char *in = word; *in != '\0'; in++) {
-		if (*in != '%') {
-			*out++ = *in;
-			continue;
-		}
+	for (const char *in = word; (in = strchr(in, '%')) != NULL; in += 3) {
 		int high = hex_value(in[1]);
-		int low = high < 0 ? -1 : hex_value(in[2]);
-		if (low < 0 || (high == 0 && low == 0))
+		if (high < 0 || hex_value(in[2]) < 0 ||
+		    (high == 0 && hex_value(in[2]) == 0))
 			return false;
-		*out++ = (char)(high * 16 + low);
-		in += 2;
+	}
+	for (const char *in = word; *in != '\0'; in++) {
+		if (*in == '%') {
+			*out++ = (char)(hex_value(in[1]) * 16 +
+			    hex_value(in[2]));
+			in += 2;
+		} else {
+			*out++ = *in;
+		}
 	}
 	*out = '\0';
 	return true;
@@ -122,6 +126,12 @@ parse_url(struct account *account, char *url, const struct line *line)
 	static const char smtps[] = "smtps://";
 
 	account->verify = true;
+	/* Before anything that would show the URL: there may be a password
+	 * in it. */
+	const char *at = strchr(url, '@');
+	if (at != NULL && at < url + strcspn(url, "?"))
+		return wrong(line, "login and password are words of their "
+		    "own after the URL, not part of it", NULL);
 	if (strncmp(url, smtps, sizeof(smtps) - 1) != 0)
 		return wrong(line, "a next hop is smtps://HOST[:PORT], not",
 		    url);
@@ -131,9 +141,6 @@ parse_url(struct account *account, char *url, const struct line *line)
 	char *query = strchr(host, '?');
 	if (query != NULL)
 		*query++ = '\0';
-	if (strchr(host, '@') != NULL)
-		return wrong(line, "login and password are words of their "
-		    "own after the URL, not part of it", NULL);
 	/* A slash at the end is what URLs often have. */
 	size_t len = strlen(host);
 	if (len > 0 && host[len - 1] == '/')

@@ -4,11 +4,11 @@
  */
 #include "auth.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "conn.h"
 #include "options.h"
 #include "process.h"
 #include "sasl.h"
@@ -27,11 +27,23 @@ after(const char *how, const char *prefix)
 }
 
 bool
-auth_is_known(const char *how)
+auth_is_valid(const char *how, char *why, size_t size)
 {
+	struct command_line command;
+	struct error error;
+
+	if (after(how, exec_prefix) != NULL) {
+		int parsed = command_line_parse(&command,
+		    after(how, exec_prefix), "exec", &error);
+		command_line_free(&command);
+		if (parsed < 0)
+			snprintf(why, size, "%s", error.text);
+		return parsed == 0;
+	}
+	snprintf(why, size, "must be one of: any, any-remote, file:PATH, "
+	    "exec:COMMAND");
 	return strcmp(how, "any") == 0 || strcmp(how, "any-remote") == 0 ||
-	    after(how, file_prefix) != NULL ||
-	    after(how, exec_prefix) != NULL;
+	    after(how, file_prefix) != NULL;
 }
 
 static int
@@ -57,7 +69,7 @@ auth_init(struct auth *auth, const char *how, unsigned timeout,
 	if (after(how, exec_prefix) != NULL) {
 		auth->kind = AUTH_EXEC;
 		return command_line_parse(&auth->command,
-		    after(how, exec_prefix), "--auth exec:", error);
+		    after(how, exec_prefix), "--auth exec", error);
 	}
 	auth->kind = strcmp(how, "any") == 0 ? AUTH_ANY : AUTH_ANY_REMOTE;
 	return 0;
@@ -67,7 +79,7 @@ int
 auth_check_config(const struct auth *auth, struct error *error)
 {
 	return auth->kind == AUTH_EXEC ? command_line_check(&auth->command,
-	    "--auth exec:", error) : 0;
+	    "--auth exec", error) : 0;
 }
 
 /*
@@ -163,10 +175,12 @@ auth_maildir(const struct auth *auth, struct slice user)
 void
 auth_delay(unsigned n)
 {
-	const struct timespec delay = { .tv_sec = n < 3 ? (time_t)n : 4 };
+	int64_t deadline = conn_now() + 1000 * (n < 3 ? (int64_t)n : 4);
+	int64_t left;
 
-	if (n > 0 && !process_stop_requested())
-		ppoll(NULL, 0, &delay, process_wait_mask());
+	/* Any signal ends a wait, a child's late SIGCHLD too. */
+	while ((left = deadline - conn_now()) > 0 && !process_stop_requested())
+		process_wait(left);
 }
 
 void

@@ -39,13 +39,14 @@ enum auth_outcome {
 	AUTH_TEMPORARY, /* cannot tell now */
 };
 
-/* Is it a way to log in: any, any-remote, file:PATH, exec:COMMAND? */
-bool auth_is_known(const char *how);
+/* Is it a way to log in: any, any-remote, file:PATH, exec:COMMAND? If not,
+ * *why says what it must be. */
+bool auth_is_valid(const char *how, char *why, size_t size);
 
 /*
  * Reads --auth (NULL: nobody) and the file it names. timeout is --timeout
- * in seconds, another limit for a check. how is one that auth_is_known
- * knows. Errors: ERROR_CONFIG.
+ * in seconds, another limit for a check. how is one that
+ * auth_is_valid. Errors: ERROR_CONFIG.
  */
 int auth_init(struct auth *auth, const char *how, unsigned timeout,
     struct error *error);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ take_word(const char **in, char **out)
 			/* In double quotes a backslash stands for itself but
 			 * before what it could protect. */
 			if (c == '\\' && quote != '\'' && (*in)[1] != '\0' &&
-			    (quote == '\0' || strchr("\"\\", (*in)[1]) !=
+			    (quote == '\0' || strchr("\"\\$`", (*in)[1]) !=
 			    NULL))
 				c = *++*in;
 			*(*out)++ = c;
@@ -93,6 +94,18 @@ command_line_free(struct command_line *line)
 	*line = (struct command_line){ .storage = NULL };
 }
 
+/* access(2) alone would let a directory pass. */
+static bool
+is_program(const char *file)
+{
+	struct stat st;
+
+	if (access(file, X_OK) != 0 || stat(file, &st) != 0)
+		return false;
+	errno = EACCES;
+	return S_ISREG(st.st_mode);
+}
+
 int
 command_line_check(const struct command_line *line, const char *name,
     struct error *error)
@@ -102,7 +115,7 @@ command_line_check(const struct command_line *line, const char *name,
 	char file[PATH_MAX];
 
 	if (strchr(program, '/') != NULL) {
-		if (access(program, X_OK) == 0)
+		if (is_program(program))
 			return 0;
 		return error_set(error, ERROR_CONFIG, "%s: %.120s: %s", name,
 		    program, strerror(errno));
@@ -110,7 +123,7 @@ command_line_check(const struct command_line *line, const char *name,
 	for (struct slice rest = slice_from(path), one; rest.len > 0;) {
 		slice_cut(rest, ':', &one, &rest);
 		if (snprintf(file, sizeof(file), "%.*s/%s", SLICE_ARG(one),
-		    program) < (int)sizeof(file) && access(file, X_OK) == 0)
+		    program) < (int)sizeof(file) && is_program(file))
 			return 0;
 	}
 	return error_set(error, ERROR_CONFIG, "%s: %.120s: not found in PATH",
@@ -153,7 +166,7 @@ wait_for_child(pid_t pid, unsigned timeout, struct error *error)
 			    ? "took over %u s" : "stopped within %u s",
 			    timeout);
 		}
-		process_wait_child(left);
+		process_wait(left);
 	}
 	if (!WIFEXITED(status))
 		return error_set(error, ERROR_SYSTEM, "killed by signal %d",

@@ -66,11 +66,21 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 {
 	const int on = 1;
 
-	*conn = (struct conn){
-		.in_fd = in_fd, .out_fd = out_fd,
-		.in_flags = -1, .out_flags = -1,
-		.timeout = (int64_t)timeout * 1000,
-	};
+	/* Member by member: the large ones are not to be touched. */
+	conn->in_fd = in_fd;
+	conn->out_fd = out_fd;
+	conn->tls = NULL;
+	conn->eof = conn->finish = conn->is_tcp = false;
+	conn->transport_errno = 0;
+	conn->in_flags = conn->out_flags = -1;
+	conn->lines = conn->unwaited = 0;
+	conn->stop_deadline = 0;
+	conn->read_credit = conn->write_credit = 0;
+	buf_init(&conn->cipher_in, conn->cipher_in_storage,
+	    sizeof(conn->cipher_in_storage));
+	buf_init(&conn->cipher_out, conn->cipher_out_storage,
+	    sizeof(conn->cipher_out_storage));
+	conn_set_timeout(conn, timeout);
 	conn->in_is_socket = is_socket(in_fd);
 	conn->out_is_socket = out_fd == in_fd ? conn->in_is_socket
 	                                      : is_socket(out_fd);
@@ -80,8 +90,9 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 		conn->out_flags = set_nonblocking(out_fd);
 	else
 		/* Without it a TLS 1.3 session loses 40 ms to delayed ACK.
-		 * A UNIX socket knows no such thing: let it say so. */
-		setsockopt(out_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		 * A UNIX socket knows no such thing and says so. */
+		conn->is_tcp = setsockopt(out_fd, IPPROTO_TCP, TCP_NODELAY,
+		    &on, sizeof(on)) == 0;
 }
 
 void
@@ -131,22 +142,79 @@ transport_write(struct conn *conn, const void *data, size_t size)
 	return n;
 }
 
+/*
+ * Sends ciphertext: 0 when there is none left, IO_WANT_OUT, or -1. To be
+ * called before any wait, and whenever TLS has no room for more.
+ */
+static ssize_t
+push_ciphertext(struct conn *conn)
+{
+	struct buf *buf = &conn->cipher_out;
+
+	while (buf->end > buf->start) {
+		struct slice out = buf_contents(buf);
+		ssize_t n = transport_write(conn, out.data, out.len);
+
+		if (n < 0)
+			return n;
+		buf_consume(buf, (size_t)n);
+	}
+	buf->start = buf->end = 0;
+	return 0;
+}
+
+static bool
+has_ciphertext(const struct conn *conn)
+{
+	return conn->cipher_in.end > conn->cipher_in.start;
+}
+
+/* libtls takes ciphertext in small bites; the transport gives it in large
+ * ones. */
 static ssize_t
 tls_read_callback(struct tls *tls, void *data, size_t size, void *arg)
 {
-	ssize_t n = transport_read(arg, data, size);
+	struct conn *conn = arg;
+	struct buf *buf = &conn->cipher_in;
 
 	(void)tls;
-	return n == IO_WANT_IN ? TLS_WANT_POLLIN : n;
+	if (!has_ciphertext(conn)) {
+		size_t room;
+
+		buf->start = buf->end = 0;
+		char *at = buf_reserve(buf, &room);
+		ssize_t n = transport_read(conn, at, room);
+		if (n == IO_WANT_IN)
+			return TLS_WANT_POLLIN;
+		if (n <= 0)
+			return n;
+		buf_commit(buf, (size_t)n);
+	}
+	struct slice in = buf_contents(buf);
+	if (in.len > size)
+		in.len = size;
+	memcpy(data, in.data, in.len);
+	buf_consume(buf, in.len);
+	return (ssize_t)in.len;
 }
 
 static ssize_t
 tls_write_callback(struct tls *tls, const void *data, size_t size, void *arg)
 {
-	ssize_t n = transport_write(arg, data, size);
+	struct conn *conn = arg;
+	struct buf *buf = &conn->cipher_out;
 
 	(void)tls;
-	return n == IO_WANT_OUT ? TLS_WANT_POLLOUT : n;
+	if (buf->size - buf->end < size) {
+		ssize_t n = push_ciphertext(conn);
+
+		if (n < 0)
+			return n == IO_WANT_OUT ? TLS_WANT_POLLOUT : n;
+	}
+	if (size > buf_room(buf))
+		size = buf_room(buf);
+	buf_append(buf, (struct slice){ data, size });
+	return (ssize_t)size;
 }
 
 static ssize_t
@@ -190,11 +258,39 @@ peer_error(struct conn *conn, const char *what, struct error *error)
 	    why != NULL ? why : "unknown error");
 }
 
-/* Waits for one direction. False when the deadline has passed; a signal
- * ends it early. */
+/*
+ * A client with Nagle's algorithm on that sends in small pieces waits for
+ * our ACK before the next one, and the kernel may hold that back for 40 ms
+ * (GnuTLS clients do so right after the handshake). The flag does not last.
+ */
+static void
+acknowledge_now(const struct conn *conn)
+{
+#ifdef TCP_QUICKACK
+	const int on = 1;
+
+	if (conn->is_tcp)
+		setsockopt(conn->in_fd, IPPROTO_TCP, TCP_QUICKACK, &on,
+		    sizeof(on));
+#else
+	(void)conn;
+#endif
+}
+
+/*
+ * Waits for one direction, after sending what TLS has made so far. False
+ * when the deadline has passed; a signal ends it early. A transport that
+ * breaks here says so again at the next read or write.
+ */
 static bool
 wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 {
+	if (push_ciphertext(conn) == IO_WANT_OUT)
+		want = IO_WANT_OUT;
+	else if (want == IO_WANT_IN && has_ciphertext(conn))
+		/* libtls may want to be called again though it has not seen
+		 * all: after a ticket, for one. */
+		return true;
 	int64_t left = deadline - conn_now();
 	struct pollfd pollfd = {
 		.fd = want == IO_WANT_IN ? conn->in_fd : conn->out_fd,
@@ -208,6 +304,8 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 		.tv_nsec = left % 1000 * 1000000,
 	};
 	conn->unwaited = 0;
+	if (want == IO_WANT_IN)
+		acknowledge_now(conn);
 	return ppoll(&pollfd, 1, &timeout, process_wait_mask()) != 0;
 }
 
@@ -227,28 +325,45 @@ look_for_signals(struct conn *conn)
 	ppoll(NULL, 0, &at_once, process_wait_mask());
 }
 
+/* Each KiB earns a second; octets that come one by one earn it too. */
 static int64_t
-earn(int64_t deadline, size_t octets, int64_t most)
+earn(int64_t deadline, uint64_t *credit, size_t octets, int64_t most)
 {
-	deadline += (int64_t)octets * 1000 / 1024;
+	uint64_t milliseconds;
+
+	*credit += octets;
+	milliseconds = *credit * 1000 / 1024;
+	*credit -= milliseconds * 1024 / 1000;
+	deadline += (int64_t)milliseconds;
 	return deadline < most ? deadline : most;
 }
 
-int
-conn_flush(struct conn *conn, struct wire *wire, struct error *error)
+/* The budget of time for output. */
+static void
+set_write_deadline(struct conn *conn)
+{
+	int64_t now = conn_now();
+
+	if (!conn->writing) {
+		conn->writing = true;
+		conn->write_deadline = now + conn->timeout;
+	}
+	if (!stop_requested(conn))
+		return;
+	if (conn->stop_deadline == 0)
+		conn->stop_deadline = now + STOP_MS;
+	if (conn->write_deadline > conn->stop_deadline)
+		conn->write_deadline = conn->stop_deadline;
+}
+
+/* Hands all of wire->out over, to the transport or to TLS. */
+static int
+drain(struct conn *conn, struct wire *wire, struct error *error)
 {
 	struct slice out = buf_contents(&wire->out);
 
 	while (out.len > 0) {
-		int64_t now = conn_now();
-
-		if (!conn->writing) {
-			conn->writing = true;
-			conn->write_deadline = now + conn->timeout;
-		}
-		if (stop_requested(conn) &&
-		    conn->write_deadline > now + STOP_MS)
-			conn->write_deadline = now + STOP_MS;
+		set_write_deadline(conn);
 		ssize_t n = conn_write(conn, out.data, out.len);
 		if (n == IO_WANT_IN || n == IO_WANT_OUT) {
 			if (!wait_for(conn, n, conn->write_deadline))
@@ -258,12 +373,36 @@ conn_flush(struct conn *conn, struct wire *wire, struct error *error)
 		}
 		if (n < 0)
 			return peer_error(conn, "write", error);
-		conn->write_deadline = earn(conn->write_deadline, (size_t)n,
-		    now + conn->timeout);
+		conn->write_deadline = earn(conn->write_deadline,
+		    &conn->write_credit, (size_t)n,
+		    conn_now() + conn->timeout);
 		buf_consume(&wire->out, (size_t)n);
 		out = buf_contents(&wire->out);
 	}
 	return 0;
+}
+
+/* Waits until the transport has all ciphertext. */
+static int
+drain_ciphertext(struct conn *conn, struct error *error)
+{
+	ssize_t n;
+
+	while ((n = push_ciphertext(conn)) == IO_WANT_OUT) {
+		set_write_deadline(conn);
+		if (!wait_for(conn, n, conn->write_deadline))
+			return error_set(error, ERROR_TIMEOUT,
+			    "the peer does not read");
+	}
+	return n < 0 ? peer_error(conn, "write", error) : 0;
+}
+
+int
+conn_flush(struct conn *conn, struct wire *wire, struct error *error)
+{
+	if (drain(conn, wire, error) < 0)
+		return -1;
+	return drain_ciphertext(conn, error);
 }
 
 ssize_t
@@ -282,6 +421,14 @@ conn_read_plain(struct conn *conn, char *data, size_t size, int64_t deadline,
 			    stop_requested(conn) ? "stopped"
 			    : "took too long");
 	}
+}
+
+bool
+conn_readable(const struct conn *conn)
+{
+	struct pollfd pollfd = { .fd = conn->in_fd, .events = POLLIN };
+
+	return has_ciphertext(conn) || poll(&pollfd, 1, 0) != 0;
 }
 
 static void
@@ -332,10 +479,17 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 			wire->eof = true;
 			return 0;
 		}
-		buf_commit(&wire->in, (size_t)n);
+		size_t got = (size_t)n;
+		/* What libtls holds in small records comes along now: a
+		 * client may have made one of each line. */
+		while (has_ciphertext(conn) && got < room &&
+		    (n = conn_read(conn, at + got, room - got)) > 0)
+			got += (size_t)n;
+		buf_commit(&wire->in, got);
 		if (wire->text)
 			conn->read_deadline = earn(conn->read_deadline,
-			    (size_t)n, conn_now() + conn->timeout);
+			    &conn->read_credit, got,
+			    conn_now() + conn->timeout);
 		return 0;
 	}
 }
@@ -392,18 +546,25 @@ conn_start_tls_client(struct conn *conn, struct tls *tls_client,
 	return handshake(conn, error);
 }
 
-/* close_notify, if the peer takes it in time. */
+/* close_notify, in one piece with what was said last. Only a peer that may
+ * still want to hear it is given time to take it. */
 static void
-close_tls(struct conn *conn)
+close_tls(struct conn *conn, bool wait)
 {
 	int64_t deadline = conn_now() + LINGER_MS;
+	struct error ignored;
 
 	while (!conn->eof && conn->transport_errno == 0) {
 		ssize_t n = from_tls(tls_close(conn->tls));
 
-		if (n != IO_WANT_OUT || !wait_for(conn, n, deadline))
+		if (n != IO_WANT_OUT || !wait ||
+		    !wait_for(conn, n, deadline))
 			break;
 	}
+	if (conn->transport_errno == 0 && wait)
+		drain_ciphertext(conn, &ignored);
+	else if (conn->transport_errno == 0)
+		push_ciphertext(conn);
 	tls_free(conn->tls);
 	conn->tls = NULL;
 }
@@ -425,12 +586,17 @@ linger_for_peer(struct conn *conn)
 }
 
 void
-conn_close(struct conn *conn, bool linger)
+conn_close(struct conn *conn, struct wire *last_words, bool linger)
 {
+	struct error ignored;
+
 	if (conn->in_fd <= 0)
 		return;
+	/* A peer that does not take them leaves as it likes. */
+	if (last_words != NULL)
+		drain(conn, last_words, &ignored);
 	if (conn->tls != NULL)
-		close_tls(conn);
+		close_tls(conn, last_words != NULL);
 	if (conn->out_is_socket)
 		shutdown(conn->out_fd, SHUT_WR);
 	if (linger && conn->in_is_socket)

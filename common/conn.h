@@ -1,7 +1,8 @@
 /*
  * conn: a connection, as two descriptors (often the same), plain or TLS.
  *
- * The one place that reads and writes a peer. Nothing here blocks past a
+ * The one place that reads and writes a peer. Ciphertext goes through two
+ * buffers, so that one system call serves several TLS records. Nothing here blocks past a
  * deadline: sockets are used with MSG_DONTWAIT, anything else with
  * O_NONBLOCK (restored by conn_close), and poll(2) does all the waiting.
  *
@@ -22,6 +23,9 @@
 #include "error.h"
 #include "wire.h"
 
+/* Ciphertext: four records and what TLS adds to them. */
+#define CONN_CIPHER_SIZE (4 * (16384 + 256))
+
 /* A TLS handshake's own limit, in seconds. */
 #define CONN_HANDSHAKE_TIMEOUT 30
 
@@ -34,6 +38,7 @@ struct conn {
 	bool finish;     /* set by the caller: go on in spite of SIGTERM */
 
 	/* conn.c's own. All times are milliseconds of CLOCK_MONOTONIC. */
+	bool is_tcp;
 	bool in_is_socket;
 	bool out_is_socket;
 	int in_flags;  /* to be restored, or -1 */
@@ -41,11 +46,18 @@ struct conn {
 	int64_t timeout;
 	int64_t read_deadline;
 	int64_t write_deadline;
+	int64_t stop_deadline; /* of output, once SIGTERM was seen; or 0 */
+	uint64_t read_credit;  /* octets that have not earned time yet */
+	uint64_t write_credit;
 	unsigned lines;   /* wire->lines when the read deadline was set */
 	bool in_command;  /* the deadline counts from a first octet */
 	bool in_text;
 	bool writing;
 	unsigned unwaited; /* reads since we last let signals in */
+	struct buf cipher_in;  /* only ever touched under TLS */
+	struct buf cipher_out;
+	char cipher_in_storage[CONN_CIPHER_SIZE];
+	char cipher_out_storage[CONN_CIPHER_SIZE];
 };
 
 /* Milliseconds of CLOCK_MONOTONIC. */
@@ -88,15 +100,20 @@ ssize_t conn_read_plain(struct conn *conn, char *data, size_t size,
  */
 int conn_pump(struct conn *conn, struct wire *wire, struct error *error);
 
+/* Is there input, or its end, that conn_pump would read without a wait? */
+bool conn_readable(const struct conn *conn);
+
 /* Drains wire->out, for when the program is about to wait elsewhere. */
 int conn_flush(struct conn *conn, struct wire *wire, struct error *error);
 
 /*
- * Ends it in order: close_notify, shutdown, close. With linger it then waits
- * shortly for the peer to close too, so that unread input does not make the
- * kernel reset the connection and destroy our last words on the way. Takes
- * a conn that was never opened or is closed already, if it was zeroed.
+ * Ends it in order: drains last_words->out (NULL: there are none), then
+ * close_notify, shutdown, close. With linger it then waits shortly for the
+ * peer to close too, so that unread input does not make the kernel reset the
+ * connection and destroy our last words on the way. Takes a conn that was
+ * never opened or is closed already, if it was zeroed. Without last words
+ * nothing is waited for but what linger says.
  */
-void conn_close(struct conn *conn, bool linger);
+void conn_close(struct conn *conn, struct wire *last_words, bool linger);
 
 #endif

@@ -34,53 +34,64 @@ size_t
 dot_encode(struct dot_encoder *encoder, struct slice *text, char *out,
     size_t size)
 {
-	size_t n = 0;
+	const char *in = text->data;
+	/* Octets beyond what fits in size are another call's. */
+	const char *in_end = in + (text->len < size ? text->len : size);
+	char *at = out;
+	char *out_end = out + size;
 	size_t dots = 0;
+	/* The next CR, looked for once: most stored mail has none. */
+	const char *cr = in_end > in
+	    ? memchr(in, '\r', (size_t)(in_end - in)) : NULL;
 
-	while (text->len > 0 && n < size && !encoder->enough) {
+	while (in < in_end && at < out_end && !encoder->enough) {
 		if (encoder->after_cr) {
 			encoder->after_cr = false;
-			if (text->data[0] == '\n') {
-				*text = slice_skip(*text, 1);
+			if (*in == '\n') {
+				in++;
 				continue;
 			}
 		}
-		if (!encoder->in_line && text->data[0] == '.' &&
-		    !encoder->unstuffed) {
-			if (size - n < 2)
+		if (!encoder->in_line && *in == '.' && !encoder->unstuffed) {
+			if (out_end - at < 2)
 				break;
-			out[n++] = '.';
+			*at++ = '.';
 			dots++;
 		}
 
 		/* The rest of the line, no more of it than there is room. */
-		size_t len = text->len < size - n ? text->len : size - n;
-		const char *end = memchr(text->data, '\n', len);
+		size_t len = (size_t)(in_end - in);
+		if (len > (size_t)(out_end - at))
+			len = (size_t)(out_end - at);
+		const char *end = memchr(in, '\n', len);
 		if (end != NULL)
-			len = (size_t)(end - text->data);
-		const char *cr = memchr(text->data, '\r', len);
-		if (cr != NULL) {
+			len = (size_t)(end - in);
+		if (cr != NULL && cr < in)
+			cr = memchr(in, '\r', (size_t)(in_end - in));
+		if (cr != NULL && (size_t)(cr - in) < len) {
 			end = cr;
-			len = (size_t)(cr - text->data);
+			len = (size_t)(cr - in);
 		}
-		memcpy(out + n, text->data, len);
-		n += len;
+		memcpy(at, in, len);
+		at += len;
+		in += len;
 		bool empty = !encoder->in_line && len == 0;
 		encoder->in_line = encoder->in_line || len > 0;
-		*text = slice_skip(*text, len);
 		if (end == NULL)
 			continue;
-		if (size - n < 2)
+		if (out_end - at < 2)
 			break;
-		out[n++] = '\r';
-		out[n++] = '\n';
+		*at++ = '\r';
+		*at++ = '\n';
 		encoder->after_cr = *end == '\r';
 		encoder->in_line = false;
-		*text = slice_skip(*text, 1);
+		in++;
 		line_ended(encoder, empty);
 	}
-	encoder->octets += n - dots;
-	return n;
+	size_t made = (size_t)(at - out);
+	encoder->octets += made - dots;
+	*text = slice_skip(*text, (size_t)(in - text->data));
+	return made;
 }
 
 size_t
@@ -101,30 +112,40 @@ dot_encode_end(struct dot_encoder *encoder, char *out)
 	return n;
 }
 
+/* How often c is in s. */
+static size_t
+count(struct slice s, char c)
+{
+	const char *end = s.data + s.len;
+	size_t n = 0;
+
+	for (const char *at = s.data; at < end &&
+	    (at = memchr(at, c, (size_t)(end - at))) != NULL; at++)
+		n++;
+	return n;
+}
+
 void
 dot_measure(struct dot_encoder *encoder, struct slice text)
 {
-	/* Each LF and each CR makes two octets, a pair of them two as well:
-	 * len + LFs + CRs - 2 * pairs. No branches, so it can be done many
-	 * octets at a time. */
-	size_t ends = 0;
+	const char *end = text.data + text.len;
+	size_t lfs = 0;
 	size_t pairs = 0;
-	char previous = encoder->after_cr ? '\r' : '\0';
 
 	if (text.len == 0)
 		return;
-	for (size_t i = 0; i < text.len; i++) {
-		char c = text.data[i];
-
-		ends += (size_t)(c == '\n') + (size_t)(c == '\r');
-		pairs += (size_t)(c == '\n') & (size_t)(previous == '\r');
-		previous = c;
+	for (const char *at = text.data; at < end &&
+	    (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++) {
+		lfs++;
+		pairs += at > text.data ? at[-1] == '\r'
+		                        : encoder->after_cr;
 	}
-	/* A pair over the seam was counted as CR last time. */
-	encoder->octets += text.len + ends;
+	/* Each LF and each CR makes two octets, and so does a pair of them,
+	 * also where the seam is between its two. */
+	encoder->octets += text.len + lfs + count(text, '\r');
 	encoder->octets -= 2 * pairs;
-	encoder->after_cr = previous == '\r';
-	encoder->in_line = previous != '\r' && previous != '\n';
+	encoder->after_cr = end[-1] == '\r';
+	encoder->in_line = end[-1] != '\r' && end[-1] != '\n';
 }
 
 uint64_t
@@ -215,14 +236,14 @@ take_octet(struct dot_decoder *decoder, struct cursor *at)
 		return take_lf(decoder, at);
 	switch (decoder->state) {
 	case DOT_LINE_START:
-		if (c != '.')
+		if (c != '.' || decoder->unstuffed)
 			break;
 		/* RFC 5321 4.5.2: the dot goes, whatever follows. */
 		at->in++;
 		decoder->state = DOT_DOT;
 		return DOT_MORE;
 	case DOT_BARE_START:
-		if (c != '.')
+		if (c != '.' || decoder->unstuffed)
 			break;
 		*at->out++ = '.';
 		at->in++;
@@ -262,4 +283,24 @@ dot_decode(struct dot_decoder *decoder, char *data, size_t len,
 	*made = (size_t)(at.out - data);
 	decoder->octets += *made;
 	return outcome;
+}
+
+size_t
+dot_decode_end(struct dot_decoder *decoder, char *out)
+{
+	switch (decoder->state) {
+	case DOT_LINE_START:
+	case DOT_BARE_START:
+		return 0;
+	case DOT_CR:
+		decoder->bare_cr = true;
+		break;
+	default:
+		break;
+	}
+	decoder->state = DOT_LINE_START;
+	decoder->lines++;
+	decoder->octets++;
+	*out = '\n';
+	return 1;
 }

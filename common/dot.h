@@ -86,6 +86,7 @@ struct dot_decoder {
 	uint64_t lines;  /* line ends so far: octets + lines is the size on
 	                  * the wire without added dots (RFC 1870) */
 	enum dot_bare_lf mode;
+	bool unstuffed;  /* set after init: dots mean nothing, as in BDAT */
 	enum dot_state {
 		DOT_LINE_START,
 		DOT_BARE_START,  /* at the start of a line, by a bare LF */
@@ -107,5 +108,12 @@ void dot_decoder_init(struct dot_decoder *decoder, enum dot_bare_lf mode);
  */
 enum dot_outcome dot_decode(struct dot_decoder *decoder, char *data,
     size_t len, size_t *taken, size_t *made);
+
+/*
+ * Unstuffed: there is no more (BDAT LAST). Adds the last line end where it
+ * is missing: how many octets that is, 0 or 1, to *out. A CR as the very
+ * last octet is a bare one.
+ */
+size_t dot_decode_end(struct dot_decoder *decoder, char *out);
 
 #endif

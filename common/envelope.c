@@ -24,7 +24,9 @@ envelope_reset(struct envelope *envelope)
 {
 	envelope->reverse_path = slice_from("");
 	envelope->size = 0;
-	envelope->eight_bit = false;
+	envelope->eight_bit = envelope->utf8 = false;
+	envelope->ret = ENVELOPE_RET_NONE;
+	envelope->envid = slice_from("");
 	envelope->n = 0;
 	envelope->text_len = 0;
 }
@@ -69,8 +71,27 @@ envelope_add_recipient(struct envelope *envelope, struct slice path,
 		return false;
 	recipient->local = same_part(recipient->path, path, local);
 	recipient->domain = same_part(recipient->path, path, domain);
+	recipient->dsn = (struct envelope_notify){ .notify = 0 };
 	envelope->n++;
 	return true;
+}
+
+bool
+envelope_set_envid(struct envelope *envelope, struct slice envid)
+{
+	return keep(envelope, envid, &envelope->envid);
+}
+
+bool
+envelope_set_notify(struct envelope *envelope,
+    const struct envelope_notify *dsn)
+{
+	struct envelope_notify *kept;
+
+	assert(envelope->n > 0);
+	kept = &envelope->recipients[envelope->n - 1].dsn;
+	kept->notify = dsn->notify;
+	return keep(envelope, dsn->orcpt, &kept->orcpt);
 }
 
 void
@@ -78,5 +99,6 @@ envelope_drop_recipient(struct envelope *envelope)
 {
 	assert(envelope->n > 0);
 	envelope->n--;
-	envelope->text_len -= envelope->recipients[envelope->n].path.len;
+	envelope->text_len -= envelope->recipients[envelope->n].path.len +
+	    envelope->recipients[envelope->n].dsn.orcpt.len;
 }

@@ -38,7 +38,7 @@ error_meaning(enum error_kind kind)
 	return &meanings[kind];
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 set_text(struct error *error, const char *format, va_list args)
 {
 	vsnprintf(error->text, sizeof(error->text), format, args);

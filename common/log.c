@@ -121,6 +121,7 @@ static struct {
 	bool active;
 	enum log_kind kind;
 	size_t text_len;
+	bool text_cut;
 	char text[TEXT_MAX];
 	size_t n_values;
 	size_t values_len;
@@ -260,6 +261,7 @@ put_text(struct slice s)
 {
 	size_t room = sizeof(log_state.text) - 1 - log_state.text_len;
 
+	log_state.text_cut |= s.len > room;
 	if (s.len > room)
 		s.len = room;
 	if (s.len > 0)
@@ -321,6 +323,7 @@ log_begin(enum log_kind kind)
 		(*lines)++;
 	log_state.kind = kind;
 	log_state.text_len = 0;
+	log_state.text_cut = false;
 	log_state.n_values = 0;
 	log_state.values_len = 0;
 	if (log_state.session[0] != '\0') {
@@ -488,6 +491,8 @@ log_send(void)
 	if (!log_state.active)
 		return;
 	log_state.active = false;
+	if (log_state.text_cut)
+		memcpy(log_state.text + sizeof(log_state.text) - 4, "...", 4);
 	const struct kind *kind = &kinds[log_state.kind];
 	if (log_state.target == LOG_TARGET_JOURNAL && send_to_journal(kind))
 		return;

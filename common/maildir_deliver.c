@@ -11,6 +11,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -24,6 +25,9 @@
 
 /* Directories older than this many seconds are on disk. */
 #define YOUNG 60
+
+/* Octets copied at a time. */
+#define COPY_SIZE 65536
 
 static const char *const parts[] = { "tmp", "new", "cur" };
 #define N_PARTS (sizeof(parts) / sizeof(parts[0]))
@@ -45,29 +49,83 @@ sync_directory(int at, const char *name)
 	return result;
 }
 
-/* A directory's entry lives in its parent: that too must be on disk before
- * mail in it counts as kept. */
+/* So many octets of path as a path of its own; "." for none. */
 static int
-sync_parent(const char *path)
+path_prefix(const char *path, size_t len, char *copy, size_t size)
 {
-	char copy[PATH_MAX];
-
-	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy)) {
+	if (len >= size) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	return sync_directory(AT_FDCWD, dirname(copy));
+	memcpy(copy, path, len);
+	copy[len] = '\0';
+	if (len == 0)
+		memcpy(copy, path[0] == '/' ? "/" : ".", 2);
+	return 0;
+}
+
+/* A directory's entry lives in its parent: that too must be on disk before
+ * mail in it counts as kept. */
+static int
+sync_parent(const char *path, size_t len)
+{
+	char parent[PATH_MAX];
+
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	if (path_prefix(path, len, parent, sizeof(parent)) != 0)
+		return -1;
+	return sync_directory(AT_FDCWD, parent);
+}
+
+size_t
+maildir_deliver_parent(const char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len > 0 ? len - 1 : 0;
+}
+
+/* The end of the path's next component after so many octets of it; 0 where
+ * there is none. */
+static size_t
+next_component(const char *path, size_t len)
+{
+	size_t start = len + strspn(path + len, "/");
+	size_t n = strcspn(path + start, "/");
+
+	return n > 0 ? start + n : 0;
 }
 
 static int
-open_maildir(const char *path, struct error *error)
+make_path(const char *path, size_t fixed, struct error *error)
+{
+	char part[PATH_MAX];
+
+	for (size_t len = fixed; (len = next_component(path, len)) > 0;)
+		if (path_prefix(path, len, part, sizeof(part)) != 0 ||
+		    (mkdir(part, 0700) != 0 && errno != EEXIST))
+			return error_system(error, errno,
+			    "cannot make maildir %.120s", path);
+	return 0;
+}
+
+static int
+open_maildir(const char *path, size_t fixed, struct error *error)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (fd < 0 && errno == ENOENT) {
-		if (mkdir(path, 0700) != 0 && errno != EEXIST)
-			return error_system(error, errno,
-			    "cannot make maildir %.120s", path);
+	if (fd < 0 && errno == ENOENT && next_component(path, fixed) > 0) {
+		if (make_path(path, fixed, error) < 0)
+			return -1;
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (fd < 0)
@@ -75,15 +133,31 @@ open_maildir(const char *path, struct error *error)
 	return fd;
 }
 
+/* A name in one of the maildir's parts, by its open directory or, when
+ * parked, by its whole path. */
+static const char *
+name_in(const struct maildir_deliver *deliver, const char *part,
+    const char *name, char *buffer, size_t size)
+{
+	bool parked = deliver->maildir_fd == AT_FDCWD;
+
+	snprintf(buffer, size, "%s%s%s%s%s", parked ? deliver->path : "",
+	    parked ? "/" : "", part, name[0] != '\0' ? "/" : "", name);
+	return buffer;
+}
+
 static int
 make_parts(const struct maildir_deliver *deliver, struct error *error)
 {
+	char name[PATH_MAX];
+
 	for (size_t i = 0; i < N_PARTS; i++)
-		if (mkdirat(deliver->maildir_fd, parts[i], 0700) != 0 &&
-		    errno != EEXIST)
+		if (mkdirat(deliver->maildir_fd, name_in(deliver, parts[i],
+		    "", name, sizeof(name)), 0700) != 0 && errno != EEXIST)
 			return error_system(error, errno, "cannot make "
 			    "%.120s/%s", deliver->path, parts[i]);
-	if (sync_directory(deliver->maildir_fd, ".") != 0)
+	if (sync_directory(deliver->maildir_fd, name_in(deliver, ".", "",
+	    name, sizeof(name))) != 0)
 		return error_system(error, errno, "fsync of %.120s",
 		    deliver->path);
 	return 0;
@@ -91,20 +165,27 @@ make_parts(const struct maildir_deliver *deliver, struct error *error)
 
 /*
  * A maildir that was made a moment ago, by a session that may have died
- * before it could see to this, is not on disk yet for certain.
+ * before it could see to this, is not on disk yet for certain, and no
+ * directory on the way to it that was made with it.
  */
 static int
 sync_if_young(const struct maildir_deliver *deliver, struct error *error)
 {
+	const char *path = deliver->path;
+	char part[PATH_MAX];
 	struct stat st;
 
-	if (fstat(deliver->maildir_fd, &st) != 0 ||
-	    time(NULL) - st.st_mtime > YOUNG)
-		return 0;
-	if (sync_directory(deliver->maildir_fd, ".") != 0 ||
-	    sync_parent(deliver->path) != 0)
-		return error_system(error, errno, "fsync of %.120s",
-		    deliver->path);
+	for (size_t len = deliver->fixed;
+	    (len = next_component(path, len)) > 0;) {
+		if (path_prefix(path, len, part, sizeof(part)) != 0)
+			return error_system(error, errno, "%.120s", path);
+		if (stat(part, &st) != 0 || time(NULL) - st.st_mtime > YOUNG)
+			continue;
+		if (sync_directory(AT_FDCWD, part) != 0 ||
+		    sync_parent(path, len) != 0)
+			return error_system(error, errno, "fsync of %.120s",
+			    path);
+	}
 	return 0;
 }
 
@@ -164,12 +245,16 @@ remove_stale(int maildir_fd)
 
 int
 maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
-    const char *host_name, struct error *error)
+    size_t fixed, const char *host_name, struct error *error)
 {
 	*deliver = (struct maildir_deliver){
-		.fd = -1, .maildir_fd = -1, .path = path,
+		.fd = -1, .maildir_fd = -1, .path = path, .fixed = fixed,
 	};
-	deliver->maildir_fd = open_maildir(path, error);
+	/* When parked it must be a name still. */
+	if (strlen(path) + sizeof(deliver->name) >= PATH_MAX)
+		return error_system(error, ENAMETOOLONG, "maildir %.120s",
+		    path);
+	deliver->maildir_fd = open_maildir(path, fixed, error);
 	if (deliver->maildir_fd < 0)
 		return -1;
 	make_unique(deliver, host_name);
@@ -222,12 +307,54 @@ maildir_deliver_write(struct maildir_deliver *deliver, struct slice text,
 }
 
 int
+maildir_deliver_copy(struct maildir_deliver *deliver,
+    const struct maildir_deliver *from, uint64_t offset, uint64_t lines,
+    struct error *error)
+{
+	char *buffer = malloc(COPY_SIZE);
+	uint64_t before = deliver->lines;
+	int result = 0;
+
+	if (buffer == NULL)
+		return error_system(error, ENOMEM, "copying a message");
+	while (result == 0 && offset < from->octets) {
+		ssize_t n = pread(from->fd, buffer, COPY_SIZE, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		/* Nobody else writes that file: it cannot be shorter. */
+		if (n <= 0)
+			result = error_system(error, n < 0 ? errno : EIO,
+			    "reading back %.120s/tmp", from->path);
+		else
+			result = maildir_deliver_write(deliver,
+			    (struct slice){ buffer, (size_t)n }, error);
+		if (n > 0)
+			offset += (uint64_t)n;
+	}
+	free(buffer);
+	if (result == 0 && deliver->lines - before != lines)
+		return error_system(error, EIO, "reading back %.120s/tmp",
+		    from->path);
+	return result;
+}
+
+int
 maildir_deliver_sync(struct maildir_deliver *deliver, struct error *error)
 {
 	if (fsync(deliver->fd) != 0)
 		return error_system(error, errno, "fsync in %.120s/tmp",
 		    deliver->path);
 	return 0;
+}
+
+void
+maildir_deliver_park(struct maildir_deliver *deliver)
+{
+	close(deliver->fd);
+	close(deliver->maildir_fd);
+	deliver->fd = -1;
+	deliver->maildir_fd = AT_FDCWD;
 }
 
 static int
@@ -253,20 +380,20 @@ link_into_new(struct maildir_deliver *deliver, const char *from,
 int
 maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 {
-	char from[sizeof(deliver->unique) + 8];
+	char from[PATH_MAX], to[PATH_MAX];
 
-	snprintf(from, sizeof(from), "tmp/%s", deliver->unique);
 	/* Each LF is a CRLF on the wire; the last line always has its end. */
-	snprintf(deliver->name, sizeof(deliver->name),
-	    "new/%s,S=%ju,W=%ju", deliver->unique,
-	    (uintmax_t)deliver->octets,
+	snprintf(deliver->name, sizeof(deliver->name), "%s,S=%ju,W=%ju",
+	    deliver->unique, (uintmax_t)deliver->octets,
 	    (uintmax_t)(deliver->octets + deliver->lines));
-	int linked = link_into_new(deliver, from, deliver->name);
+	name_in(deliver, "tmp", deliver->unique, from, sizeof(from));
+	name_in(deliver, "new", deliver->name, to, sizeof(to));
+	int linked = link_into_new(deliver, from, to);
 	if (linked != 0 && errno == ENOENT) {
 		/* new is not there; if tmp is not either, this fails too. */
 		if (make_parts(deliver, error) != 0)
 			return -1;
-		linked = link_into_new(deliver, from, deliver->name);
+		linked = link_into_new(deliver, from, to);
 	}
 	if (linked != 0)
 		return error_system(error, errno, "cannot link %.100s into "
@@ -278,7 +405,10 @@ maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 int
 maildir_deliver_settle(struct maildir_deliver *deliver, struct error *error)
 {
-	if (sync_directory(deliver->maildir_fd, "new") != 0)
+	char name[PATH_MAX];
+
+	if (sync_directory(deliver->maildir_fd, name_in(deliver, "new", "",
+	    name, sizeof(name))) != 0)
 		return error_system(error, errno, "fsync of %.120s/new",
 		    deliver->path);
 	return 0;
@@ -287,19 +417,22 @@ maildir_deliver_settle(struct maildir_deliver *deliver, struct error *error)
 void
 maildir_deliver_undo(struct maildir_deliver *deliver)
 {
+	char name[PATH_MAX];
+
 	if (deliver->in_new)
-		unlinkat(deliver->maildir_fd, deliver->name, 0);
+		unlinkat(deliver->maildir_fd, name_in(deliver, "new",
+		    deliver->name, name, sizeof(name)), 0);
 	deliver->in_new = false;
 }
 
 void
 maildir_deliver_close(struct maildir_deliver *deliver)
 {
-	char path[sizeof(deliver->unique) + 8];
+	char name[PATH_MAX];
 
 	if (deliver->in_tmp) {
-		snprintf(path, sizeof(path), "tmp/%s", deliver->unique);
-		unlinkat(deliver->maildir_fd, path, 0);
+		unlinkat(deliver->maildir_fd, name_in(deliver, "tmp",
+		    deliver->unique, name, sizeof(name)), 0);
 		deliver->in_tmp = false;
 	}
 	if (deliver->fd > 0)

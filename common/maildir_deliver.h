@@ -20,12 +20,14 @@
 #include "slice.h"
 
 struct maildir_deliver {
-	int fd;          /* of the file under tmp, for reading it back too */
+	int fd;          /* of the file under tmp, for reading it back too;
+	                  * -1 when parked */
 	char unique[320]; /* its name there; identifies the message */
 
 	/* maildir_deliver.c's own. */
-	int maildir_fd;
+	int maildir_fd;   /* AT_FDCWD when parked */
 	const char *path; /* the caller's */
+	size_t fixed;
 	bool in_tmp;
 	bool in_new;
 	uint64_t octets; /* written */
@@ -34,20 +36,34 @@ struct maildir_deliver {
 };
 
 /*
- * Opens the maildir at path, making it (its last component, with cur, new
- * and tmp) where it is missing, and a file under its tmp. host_name becomes
- * part of the name and has no '/' and no ':'. path must live as long as
- * the maildir_deliver, which needs no other initialisation.
+ * Opens the maildir at path and a file under its tmp. The first fixed octets
+ * of path must be there; what is missing of the rest is made, and cur, new
+ * and tmp are made in any case. host_name becomes part of the name and has
+ * no '/' and no ':'. path must live as long as the maildir_deliver, which
+ * needs no other initialisation.
  */
 int maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
-    const char *host_name, struct error *error);
+    size_t fixed, const char *host_name, struct error *error);
+
+/* How much of path must be there where its last component is to be made. */
+size_t maildir_deliver_parent(const char *path);
 
 /* Text with LF line ends. */
 int maildir_deliver_write(struct maildir_deliver *deliver,
     struct slice text, struct error *error);
 
+/* Another one's text, from offset to its end, which has so many lines. */
+int maildir_deliver_copy(struct maildir_deliver *deliver,
+    const struct maildir_deliver *from, uint64_t offset, uint64_t lines,
+    struct error *error);
+
 int maildir_deliver_sync(struct maildir_deliver *deliver,
     struct error *error);
+
+/* After sync: lets its descriptors go, so that any number of deliveries can
+ * wait for their links at once. */
+void maildir_deliver_park(struct maildir_deliver *deliver);
+
 int maildir_deliver_link(struct maildir_deliver *deliver,
     struct error *error);
 int maildir_deliver_settle(struct maildir_deliver *deliver,

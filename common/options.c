@@ -173,7 +173,7 @@ parse_command_line(struct parse *parse, int argc, char **argv)
 	struct option longs[2 * OPTIONS_MAX + 1] = { { .name = NULL } };
 	char negated[OPTIONS_MAX][40];
 	size_t n = 0;
-	int found;
+	int found, at;
 
 	for (size_t row = 0; row < parse->table->count; row++) {
 		const struct option_spec *spec = parse->table->specs[row];
@@ -190,9 +190,11 @@ parse_command_line(struct parse *parse, int argc, char **argv)
 	}
 	optind = 1;
 	opterr = 0;
-	while ((found = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
-		/* getopt leaves the word it does not like just before. */
-		const char *word = argv[optind - 1];
+	/* "+": options come first, and so the word that getopt looks at is
+	 * the one it was at before. */
+	while (at = optind,
+	    (found = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+		const char *word = argv[at];
 
 		if (found == '?')
 			return error_set(parse->error, ERROR_USAGE,

@@ -76,7 +76,7 @@ process_catch_children(void)
 }
 
 void
-process_wait_child(int64_t milliseconds)
+process_wait(int64_t milliseconds)
 {
 	const struct timespec timeout = {
 		.tv_sec = milliseconds / 1000,

@@ -25,9 +25,9 @@ const sigset_t *process_wait_mask(void);
 /* Lets the end of a child be noticed; once, before the first fork. */
 void process_catch_children(void);
 
-/* Waits until a child may have ended, SIGTERM came, or the time (ms) is
- * over. */
-void process_wait_child(int64_t milliseconds);
+/* Waits until a signal comes (SIGTERM, the end of a child) or the time (ms)
+ * is over. */
+void process_wait(int64_t milliseconds);
 
 /* In a child, before exec: the signals as a program expects them. */
 void process_reset(void);

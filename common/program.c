@@ -194,9 +194,8 @@ program_start(struct program *program,
 {
 	struct error error;
 
-	*program = (struct program){
-		.settings = settings, .started = conn_now(),
-	};
+	program->settings = settings;
+	program->started = conn_now();
 	process_init();
 	if (prepare(program, &error) < 0) {
 		*exit_status = program_fail(&error);
@@ -207,7 +206,7 @@ program_start(struct program *program,
 			return 0;
 		/* Whatever the peer did: no failed unit for that. */
 		*exit_status = 0;
-		conn_close(&program->conn, true);
+		conn_close(&program->conn, NULL, true);
 	}
 	tls_free(program->tls);
 	auth_close(&program->auth);
@@ -291,19 +290,13 @@ void
 program_end(struct program *program, struct wire *wire,
     const struct error *broken, bool linger)
 {
-	struct error error;
+	unsigned timeout = (unsigned)program->settings->timeout;
 
-	if (broken == NULL) {
-		conn_set_timeout(&program->conn,
-		    program->settings->timeout < LAST_WORDS_TIMEOUT
-		    ? (unsigned)program->settings->timeout
-		    : LAST_WORDS_TIMEOUT);
-		/* A peer that does not take our last words leaves as it
-		 * likes. */
-		conn_flush(&program->conn, wire, &error);
-	}
 	log_trace(program);
-	conn_close(&program->conn, linger && broken == NULL);
+	conn_set_timeout(&program->conn, timeout < LAST_WORDS_TIMEOUT
+	    ? timeout : LAST_WORDS_TIMEOUT);
+	conn_close(&program->conn, broken == NULL ? wire : NULL,
+	    linger && broken == NULL);
 	tls_free(program->tls);
 	auth_close(&program->auth);
 	free(program->trace.data);

@@ -47,7 +47,7 @@ int program_check(const struct common_settings *settings);
 int program_fail(const struct error *error);
 
 /*
- * Takes the connection over, up to and including an implicit TLS handshake.
+ * program must be zeroed. Takes the connection over, up to and including an implicit TLS handshake.
  * 0, or -1 where the program is to end with *exit_status.
  */
 int program_start(struct program *program,

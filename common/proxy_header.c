@@ -31,7 +31,8 @@ proxy_header_want(const struct proxy_header *header)
 	if (!is_v2(header))
 		/* Its end is CRLF: an octet that is not the CR is followed
 		 * by two more at least. */
-		return header->octets[header->len - 1] == '\r' ? 1 : 2;
+		return header->octets[header->len - 1] == '\r' ||
+		    header->len + 2 > PROXY_HEADER_V1_MAX ? 1 : 2;
 	if (header->len < V2_FIXED_LEN)
 		return V2_FIXED_LEN - header->len;
 	return header->remaining;
@@ -66,6 +67,8 @@ finish_v1(struct proxy_header *header)
 		header->source = PROXY_SOURCE_UNKNOWN;
 		return PROXY_DONE;
 	}
+	if (slice_has_control(rest))
+		return PROXY_BAD;
 	if (slice_equal(protocol, SLICE("TCP4")))
 		header->source = PROXY_SOURCE_IPV4;
 	else if (slice_equal(protocol, SLICE("TCP6")))

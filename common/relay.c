@@ -26,7 +26,7 @@
 void
 relay_init(struct relay *relay, const char *hostname)
 {
-	*relay = (struct relay){ .hostname = hostname };
+	relay->hostname = hostname;
 }
 
 /* ---- verdicts ---- */
@@ -41,9 +41,9 @@ trouble(const char *enhanced, const char *text, struct smtp_reply *verdict)
 }
 
 static void
-drop_connection(struct relay *relay)
+close_connection(struct relay *relay, struct wire *last_words)
 {
-	conn_close(&relay->conn, false);
+	conn_close(&relay->conn, last_words, false);
 	free(relay->storage);
 	relay->storage = NULL;
 	relay->account = NULL;
@@ -53,6 +53,12 @@ drop_connection(struct relay *relay)
 	relay->broken |= relay->accepted > 0;
 	relay->accepted = 0;
 	relay->reset_due = false;
+}
+
+static void
+drop_connection(struct relay *relay)
+{
+	close_connection(relay, NULL);
 }
 
 /* A connection that is of no use any more. */
@@ -112,9 +118,8 @@ pass_on(struct relay *relay, struct smtp_reply *verdict, struct error *error)
 static bool
 out_of_step(const struct relay *relay)
 {
-	struct pollfd pollfd = { .fd = relay->conn.in_fd, .events = POLLIN };
-
-	return wire_mid_line(&relay->client.wire) || poll(&pollfd, 1, 0) != 0;
+	return wire_mid_line(&relay->client.wire) ||
+	    conn_readable(&relay->conn);
 }
 
 /* To be asked before whatever a verdict depends on is sent. */
@@ -442,6 +447,30 @@ begin(struct relay *relay, const struct account *account,
 	    : "The next hop cannot be reached now, try again later", verdict);
 }
 
+/* What the client asked for and the next hop cannot do. */
+static bool
+can_carry(const struct relay *relay, const struct envelope *envelope,
+    size_t i, struct smtp_reply *verdict)
+{
+	const struct smtp_extensions *offered = &relay->client.extensions;
+
+	/* RFC 6531 3.5. */
+	if (envelope->utf8 && !offered->utf8) {
+		*verdict = (struct smtp_reply){ 550, "5.6.7",
+			SLICE("The next hop takes no SMTPUTF8 mail") };
+		return false;
+	}
+	/* RFC 3461 5.2.2: it would be for us to notify the sender, and we
+	 * make no messages. */
+	if ((envelope->recipients[i].dsn.notify & ENVELOPE_NOTIFY_SUCCESS) !=
+	    0 && !offered->dsn) {
+		*verdict = (struct smtp_reply){ 550, "5.3.3",
+			SLICE("The next hop sends no delivery notifications")
+			};
+		return false;
+	}
+	return true;
+}
 
 int
 relay_recipient(struct relay *relay, const struct account *account,
@@ -457,6 +486,8 @@ relay_recipient(struct relay *relay, const struct account *account,
 		drop_connection(relay);
 	if (begin(relay, account, verdict, error) < 0)
 		return -1;
+	if (!can_carry(relay, envelope, i, verdict))
+		return 0;
 	if (!relay->mail_sent) {
 		smtp_client_mail(&relay->client, envelope);
 		if (await_reply(relay, error) < 0)
@@ -468,7 +499,7 @@ relay_recipient(struct relay *relay, const struct account *account,
 	}
 	if (check_step(relay, error) < 0)
 		return lost(relay, verdict);
-	smtp_client_rcpt(&relay->client, envelope->recipients[i].path);
+	smtp_client_rcpt(&relay->client, &envelope->recipients[i]);
 	if (await_reply(relay, error) < 0)
 		return lost(relay, verdict);
 	if (pass_on(relay, verdict, error) < 0)
@@ -581,14 +612,11 @@ relay_reset(struct relay *relay)
 void
 relay_close(struct relay *relay)
 {
-	struct error error;
-
 	if (relay->account == NULL)
 		return;
 	/* RFC 5321 4.1.1.10, but nobody waits for the 221: everything that
 	 * matters was answered. */
 	smtp_client_quit(&relay->client);
 	conn_set_timeout(&relay->conn, 5);
-	conn_flush(&relay->conn, &relay->client.wire, &error);
-	drop_connection(relay);
+	close_connection(relay, &relay->client.wire);
 }

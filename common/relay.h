@@ -39,6 +39,7 @@ struct relay {
 	char *storage;
 };
 
+/* relay must be zeroed. */
 void relay_init(struct relay *relay, const char *hostname);
 
 /*

@@ -51,9 +51,7 @@ check_hostname(const char *value, char *why, size_t size)
 static bool
 check_auth(const char *value, char *why, size_t size)
 {
-	snprintf(why, size, "must be one of: any, any-remote, file:PATH, "
-	    "exec:COMMAND");
-	return auth_is_known(value);
+	return auth_is_valid(value, why, size);
 }
 
 static bool

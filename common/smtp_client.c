@@ -93,15 +93,56 @@ take_reply_line(struct smtp_client *client, struct slice line)
 	    client->lines > SMTP_CLIENT_LINES_MAX) {
 		return LINE_BROKEN;
 	}
-	struct slice text = slice_skip(line, 4);
-	size_t len = enhanced_code_len(text, client->reply.code);
-	if (len > 0 && len < sizeof(client->enhanced)) {
-		memcpy(client->enhanced, text.data, len);
-		client->enhanced[len] = '\0';
-		text = slice_skip(text, len + 1);
-	}
-	add_text(client, text);
+	add_text(client, slice_skip(line, 4));
 	return last ? LINE_LAST : LINE_MORE;
+}
+
+/* The enhanced code that every line has which has one at all. */
+static struct slice
+common_enhanced_code(const struct smtp_client *client)
+{
+	struct slice rest = { client->text, client->text_len };
+	struct slice common = { client->text, 0 };
+
+	while (rest.len > 0) {
+		struct slice line;
+
+		slice_cut(rest, '\n', &line, &rest);
+		line.len = enhanced_code_len(line, client->reply.code);
+		if (line.len == 0)
+			continue;
+		if (common.len > 0 && !slice_equal(common, line))
+			return slice_from("");
+		common = line;
+	}
+	return common;
+}
+
+/* Takes it out of the text. */
+static void
+split_enhanced_code(struct smtp_client *client)
+{
+	struct slice code = common_enhanced_code(client);
+	struct slice rest = { client->text, client->text_len };
+	char *out = client->text;
+	bool more = true;
+
+	if (code.len == 0 || code.len >= sizeof(client->enhanced))
+		return;
+	memcpy(client->enhanced, code.data, code.len);
+	client->enhanced[code.len] = '\0';
+	while (more) {
+		struct slice line;
+
+		more = slice_cut(rest, '\n', &line, &rest);
+		if (enhanced_code_len(line, client->reply.code) > 0)
+			line = slice_skip(line, code.len + 1);
+		memmove(out, line.data, line.len);
+		out += line.len;
+		if (more)
+			*out++ = '\n';
+	}
+	client->text_len = (size_t)(out - client->text);
 }
 
 static enum smtp_client_event
@@ -146,6 +187,7 @@ smtp_client_next(struct smtp_client *client)
 			break;
 		}
 		client->lines = 0;
+		split_enhanced_code(client);
 		client->reply.enhanced = client->enhanced;
 		client->reply.text = (struct slice){ client->text,
 			client->text_len };
@@ -199,6 +241,10 @@ smtp_client_take_extensions(struct smtp_client *client)
 			extensions->size = true;
 		else if (slice_equal_nocase(keyword, SLICE("8BITMIME")))
 			extensions->eight_bit = true;
+		else if (slice_equal_nocase(keyword, SLICE("SMTPUTF8")))
+			extensions->utf8 = true;
+		else if (slice_equal_nocase(keyword, SLICE("DSN")))
+			extensions->dsn = true;
 		else if (slice_equal_nocase(keyword, SLICE("STARTTLS")))
 			extensions->starttls = true;
 		else if (slice_equal_nocase(keyword, SLICE("AUTH"))) {
@@ -254,23 +300,55 @@ smtp_client_auth_response(struct smtp_client *client,
 void
 smtp_client_mail(struct smtp_client *client, const struct envelope *envelope)
 {
+	const struct smtp_extensions *offered = &client->extensions;
+	static const char *const rets[] = { "", " RET=FULL", " RET=HDRS" };
 	char size[32] = "";
+	bool envid = offered->dsn && envelope->envid.len > 0;
 
 	/* RFC 1870 6: what the client said; the header line we add is
 	 * within what servers allow for. */
-	if (client->extensions.size && envelope->size > 0)
+	if (offered->size && envelope->size > 0)
 		snprintf(size, sizeof(size), " SIZE=%ju",
 		    (uintmax_t)envelope->size);
-	wire_format(&client->wire, "MAIL FROM:<%.*s>%s%s",
+	wire_format(&client->wire, "MAIL FROM:<%.*s>%s%s%s%s%s%.*s",
 	    SLICE_ARG(envelope->reverse_path), size,
-	    client->extensions.eight_bit && envelope->eight_bit
-	    ? " BODY=8BITMIME" : "");
+	    offered->eight_bit && envelope->eight_bit ? " BODY=8BITMIME" : "",
+	    offered->utf8 && envelope->utf8 ? " SMTPUTF8" : "",
+	    offered->dsn ? rets[envelope->ret] : "", envid ? " ENVID=" : "",
+	    envid ? (int)envelope->envid.len : 0, envelope->envid.data);
+}
+
+/* NOTIFY= (RFC 3461 4.1), "" where nothing was said. */
+static void
+format_notify(unsigned notify, char *text, size_t size)
+{
+	snprintf(text, size, "%s%s%s%s%s%s%s",
+	    notify != 0 ? " NOTIFY=" : "",
+	    notify & ENVELOPE_NOTIFY_NEVER ? "NEVER" : "",
+	    notify & ENVELOPE_NOTIFY_SUCCESS ? "SUCCESS" : "",
+	    notify & ENVELOPE_NOTIFY_SUCCESS &&
+	    notify & (ENVELOPE_NOTIFY_FAILURE | ENVELOPE_NOTIFY_DELAY)
+	    ? "," : "",
+	    notify & ENVELOPE_NOTIFY_FAILURE ? "FAILURE" : "",
+	    notify & ENVELOPE_NOTIFY_FAILURE &&
+	    notify & ENVELOPE_NOTIFY_DELAY ? "," : "",
+	    notify & ENVELOPE_NOTIFY_DELAY ? "DELAY" : "");
 }
 
 void
-smtp_client_rcpt(struct smtp_client *client, struct slice path)
+smtp_client_rcpt(struct smtp_client *client,
+    const struct envelope_recipient *recipient)
 {
-	wire_format(&client->wire, "RCPT TO:<%.*s>", SLICE_ARG(path));
+	bool dsn = client->extensions.dsn;
+	bool orcpt = dsn && recipient->dsn.orcpt.len > 0;
+	char notify[48];
+
+	format_notify(dsn ? recipient->dsn.notify : 0, notify,
+	    sizeof(notify));
+	wire_format(&client->wire, "RCPT TO:<%.*s>%s%s%.*s",
+	    SLICE_ARG(recipient->path), notify, orcpt ? " ORCPT=" : "",
+	    orcpt ? (int)recipient->dsn.orcpt.len : 0,
+	    recipient->dsn.orcpt.data);
 }
 
 void

@@ -36,6 +36,8 @@ struct smtp_extensions {
 	bool pipelining;
 	bool size;
 	bool eight_bit;
+	bool utf8;
+	bool dsn;
 	bool starttls;
 	bool auth_plain;
 	bool auth_login;
@@ -84,7 +86,8 @@ bool smtp_client_auth_response(struct smtp_client *client,
 /* With the parameters of the envelope that the server offers. */
 void smtp_client_mail(struct smtp_client *client,
     const struct envelope *envelope);
-void smtp_client_rcpt(struct smtp_client *client, struct slice path);
+void smtp_client_rcpt(struct smtp_client *client,
+    const struct envelope_recipient *recipient);
 void smtp_client_data(struct smtp_client *client);
 void smtp_client_rset(struct smtp_client *client);
 void smtp_client_quit(struct smtp_client *client);

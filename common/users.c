@@ -26,16 +26,48 @@ wrong(const struct line *line, const char *what)
 	    line->path, line->number, what);
 }
 
-/* libxcrypt can say what crypt will not be able to use. */
+/* How long the hash proper is, after the last $ (crypt(5)). */
+struct method {
+	const char *prefix;
+	size_t len;
+};
+
+static const struct method methods[] = {
+	{ "$y$", 43 }, { "$gy$", 43 }, { "$7$", 43 },
+	{ "$2a$", 53 }, { "$2b$", 53 }, { "$2x$", 53 }, { "$2y$", 53 },
+	{ "$6$", 86 }, { "$5$", 43 }, { "$sha1", 28 },
+	{ "$md5", 22 }, { "$1$", 22 }, { "$3$", 32 },
+	{ "_", 20 }, /* BSDi's DES; the whole of it */
+	{ "", 13 },  /* DES */
+};
+
+/*
+ * Would crypt(3) know it? A password in clear text, or a salt alone, is
+ * found here and not when somebody cannot log in.
+ */
 static bool
 is_usable_hash(const char *hash)
 {
-#ifdef CRYPT_SALT_OK
-	int verdict = crypt_checksalt(hash);
+	static const char alphabet[] = "./0123456789"
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	const char *proper = strrchr(hash, '$');
+	size_t i = 0;
 
-	return verdict == CRYPT_SALT_OK || verdict == CRYPT_SALT_METHOD_LEGACY;
+	while (strncmp(hash, methods[i].prefix,
+	    strlen(methods[i].prefix)) != 0)
+		i++;
+	proper = proper == NULL ? hash : proper + 1;
+	if (hash[0] == '_')
+		proper++;
+	size_t len = methods[i].len - (hash[0] == '_');
+	if (strlen(proper) != len || strspn(proper, alphabet) != len)
+		return false;
+#ifdef CRYPT_SALT_OK
+	/* libxcrypt can say what it was built without. */
+	return crypt_checksalt(hash) != CRYPT_SALT_INVALID &&
+	    crypt_checksalt(hash) != CRYPT_SALT_METHOD_DISABLED;
 #else
-	return hash[0] == '$' || strlen(hash) == 13;
+	return true;
 #endif
 }
 
@@ -115,6 +147,16 @@ users_find(const struct users *users, struct slice name)
 {
 	for (size_t i = 0; i < users->n; i++)
 		if (slice_equal(slice_from(users->items[i].name), name))
+			return &users->items[i];
+	return NULL;
+}
+
+const struct user *
+users_find_nocase(const struct users *users, struct slice name)
+{
+	for (size_t i = 0; i < users->n; i++)
+		if (slice_equal_nocase(slice_from(users->items[i].name),
+		    name))
 			return &users->items[i];
 	return NULL;
 }

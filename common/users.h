@@ -36,6 +36,10 @@ int users_read(struct users *users, const char *path, struct error *error);
 /* The first line with this name, octet by octet; NULL where there is none. */
 const struct user *users_find(const struct users *users, struct slice name);
 
+/* The same without regard to case, as the parts of an address are compared. */
+const struct user *users_find_nocase(const struct users *users,
+    struct slice name);
+
 enum users_outcome {
 	USERS_RIGHT,
 	USERS_WRONG,

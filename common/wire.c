@@ -58,7 +58,12 @@ wire_line(struct wire *wire, size_t limit, struct slice *line)
 void
 wire_wipe_taken(struct wire *wire)
 {
-	explicit_bzero(wire->in.data, wire->in.start);
+	struct buf *in = &wire->in;
+
+	/* Behind the contents there may be a copy of what was moved to the
+	 * front when it was half a line. */
+	explicit_bzero(in->data, in->start);
+	explicit_bzero(in->data + in->end, in->size - in->end);
 }
 
 bool

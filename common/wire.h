@@ -53,7 +53,8 @@ void wire_init(struct wire *wire, char *in, size_t in_size, char *out,
  */
 enum wire_line wire_line(struct wire *wire, size_t limit, struct slice *line);
 
-/* Overwrites what was taken from in already: there were secrets in it. */
+/* Overwrites all of in but what was not taken yet: there were secrets in
+ * it. */
 void wire_wipe_taken(struct wire *wire);
 
 /* Is there the beginning of a line that has not ended yet? */

@@ -528,17 +528,18 @@ take_command(struct pop3 *pop3, struct slice line)
 	}
 	wire_trace_input(&pop3->wire,
 	    command->secret ? command->verb : line);
-	if (line.len + 2 > POP3_LINE_MAX && command->run != run_auth) {
+	if (line.len + 2 > POP3_LINE_MAX && command->run != run_auth)
 		bad_command(pop3, POP3_TEXT_TOO_LONG);
-		return;
-	}
-	if ((command->states & 1u << pop3->state) == 0) {
+	else if ((command->states & 1u << pop3->state) == 0)
 		bad_command(pop3, pop3->state == POP3_AUTHORIZATION
 		    ? POP3_TEXT_LOG_IN_FIRST : POP3_TEXT_LOGGED_IN);
-		return;
-	}
-	/* Blanks at the end are typed by people, but may be a password's. */
-	command->run(pop3, command->secret ? argument : slice_trim(argument));
+	else
+		/* Blanks at the end are typed by people, but may be a
+		 * password's. */
+		command->run(pop3, command->secret ? argument
+		    : slice_trim(argument));
+	if (command->secret && pop3->pending == POP3_WANT_IO)
+		wire_wipe_taken(&pop3->wire);
 }
 
 /* Takes one line, if there is a whole one. */

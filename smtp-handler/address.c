@@ -246,13 +246,13 @@ take_mailbox(struct slice *text, struct address *address)
 }
 
 static enum address_outcome
-check_charset(struct slice mailbox, bool utf8)
+check_charset(struct slice text, bool utf8)
 {
-	if (slice_is_ascii(mailbox))
+	if (slice_is_ascii(text))
 		return ADDRESS_OK;
 	if (!utf8)
 		return ADDRESS_NOT_ASCII;
-	return slice_is_utf8(mailbox) ? ADDRESS_OK : ADDRESS_SYNTAX;
+	return slice_is_utf8(text) ? ADDRESS_OK : ADDRESS_SYNTAX;
 }
 
 enum address_outcome
@@ -277,6 +277,7 @@ address_parse_path(struct slice *text, enum address_kind kind, bool utf8,
 		*text = slice_skip(*text, postmaster.len + 1);
 		return ADDRESS_OK;
 	}
+	struct slice path = *text;
 	if (!take_source_route(text))
 		return ADDRESS_SYNTAX;
 	enum address_outcome outcome = take_mailbox(text, address);
@@ -284,7 +285,8 @@ address_parse_path(struct slice *text, enum address_kind kind, bool utf8,
 		return outcome;
 	if (!take(text, '>'))
 		return ADDRESS_BAD_DOMAIN;
-	return check_charset(address->mailbox, utf8);
+	/* The source route too: it was said, even if it is ignored. */
+	return check_charset(taken_since(path, *text), utf8);
 }
 
 enum address_outcome

@@ -54,46 +54,153 @@ write_all(int fd, struct slice text, struct error *error)
 	return 0;
 }
 
+static bool
+is_kept(const struct delivery *delivery)
+{
+	return delivery->n_copies > 0;
+}
+
 static int
 put(struct delivery *delivery, struct slice text, struct error *error)
 {
-	return delivery->maildir != NULL
-	    ? maildir_deliver_write(&delivery->deliver, text, error)
+	return is_kept(delivery)
+	    ? maildir_deliver_write(&delivery->copies[0].deliver, text, error)
 	    : write_all(delivery->spool_fd, text, error);
 }
 
-static int
-write_trace(struct delivery *delivery, struct slice reverse_path,
-    const struct trace *trace, struct error *error)
-{
-	char lines[2 * TRACE_MAX];
-	size_t len = 0;
+/* ---- which maildirs, and for whom ---- */
 
-	/* RFC 5321 4.4: Return-Path is for final delivery, and on top. */
-	if (delivery->maildir != NULL)
-		len = trace_return_path(reverse_path, lines, TRACE_MAX);
-	delivery->relay_offset = (off_t)len;
-	len += trace_received(trace, lines + len, TRACE_MAX);
-	return put(delivery, (struct slice){ lines, len }, error);
+/* qsort_r's: by maildir, then in the order they were named. */
+static int
+compare(const void *a, const void *b, void *places)
+{
+	size_t left = *(const size_t *)a, right = *(const size_t *)b;
+	const struct place *items = places;
+	int order = strcmp(items[left].maildir, items[right].maildir);
+
+	return order != 0 ? order : left < right ? -1 : left > right;
 }
 
-int
-delivery_begin(struct delivery *delivery, struct slice reverse_path,
-    const struct trace *trace, struct error *error)
+/* Recipients with the same maildir share one file in it. Sorted, for there
+ * may be many of them. */
+static int
+sort_places(struct delivery *delivery, struct error *error)
 {
-	delivery->spool_fd = -1;
-	delivery->has_8bit = false;
-	if (delivery->maildir != NULL) {
-		if (maildir_deliver_begin(&delivery->deliver,
-		    delivery->maildir, trace->hostname, error) < 0)
+	size_t n = 0, copies = 0;
+	size_t *order;
+	struct place *places = (struct place *)delivery->places;
+
+	delivery->n_copies = 0;
+	if (places == NULL)
+		return 0;
+	order = delivery->order = malloc(delivery->envelope->n *
+	    sizeof(*order));
+	if (order == NULL)
+		return error_system(error, ENOMEM, "delivery");
+	for (size_t i = 0; i < delivery->envelope->n; i++)
+		if (places[i].maildir != NULL)
+			order[n++] = i;
+	qsort_r(order, n, sizeof(*order), compare, places);
+	for (size_t i = 0; i < n; i++)
+		copies += i == 0 || strcmp(places[order[i]].maildir,
+		    places[order[i - 1]].maildir) != 0;
+	delivery->copies = calloc(copies > 0 ? copies : 1,
+	    sizeof(*delivery->copies));
+	if (delivery->copies == NULL)
+		return error_system(error, ENOMEM, "delivery");
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || strcmp(places[order[i]].maildir,
+		    places[order[i - 1]].maildir) != 0)
+			delivery->copies[delivery->n_copies++].first = i;
+		delivery->copies[delivery->n_copies - 1].n++;
+	}
+	return 0;
+}
+
+/* ---- the beginning of each file ---- */
+
+/*
+ * RFC 5321 4.4: Return-Path is for final delivery, and on top. Delivered-To
+ * names those, and only those, whose maildir it is: so no two maildirs have
+ * the same file, and there is nothing to link from one to another.
+ */
+static int
+write_head(struct delivery *delivery, struct delivery_copy *copy,
+    struct error *error)
+{
+	struct maildir_deliver *deliver = &copy->deliver;
+	char line[TRACE_MAX];
+	size_t len = trace_return_path(delivery->envelope->reverse_path, line,
+	    sizeof(line));
+
+	if (maildir_deliver_write(deliver, (struct slice){ line, len },
+	    error) < 0)
+		return -1;
+	for (size_t i = copy->first; i < copy->first + copy->n; i++) {
+		size_t who = delivery->order[i];
+
+		if (!delivery->places[who].own)
+			continue;
+		len = trace_delivered_to(
+		    delivery->envelope->recipients[who].path, line,
+		    sizeof(line));
+		if (maildir_deliver_write(deliver,
+		    (struct slice){ line, len }, error) < 0)
 			return -1;
+	}
+	return 0;
+}
+
+static int
+begin_copy(struct delivery *delivery, struct delivery_copy *copy,
+    struct error *error)
+{
+	const struct place *place =
+	    &delivery->places[delivery->order[copy->first]];
+
+	if (maildir_deliver_begin(&copy->deliver, place->maildir,
+	    place->fixed, delivery->hostname, error) < 0)
+		return -1;
+	delivery->n_begun++;
+	return write_head(delivery, copy, error);
+}
+
+static int
+begin(struct delivery *delivery, const struct trace *trace,
+    struct error *error)
+{
+	char received[TRACE_MAX];
+
+	if (sort_places(delivery, error) < 0)
+		return -1;
+	if (is_kept(delivery)) {
+		struct delivery_copy *first = &delivery->copies[0];
+
+		if (begin_copy(delivery, first, error) < 0)
+			return -1;
+		delivery->text_offset = first->deliver.octets;
+		delivery->text_line = first->deliver.lines;
 	} else {
 		delivery->spool_fd = open_spool(error);
 		if (delivery->spool_fd < 0)
 			return -1;
 	}
+	size_t len = trace_received(trace, received, sizeof(received));
+	return put(delivery, (struct slice){ received, len }, error);
+}
+
+int
+delivery_begin(struct delivery *delivery, const struct trace *trace,
+    struct error *error)
+{
 	delivery->open = true;
-	if (write_trace(delivery, reverse_path, trace, error) == 0)
+	delivery->spool_fd = -1;
+	delivery->copies = NULL;
+	delivery->order = NULL;
+	delivery->n_copies = delivery->n_begun = 0;
+	delivery->text_offset = delivery->text_line = 0;
+	delivery->has_8bit = false;
+	if (begin(delivery, trace, error) == 0)
 		return 0;
 	delivery_abort(delivery);
 	return -1;
@@ -108,46 +215,87 @@ delivery_write(struct delivery *delivery, struct slice text,
 	return put(delivery, text, error);
 }
 
+/* ---- the end ---- */
+
+/* The message on disk under tmp of every maildir. */
+static int
+write_copies(struct delivery *delivery, struct error *error)
+{
+	struct maildir_deliver *first = &delivery->copies[0].deliver;
+
+	if (maildir_deliver_sync(first, error) < 0)
+		return -1;
+	for (size_t i = 1; i < delivery->n_copies; i++) {
+		struct delivery_copy *copy = &delivery->copies[i];
+
+		if (begin_copy(delivery, copy, error) < 0 ||
+		    maildir_deliver_copy(&copy->deliver, first,
+		    delivery->text_offset,
+		    first->lines - delivery->text_line, error) < 0 ||
+		    maildir_deliver_sync(&copy->deliver, error) < 0)
+			return -1;
+		maildir_deliver_park(&copy->deliver);
+	}
+	return 0;
+}
+
 static int
 relay_it(struct delivery *delivery, struct smtp_reply *verdict,
     struct error *error)
 {
-	int fd = delivery->maildir != NULL ? delivery->deliver.fd
-	                                   : delivery->spool_fd;
+	int fd = is_kept(delivery) ? delivery->copies[0].deliver.fd
+	                           : delivery->spool_fd;
 
-	return relay_message(delivery->relay, fd, delivery->relay_offset,
-	    delivery->has_8bit, verdict, error);
+	return relay_message(delivery->relay, fd,
+	    (off_t)delivery->text_offset, delivery->has_8bit, verdict, error);
 }
 
-/* Visible, and lasting. */
+/* Visible everywhere, and lasting; or nowhere. */
 static int
-link_it(struct delivery *delivery, struct error *error)
+link_copies(struct delivery *delivery, struct error *error)
 {
-	struct maildir_deliver *deliver = &delivery->deliver;
+	size_t i;
 
-	if (maildir_deliver_link(deliver, error) < 0)
-		return -1;
-	if (maildir_deliver_settle(deliver, error) == 0)
-		return 0;
-	maildir_deliver_undo(deliver);
+	for (i = 0; i < delivery->n_copies; i++)
+		if (maildir_deliver_link(&delivery->copies[i].deliver,
+		    error) < 0)
+			goto undo;
+	for (i = 0; i < delivery->n_copies; i++)
+		if (maildir_deliver_settle(&delivery->copies[i].deliver,
+		    error) < 0)
+			goto undo;
+	return 0;
+undo:
+	for (i = 0; i < delivery->n_copies; i++)
+		maildir_deliver_undo(&delivery->copies[i].deliver);
 	return -1;
 }
 
-/* True where the message is to be kept: nothing refused it. */
+/* 0 where the message is kept, or the next hop refused it. */
 static int
 pass_through(struct delivery *delivery, struct smtp_reply *verdict,
     struct error *error)
 {
-	bool keep = delivery->maildir != NULL;
-
 	error->kind = ERROR_NONE;
-	if (keep && maildir_deliver_sync(&delivery->deliver, error) < 0)
+	if (is_kept(delivery) && write_copies(delivery, error) < 0)
 		return -1;
 	if (delivery->relay != NULL &&
 	    (relay_it(delivery, verdict, error) < 0 ||
 	    verdict->code / 100 != 2))
 		return error->kind == ERROR_NONE ? 0 : -1;
-	return keep ? link_it(delivery, error) : 0;
+	return is_kept(delivery) ? link_copies(delivery, error) : 0;
+}
+
+static void
+close_files(struct delivery *delivery)
+{
+	/* Only those that were begun: one more may have failed to. */
+	for (size_t i = 0; i < delivery->n_begun; i++)
+		maildir_deliver_close(&delivery->copies[i].deliver);
+	delivery->n_begun = 0;
+	if (delivery->spool_fd >= 0)
+		close(delivery->spool_fd);
+	delivery->spool_fd = -1;
 }
 
 int
@@ -169,7 +317,7 @@ delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
 		*verdict = (struct smtp_reply){ 250, "2.0.0",
 			SLICE("Ok, kept") };
 	}
-	delivery_abort(delivery);
+	close_files(delivery);
 	return result;
 }
 
@@ -179,15 +327,10 @@ delivery_abort(struct delivery *delivery)
 	if (!delivery->open)
 		return;
 	delivery->open = false;
-	if (delivery->maildir != NULL)
-		maildir_deliver_close(&delivery->deliver);
-	if (delivery->spool_fd >= 0)
-		close(delivery->spool_fd);
-	delivery->spool_fd = -1;
-}
-
-const char *
-delivery_file(const struct delivery *delivery)
-{
-	return delivery->maildir != NULL ? delivery->deliver.name : "";
+	close_files(delivery);
+	free(delivery->copies);
+	free(delivery->order);
+	delivery->copies = NULL;
+	delivery->order = NULL;
+	delivery->n_copies = 0;
 }

@@ -2,9 +2,9 @@
  * delivery: one message on its way to the places it must go.
  *
  * Accepting means keeping: delivery_finish reports success only after every
- * place has the message for good. In order: the file is on disk under tmp,
- * the next hop has answered 2xx, the message is linked into new, and the
- * directory is on disk.
+ * place has the message for good. In order: the files are on disk under
+ * tmp, the next hop has answered 2xx, the message is linked into new
+ * everywhere, and the directories are on disk. All places have it, or none.
  */
 #ifndef DELIVERY_H
 #define DELIVERY_H
@@ -13,30 +13,49 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "envelope.h"
 #include "error.h"
 #include "maildir_deliver.h"
+#include "places.h"
 #include "relay.h"
 #include "smtp_reply.h"
 #include "trace.h"
 
+/* One of the maildirs. */
+struct delivery_copy {
+	struct maildir_deliver deliver;
+	size_t first; /* its recipients in delivery->order */
+	size_t n;
+};
+
 struct delivery {
-	const char *maildir;  /* NULL: not kept here */
+	/* Set by the caller, and must outlive it. */
 	struct relay *relay;  /* NULL: not relayed */
+	const struct envelope *envelope;
+	const struct place *places; /* of the recipients; NULL: none kept */
+	const char *hostname;
+
+	/* Distinct maildirs; the text is written to the first and copied to
+	 * the others when it is whole. */
+	struct delivery_copy *copies;
+	size_t n_copies;
 
 	/* delivery.c's own. */
 	bool open;
-	struct maildir_deliver deliver;
+	size_t n_begun;
+	size_t *order;      /* recipients that have a maildir, by maildir */
 	int spool_fd;       /* where there is no maildir, else -1 */
-	off_t relay_offset; /* what comes before is not relayed */
+	uint64_t text_offset;  /* in the first file: the Received line */
+	uint64_t text_line;    /* lines before it */
 	bool has_8bit;
 };
 
 /*
- * Opens the message's file or files and writes its trace lines. maildir and
- * relay are set by the caller, at least one of them.
+ * Opens the message's first file and writes its trace lines. There is a
+ * relay, or a recipient with a maildir.
  */
-int delivery_begin(struct delivery *delivery, struct slice reverse_path,
-    const struct trace *trace, struct error *error);
+int delivery_begin(struct delivery *delivery, const struct trace *trace,
+    struct error *error);
 
 /* Text with LF line ends. */
 int delivery_write(struct delivery *delivery, struct slice text,
@@ -45,15 +64,13 @@ int delivery_write(struct delivery *delivery, struct slice text,
 /*
  * Keeps it. 0: it is kept, and verdict->code is 250, or the next hop's
  * reply of 4xx or 5xx, and then it is nowhere. -1 with *error and *verdict
- * for trouble of ours. Whatever the result, the delivery is over.
+ * for trouble of ours. Whatever the result, the delivery is over; its
+ * copies can be looked at until delivery_abort.
  */
 int delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
     struct error *error);
 
 /* Leaves nothing of it. Harmless when nothing was begun. */
 void delivery_abort(struct delivery *delivery);
-
-/* Its name in the maildir, for the log; "" where there is none. */
-const char *delivery_file(const struct delivery *delivery);
 
 #endif

@@ -15,7 +15,7 @@
 #include "delivery.h"
 #include "log.h"
 #include "maildir_deliver.h"
-#include "pattern.h"
+#include "places.h"
 #include "program.h"
 #include "relay.h"
 #include "sasl.h"
@@ -32,6 +32,7 @@ struct smtp_program {
 	struct smtp smtp;
 	struct accounts accounts;
 	struct relay relay;
+	struct places places;
 	struct delivery delivery;
 
 	/* The login, once there is one. */
@@ -40,6 +41,7 @@ struct smtp_program {
 
 	/* The mail transaction. */
 	const struct account *account; /* where it is relayed, or NULL */
+	size_t relayed; /* recipients that the next hop took */
 	char id[32];
 	unsigned transactions;
 	int64_t began;
@@ -55,25 +57,59 @@ struct smtp_program {
 
 /* ---- settings ---- */
 
-static int
-check_settings(const struct smtp_settings *settings, struct error *error)
+static void
+init_places(struct smtp_program *p, const struct auth *auth)
 {
+	p->places = (struct places){
+		.pattern = p->settings.common.maildir,
+		.hostname = p->settings.common.hostname,
+		.auth = auth,
+		.create = p->settings.create_maildirs,
+	};
+}
+
+/* Is there a maildir, be it one that a user of --auth file: has? */
+static int
+check_places(struct smtp_program *p, struct error *error)
+{
+	const struct common_settings *common = &p->settings.common;
+	struct error why;
+	struct auth auth;
+
+	if (common->maildir != NULL || p->settings.relay != NULL)
+		return 0;
+	if (auth_init(&auth, common->auth, (unsigned)common->timeout,
+	    &why) < 0)
+		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
+		    "go: --maildir or --relay is needed, or users with "
+		    "maildirs (%.300s)", why.text);
+	init_places(p, &auth);
+	bool exist = places_exist(&p->places);
+	auth_close(&auth);
+	if (exist)
+		return 0;
+	return error_set(error, ERROR_CONFIG, "mail has nowhere to go: "
+	    "--maildir or --relay is needed");
+}
+
+static int
+check_settings(struct smtp_program *p, struct error *error)
+{
+	const struct smtp_settings *settings = &p->settings;
 	const struct common_settings *common = &settings->common;
 
-	if (common->maildir == NULL && settings->relay == NULL)
-		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
-		    "go: --maildir or --relay is needed");
+	if (check_places(p, error) < 0)
+		return -1;
 	if (common->auth == NULL && !settings->no_auth_required)
 		return error_set(error, ERROR_CONFIG, "nobody could send "
 		    "mail: --auth or --no-auth-required is needed");
+	if (settings->bare_lf == DOT_BARE_LF_ACCEPT && settings->relay != NULL)
+		return error_set(error, ERROR_CONFIG, "--bare-lf accept and "
+		    "--relay together would let messages be smuggled: use "
+		    "normalize");
 	if (common->auth == NULL && common->maildir == NULL)
 		return error_set(error, ERROR_CONFIG, "only mail of those who "
 		    "logged in is relayed: --auth is needed");
-	if (common->maildir == NULL)
-		return 0;
-	if (pattern_has_name(common->maildir))
-		return error_set(error, ERROR_CONFIG, "--maildir: a maildir "
-		    "per recipient (%%u, %%n, %%d) cannot be had yet");
 	return 0;
 }
 
@@ -94,10 +130,10 @@ check_config(struct smtp_program *p)
 {
 	struct error error;
 	int result = program_check(&p->settings.common);
-	const char *maildir = p->settings.common.maildir;
 
-	if (check_settings(&p->settings, &error) < 0 ||
-	    (maildir != NULL && maildir_deliver_check(maildir, &error) < 0)) {
+	init_places(p, NULL);
+	if (check_settings(p, &error) < 0 ||
+	    places_check(&p->places, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
@@ -176,19 +212,36 @@ log_message(struct smtp_program *p, enum log_kind kind,
 	log_send();
 }
 
+/* A recipient that is refused, by the next hop or for want of one. */
 static void
-log_verdict(struct smtp_program *p, const struct smtp_reply *reply,
+log_refused_recipient(struct smtp_program *p, const struct smtp_reply *reply,
     const char *reason)
 {
-	log_begin(reply->code / 100 == 2 ? LOG_KIND_RELAYED
-	                                 : LOG_KIND_REFUSED);
-	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
-	add_recipients(&p->smtp.envelope);
+	const struct envelope *envelope = &p->smtp.envelope;
+
+	log_begin(LOG_KIND_REFUSED);
+	log_add(LOG_FIELD_SENDER, envelope->reverse_path);
+	log_add(LOG_FIELD_RECIPIENT,
+	    envelope->recipients[envelope->n - 1].path);
 	if (p->account != NULL)
 		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
 	add_reply(reply);
 	if (reason[0] != '\0')
 		log_add(LOG_FIELD_REASON, slice_from(reason));
+	log_send();
+}
+
+static void
+log_delivered(const struct smtp_program *p,
+    const struct maildir_deliver *deliver)
+{
+	char file[sizeof(deliver->name) + 8];
+
+	snprintf(file, sizeof(file), "new/%s", deliver->name);
+	log_begin(LOG_KIND_DELIVERED);
+	log_add(LOG_FIELD_ID, slice_from(p->id));
+	log_add(LOG_FIELD_MAILDIR, slice_from(deliver->path));
+	log_add(LOG_FIELD_FILE, slice_from(file));
 	log_send();
 }
 
@@ -228,10 +281,28 @@ serve_auth(struct smtp_program *p, struct error *error)
 	return 0;
 }
 
+static void
+forget_transaction(struct smtp_program *p)
+{
+	places_reset(&p->places);
+	p->account = NULL;
+	p->relayed = 0;
+}
+
+/* Leaves nothing of it, here and at the next hop. */
+static void
+drop_transaction(struct smtp_program *p)
+{
+	delivery_abort(&p->delivery);
+	relay_reset(&p->relay);
+	forget_transaction(p);
+}
+
 /* A transaction begins: with a login it is for the relay too. */
 static void
 serve_mail(struct smtp_program *p)
 {
+	forget_transaction(p);
 	p->began = conn_now();
 	snprintf(p->id, sizeof(p->id), "%s.%u", log_session(),
 	    ++p->transactions);
@@ -239,37 +310,6 @@ serve_mail(struct smtp_program *p)
 	    ? NULL : accounts_find(&p->accounts,
 	          p->smtp.envelope.reverse_path, user(p));
 	smtp_accept(&p->smtp);
-}
-
-static int
-serve_recipient(struct smtp_program *p, struct error *error)
-{
-	static const struct smtp_reply no_account = { 550, "5.7.1",
-		SLICE("No relay account takes mail from this sender") };
-	static const struct smtp_reply no_relay = { 550, "5.7.1",
-		SLICE("Relaying needs a login") };
-	struct smtp *smtp = &p->smtp;
-	bool relays = p->settings.relay != NULL && smtp->authenticated;
-	struct error why = { .kind = ERROR_NONE };
-	struct smtp_reply verdict;
-
-	if (!relays && p->settings.common.maildir != NULL) {
-		smtp_accept(smtp);
-		return 0;
-	}
-	if (p->account != NULL) {
-		if (program_flush(&p->program, &smtp->wire, error) < 0)
-			return -1;
-		relay_recipient(&p->relay, p->account, &smtp->envelope,
-		    smtp->envelope.n - 1, &verdict, &why);
-	} else {
-		verdict = relays ? no_account : no_relay;
-	}
-	if (p->account != NULL || verdict.code / 100 != 2)
-		log_verdict(p, &verdict,
-		    why.kind != ERROR_NONE ? why.text : "");
-	smtp_reply(smtp, &verdict);
-	return 0;
 }
 
 static void
@@ -283,6 +323,66 @@ answer_error(struct smtp_program *p, const struct error *why)
 	smtp_reply(&p->smtp, &reply);
 }
 
+static int
+relay_recipient_on(struct smtp_program *p, struct smtp_reply *verdict,
+    struct error *error)
+{
+	static const struct smtp_reply no_account = { 550, "5.7.1",
+		SLICE("No relay account takes mail from this sender") };
+	struct smtp *smtp = &p->smtp;
+	struct error why = { .kind = ERROR_NONE };
+
+	if (p->account != NULL) {
+		if (program_flush(&p->program, &smtp->wire, error) < 0)
+			return -1;
+		relay_recipient(&p->relay, p->account, &smtp->envelope,
+		    smtp->envelope.n - 1, verdict, &why);
+	} else {
+		*verdict = no_account;
+	}
+	if (verdict->code / 100 != 2)
+		log_refused_recipient(p, verdict,
+		    why.kind != ERROR_NONE ? why.text : "");
+	return 0;
+}
+
+static int
+serve_recipient(struct smtp_program *p, struct error *error)
+{
+	static const struct smtp_reply no_relay = { 550, "5.7.1",
+		SLICE("Relaying needs a login") };
+	static const struct smtp_reply unknown = { 550, "5.1.1",
+		SLICE("There is no such mailbox here") };
+	struct smtp *smtp = &p->smtp;
+	const struct envelope *envelope = &smtp->envelope;
+	size_t i = envelope->n - 1;
+	bool relays = p->settings.relay != NULL && smtp->authenticated;
+	struct smtp_reply verdict;
+	struct error why;
+
+	if (places_find(&p->places, &envelope->recipients[i], i, &why) < 0) {
+		answer_error(p, &why);
+		return 0;
+	}
+	const struct place *place = &p->places.items[i];
+	/* Who has a maildir of his own is at home here; one for all keeps a
+	 * copy of what is relayed. */
+	if (place->own || (!relays && place->maildir != NULL)) {
+		smtp_accept(smtp);
+		return 0;
+	}
+	if (relays) {
+		if (relay_recipient_on(p, &verdict, error) < 0)
+			return -1;
+		p->relayed += verdict.code / 100 == 2;
+	} else {
+		verdict = places_exist(&p->places) ? unknown : no_relay;
+		log_refused_recipient(p, &verdict, "");
+	}
+	smtp_reply(smtp, &verdict);
+	return 0;
+}
+
 static void
 serve_data_begin(struct smtp_program *p)
 {
@@ -294,6 +394,8 @@ serve_data_begin(struct smtp_program *p)
 		.address_is_ipv6 = p->program.peer.is_ipv6,
 		.hostname = p->settings.common.hostname,
 		.esmtp = smtp->esmtp,
+		.utf8 = smtp->envelope.utf8,
+		.lmtp = smtp->options.lmtp,
 		.authenticated = smtp->authenticated,
 		.secure = tls != NULL ||
 		    p->settings.common.tls == TLS_MODE_OUTER,
@@ -307,13 +409,13 @@ serve_data_begin(struct smtp_program *p)
 	struct error why;
 
 	p->delivery = (struct delivery){
-		.maildir = p->settings.common.maildir,
-		.relay = p->account != NULL ? &p->relay : NULL,
-		.spool_fd = -1,
+		.relay = p->relayed > 0 ? &p->relay : NULL,
+		.envelope = &smtp->envelope,
+		.places = p->places.items,
+		.hostname = p->settings.common.hostname,
 	};
 	p->counter = (struct trace_counter){ .received = 0 };
-	if (delivery_begin(&p->delivery, smtp->envelope.reverse_path, &trace,
-	    &why) < 0)
+	if (delivery_begin(&p->delivery, &trace, &why) < 0)
 		answer_error(p, &why);
 	else
 		smtp_accept(&p->smtp);
@@ -352,38 +454,21 @@ serve_data_end(struct smtp_program *p, struct error *error)
 	}
 	log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
 	    result < 0 ? why.text : "");
-	if (kept && p->delivery.maildir != NULL) {
-		log_begin(LOG_KIND_DELIVERED);
-		log_add(LOG_FIELD_ID, slice_from(p->id));
-		log_add(LOG_FIELD_MAILDIR, slice_from(p->delivery.maildir));
-		log_add(LOG_FIELD_FILE,
-		    slice_from(delivery_file(&p->delivery)));
-		log_send();
-	}
+	if (kept && p->delivery.relay != NULL)
+		log_message(p, LOG_KIND_RELAYED, &verdict, "");
+	for (size_t i = 0; kept && i < p->delivery.n_copies; i++)
+		log_delivered(p, &p->delivery.copies[i].deliver);
 	*(kept ? &p->accepted : &p->refused) += 1;
 	smtp_reply(&p->smtp, &verdict);
+	drop_transaction(p);
 	return 0;
-}
-
-static void
-drop_transaction(struct smtp_program *p)
-{
-	delivery_abort(&p->delivery);
-	relay_reset(&p->relay);
-	p->account = NULL;
 }
 
 static void
 serve_reset(struct smtp_program *p)
 {
 	if (p->smtp.refused) {
-		const struct smtp_reply refusal = {
-			.code = p->smtp.refusal.code,
-			.enhanced = p->smtp.refusal.enhanced,
-			.text = { p->smtp.refusal.text,
-			    p->smtp.refusal.len },
-		};
-		log_message(p, LOG_KIND_REFUSED, &refusal, "");
+		log_message(p, LOG_KIND_REFUSED, &p->smtp.refusal.reply, "");
 		p->refused++;
 	}
 	drop_transaction(p);
@@ -458,7 +543,10 @@ static int
 start_core(struct smtp_program *p, struct error *error)
 {
 	size_t max = (size_t)p->settings.max_recipients;
-	size_t text_size = ENVELOPE_TEXT_SIZE(max);
+	/* RFC 3461 4: no promise that another mail system's notifications
+	 * can be had, but where every message goes to one. */
+	bool dsn = p->settings.relay != NULL && !places_exist(&p->places);
+	size_t text_size = ENVELOPE_TEXT_SIZE(max) + (dsn ? max * 512 : 0);
 	const struct smtp_options options = {
 		.hostname = p->settings.common.hostname,
 		.max_size = p->settings.max_size,
@@ -468,6 +556,9 @@ start_core(struct smtp_program *p, struct error *error)
 		.login_required = !p->settings.no_auth_required,
 		.starttls = p->settings.common.tls == TLS_MODE_STARTTLS,
 		.bare_lf = (enum dot_bare_lf)p->settings.bare_lf,
+		.max_recipients = max,
+		.dsn = dsn,
+		.lmtp = p->settings.lmtp,
 	};
 	/* Touched as far as there are recipients, not before. */
 	struct envelope_recipient *recipients = malloc(max *
@@ -501,6 +592,7 @@ run(struct smtp_program *p)
 	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);
 	relay_close(&p->relay);
 	log_end(p, broken);
+	places_free(&p->places);
 	free(p->smtp.envelope.recipients);
 	free(p->smtp.envelope.text);
 }
@@ -521,12 +613,13 @@ main(int argc, char **argv)
 		return exit_status;
 	if (p.settings.common.check_config) {
 		exit_status = check_config(&p);
-	} else if (check_settings(&p.settings, &error) < 0 ||
+	} else if (check_settings(&p, &error) < 0 ||
 	    read_accounts(&p, &error) < 0) {
 		exit_status = program_fail(&error);
 	} else if (program_start(&p.program, &p.settings.common,
 	    &exit_status) == 0) {
 		relay_init(&p.relay, p.settings.common.hostname);
+		init_places(&p, &p.program.auth);
 		if (start_core(&p, &error) == 0)
 			run(&p);
 		else

@@ -1,154 +1,25 @@
 /*
- * smtp.c - the SMTP machine: a table of commands, a table of replies.
+ * smtp.c - the SMTP machine: a table of commands and what each one does.
  *
  * No command is taken unless out has room for the longest reply. In message
- * text no command is looked for at all: lines there are the dot decoder's.
+ * text no command is looked for at all: that is smtp_text.c's.
  * Layer 1.
  */
 #include "smtp.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "address.h"
+#include "smtp_private.h"
 
-/* Room for the longest reply: so much text, in so many lines at most. */
-#define REPLY_LINES_MAX 64
-#define REPLY_MAX (SMTP_REPLY_TEXT_MAX + REPLY_LINES_MAX * 20)
 #define LOGINS_MAX 3
-#define BAD_COMMANDS_MAX 20
-
-static_assert(REPLY_MAX <= SMTP_OUT_MIN, "out must hold any reply");
 
 /* Masks of enum smtp_state. */
 #define IN(state) (1u << (state))
-#define GREETED (IN(SMTP_READY) | IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS))
+#define GREETED (IN(SMTP_READY) | IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS) | \
+	IN(SMTP_CHUNKS) | IN(SMTP_FAILED))
 #define ANYWHERE (IN(SMTP_COLD) | GREETED)
-
-/* Every reply this machine makes by itself. RFC 5321 4.2 and 4.3.2 for the
- * codes, RFC 3463 and 5248 for the enhanced ones. */
-enum reply_id {
-	REPLY_OK,
-	REPLY_SENDER_OK,
-	REPLY_RECIPIENT_OK,
-	REPLY_TEXT_GO,
-	REPLY_QUEUED,
-	REPLY_LOGGED_IN,
-	REPLY_TLS_GO,
-	REPLY_BYE,
-	REPLY_HELP,
-	REPLY_VRFY,
-	REPLY_UNKNOWN_COMMAND,
-	REPLY_BAD_OCTETS,
-	REPLY_BARE_LF,
-	REPLY_LINE_TOO_LONG,
-	REPLY_HELLO_SYNTAX,
-	REPLY_SYNTAX,
-	REPLY_MAIL_SYNTAX,
-	REPLY_RCPT_SYNTAX,
-	REPLY_BAD_SENDER,
-	REPLY_BAD_RECIPIENT,
-	REPLY_NOT_ASCII,
-	REPLY_BAD_PARAMETER,
-	REPLY_UNKNOWN_PARAMETER,
-	REPLY_NOT_IMPLEMENTED,
-	REPLY_HELLO_FIRST,
-	REPLY_NESTED_MAIL,
-	REPLY_MAIL_FIRST,
-	REPLY_RCPT_FIRST,
-	REPLY_IN_TRANSACTION,
-	REPLY_LOGIN_FIRST,
-	REPLY_TOO_BIG,
-	REPLY_TOO_MANY_RECIPIENTS,
-	REPLY_TEXT_BARE_CR,
-	REPLY_TEXT_BARE_LF,
-	REPLY_SMUGGLING,
-	REPLY_TLS_TWICE,
-	REPLY_AUTH_TWICE,
-	REPLY_AUTH_NONE,
-	REPLY_AUTH_NEEDS_TLS,
-	REPLY_AUTH_MECHANISM,
-	REPLY_AUTH_CANCELLED,
-	REPLY_AUTH_BASE64,
-	REPLY_AUTH_MESSAGE,
-	REPLY_AUTH_TOO_LONG,
-	REPLY_TOO_MANY_BAD,
-	REPLY_TIMED_OUT,
-	REPLY_STOPPING,
-};
-
-static const struct smtp_reply replies[] = {
-	[REPLY_OK] = { 250, "2.0.0", SLICE("Ok") },
-	[REPLY_SENDER_OK] = { 250, "2.1.0", SLICE("Ok") },
-	[REPLY_RECIPIENT_OK] = { 250, "2.1.5", SLICE("Ok") },
-	/* RFC 5321 4.2.5: no enhanced code with 3yz (RFC 2034 4). */
-	[REPLY_TEXT_GO] = { 354, NULL,
-	    SLICE("End data with <CR><LF>.<CR><LF>") },
-	[REPLY_QUEUED] = { 250, "2.0.0", SLICE("Ok, kept") },
-	[REPLY_LOGGED_IN] = { 235, "2.7.0", SLICE("Logged in") },
-	[REPLY_TLS_GO] = { 220, "2.0.0", SLICE("Go ahead") },
-	[REPLY_BYE] = { 221, "2.0.0", SLICE("Bye") },
-	[REPLY_HELP] = { 214, "2.0.0",
-	    SLICE("Commands: EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP "
-	    "VRFY EXPN HELP QUIT\nSee RFC 5321") },
-	/* RFC 5321 3.5.3: cannot tell, but will take the mail and try. */
-	[REPLY_VRFY] = { 252, "2.5.0",
-	    SLICE("Cannot verify, send mail and see") },
-	[REPLY_UNKNOWN_COMMAND] = { 500, "5.5.1", SLICE("Unknown command") },
-	[REPLY_BAD_OCTETS] = { 500, "5.5.2",
-	    SLICE("Control characters in a command") },
-	[REPLY_BARE_LF] = { 500, "5.5.2",
-	    SLICE("A command ends in CRLF, not in LF alone") },
-	[REPLY_LINE_TOO_LONG] = { 500, "5.5.2", SLICE("Line too long") },
-	/* The answers to HELO and EHLO carry no enhanced code. */
-	[REPLY_HELLO_SYNTAX] = { 501, NULL, SLICE("A host name is needed") },
-	[REPLY_SYNTAX] = { 501, "5.5.4", SLICE("Wrong arguments") },
-	[REPLY_MAIL_SYNTAX] = { 501, "5.5.4",
-	    SLICE("Syntax: MAIL FROM:<address> [parameters]") },
-	[REPLY_RCPT_SYNTAX] = { 501, "5.5.4",
-	    SLICE("Syntax: RCPT TO:<address> [parameters]") },
-	[REPLY_BAD_SENDER] = { 501, "5.1.7", SLICE("Not an address") },
-	[REPLY_BAD_RECIPIENT] = { 501, "5.1.3", SLICE("Not an address") },
-	[REPLY_NOT_ASCII] = { 553, "5.6.7",
-	    SLICE("This address would need SMTPUTF8") },
-	[REPLY_BAD_PARAMETER] = { 501, "5.5.4", SLICE("Wrong parameter") },
-	[REPLY_UNKNOWN_PARAMETER] = { 555, "5.5.4",
-	    SLICE("Unknown parameter") },
-	[REPLY_NOT_IMPLEMENTED] = { 502, "5.5.1", SLICE("Not implemented") },
-	[REPLY_HELLO_FIRST] = { 503, "5.5.1", SLICE("EHLO comes first") },
-	[REPLY_NESTED_MAIL] = { 503, "5.5.1",
-	    SLICE("There is a sender already") },
-	[REPLY_MAIL_FIRST] = { 503, "5.5.1", SLICE("MAIL comes first") },
-	[REPLY_RCPT_FIRST] = { 503, "5.5.1", SLICE("No recipient yet") },
-	[REPLY_IN_TRANSACTION] = { 503, "5.5.1",
-	    SLICE("Not in a mail transaction") },
-	[REPLY_LOGIN_FIRST] = { 530, "5.7.0", SLICE("Log in first") },
-	[REPLY_TOO_BIG] = { 552, "5.3.4", SLICE("Message too big") },
-	[REPLY_TOO_MANY_RECIPIENTS] = { 452, "4.5.3",
-	    SLICE("Too many recipients, send the rest in another message") },
-	[REPLY_TEXT_BARE_CR] = { 550, "5.6.0",
-	    SLICE("A CR without LF in the message") },
-	[REPLY_TEXT_BARE_LF] = { 550, "5.6.0",
-	    SLICE("An LF without CR in the message") },
-	[REPLY_SMUGGLING] = { 521, "5.5.2",
-	    SLICE("A lone dot between line ends that are not CRLF") },
-	[REPLY_TLS_TWICE] = { 503, "5.5.1", SLICE("This is TLS already") },
-	[REPLY_AUTH_TWICE] = { 503, "5.5.1", SLICE("Logged in already") },
-	[REPLY_AUTH_NONE] = { 502, "5.5.1", SLICE("No logins here") },
-	[REPLY_AUTH_NEEDS_TLS] = { 538, "5.7.11",
-	    SLICE("Logins need TLS here") },
-	[REPLY_AUTH_MECHANISM] = { 504, "5.5.4",
-	    SLICE("No such mechanism, EHLO lists them") },
-	[REPLY_AUTH_CANCELLED] = { 501, "5.7.0", SLICE("Cancelled") },
-	[REPLY_AUTH_BASE64] = { 501, "5.5.2", SLICE("Not base64") },
-	[REPLY_AUTH_MESSAGE] = { 501, "5.5.2", SLICE("Malformed response") },
-	[REPLY_AUTH_TOO_LONG] = { 500, "5.5.6", SLICE("Response too long") },
-	[REPLY_TOO_MANY_BAD] = { 421, "4.7.0",
-	    SLICE("Too many bad commands") },
-	[REPLY_TIMED_OUT] = { 421, "4.4.2", SLICE("Took too long, closing") },
-	[REPLY_STOPPING] = { 421, "4.3.2", SLICE("Shutting down") },
-};
 
 struct command {
 	struct slice verb;
@@ -156,68 +27,10 @@ struct command {
 	void (*run)(struct smtp *smtp, struct slice argument);
 };
 
-/* ---- replies ---- */
-
 static void
 close_session(struct smtp *smtp)
 {
 	smtp->state = SMTP_ENDED;
-}
-
-/* One line of a reply: "250-2.1.0 text". */
-static void
-put_reply_line(struct smtp *smtp, const struct smtp_reply *reply,
-    struct slice text, bool last)
-{
-	char line[SMTP_REPLY_TEXT_MAX + 20];
-	size_t len = (size_t)snprintf(line, 20, "%03u%c%.10s%s",
-	    reply->code, last ? ' ' : '-',
-	    reply->enhanced != NULL ? reply->enhanced : "",
-	    reply->enhanced != NULL && reply->enhanced[0] != '\0' ? " " : "");
-
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.data[i];
-		/* A next hop's text, or a hook's, is not to end the line. */
-		line[len++] = c < 0x20 || c == 0x7F ? ' ' : (char)c;
-	}
-	wire_put_line(&smtp->wire, (struct slice){ line, len });
-}
-
-static void
-put_reply(struct smtp *smtp, const struct smtp_reply *reply)
-{
-	struct slice rest = reply->text;
-	bool more;
-
-	if (rest.len > SMTP_REPLY_TEXT_MAX)
-		rest.len = SMTP_REPLY_TEXT_MAX;
-	for (int lines = 1;; lines++) {
-		struct slice line;
-
-		more = slice_cut(rest, '\n', &line, &rest) &&
-		    lines < REPLY_LINES_MAX;
-		put_reply_line(smtp, reply, line, !more);
-		if (!more)
-			break;
-	}
-	/* RFC 5321 3.8: after 421 the server closes. */
-	if (reply->code == 421 || reply->code == 521)
-		close_session(smtp);
-}
-
-static void
-say(struct smtp *smtp, enum reply_id id)
-{
-	put_reply(smtp, &replies[id]);
-}
-
-/* A command that is wrong in itself. The 20th one ends the session. */
-static void
-bad_command(struct smtp *smtp, enum reply_id id)
-{
-	if (++smtp->bad_commands >= BAD_COMMANDS_MAX)
-		id = REPLY_TOO_MANY_BAD;
-	say(smtp, id);
 }
 
 /* ---- HELO, EHLO ---- */
@@ -236,6 +49,10 @@ put_hello(struct smtp *smtp)
 	wire_put_line(wire, SLICE("250-PIPELINING"));
 	wire_format(wire, "250-SIZE %ju", (uintmax_t)smtp->options.max_size);
 	wire_put_line(wire, SLICE("250-8BITMIME"));
+	wire_put_line(wire, SLICE("250-CHUNKING"));
+	wire_put_line(wire, SLICE("250-SMTPUTF8"));
+	if (smtp->options.dsn)
+		wire_put_line(wire, SLICE("250-DSN"));
 	if (smtp->options.starttls && !smtp->tls_started)
 		wire_put_line(wire, SLICE("250-STARTTLS"));
 	if (smtp->options.login == SMTP_LOGIN_OFFERED) {
@@ -243,6 +60,10 @@ put_hello(struct smtp *smtp)
 		/* What some old clients look for. */
 		wire_put_line(wire, SLICE("250-AUTH=" SASL_MECHANISMS));
 	}
+	/* RFC 9422 3: what there is no limit of is not named. */
+	if (smtp->options.max_recipients > 0)
+		wire_format(wire, "250-LIMITS RCPTMAX=%ju",
+		    (uintmax_t)smtp->options.max_recipients);
 	wire_put_line(wire, SLICE("250-HELP"));
 	wire_put_line(wire, SLICE("250 ENHANCEDSTATUSCODES"));
 }
@@ -257,7 +78,7 @@ hello(struct smtp *smtp, struct slice name, bool esmtp)
 	if (name.len == 0 || name.len >= sizeof(smtp->helo) ||
 	    memchr(name.data, ' ', name.len) != NULL ||
 	    !slice_is_utf8(name)) {
-		bad_command(smtp, REPLY_HELLO_SYNTAX);
+		smtp_bad_command(smtp, REPLY_HELLO_SYNTAX);
 		return;
 	}
 	memcpy(smtp->helo, name.data, name.len);
@@ -285,6 +106,13 @@ run_ehlo(struct smtp *smtp, struct slice argument)
 	hello(smtp, argument, true);
 }
 
+/* RFC 2033 4.1: in place of the other two, which are then unknown. */
+static void
+run_lhlo(struct smtp *smtp, struct slice argument)
+{
+	hello(smtp, argument, true);
+}
+
 /* ---- STARTTLS, AUTH ---- */
 
 /* RFC 3207 section 4. */
@@ -292,11 +120,11 @@ static void
 run_starttls(struct smtp *smtp, struct slice argument)
 {
 	if (argument.len > 0)
-		bad_command(smtp, REPLY_SYNTAX);
+		smtp_bad_command(smtp, REPLY_SYNTAX);
 	else if (smtp->tls_started)
-		bad_command(smtp, REPLY_TLS_TWICE);
+		smtp_bad_command(smtp, REPLY_TLS_TWICE);
 	else if (!smtp->options.starttls)
-		bad_command(smtp, REPLY_NOT_IMPLEMENTED);
+		smtp_bad_command(smtp, REPLY_NOT_IMPLEMENTED);
 	else
 		smtp->pending = SMTP_STARTTLS;
 }
@@ -317,19 +145,19 @@ sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
 			smtp->pending = SMTP_AUTH;
 			return;
 		}
-		bad_command(smtp, REPLY_AUTH_MESSAGE);
+		smtp_bad_command(smtp, REPLY_AUTH_MESSAGE);
 		break;
 	case SASL_CANCELLED:
-		bad_command(smtp, REPLY_AUTH_CANCELLED);
+		smtp_bad_command(smtp, REPLY_AUTH_CANCELLED);
 		break;
 	case SASL_BAD_BASE64:
-		bad_command(smtp, REPLY_AUTH_BASE64);
+		smtp_bad_command(smtp, REPLY_AUTH_BASE64);
 		break;
 	case SASL_BAD_MESSAGE:
-		bad_command(smtp, REPLY_AUTH_MESSAGE);
+		smtp_bad_command(smtp, REPLY_AUTH_MESSAGE);
 		break;
 	case SASL_UNKNOWN:
-		bad_command(smtp, REPLY_AUTH_MECHANISM);
+		smtp_bad_command(smtp, REPLY_AUTH_MECHANISM);
 		break;
 	}
 	sasl_wipe(&smtp->sasl);
@@ -343,13 +171,13 @@ run_auth(struct smtp *smtp, struct slice argument)
 	struct slice mechanism, initial, challenge;
 
 	if (smtp->options.login == SMTP_LOGIN_NONE) {
-		bad_command(smtp, REPLY_AUTH_NONE);
+		smtp_bad_command(smtp, REPLY_AUTH_NONE);
 	} else if (smtp->options.login == SMTP_LOGIN_NEEDS_TLS) {
-		bad_command(smtp, REPLY_AUTH_NEEDS_TLS);
+		smtp_bad_command(smtp, REPLY_AUTH_NEEDS_TLS);
 	} else if (smtp->authenticated) {
-		bad_command(smtp, REPLY_AUTH_TWICE);
+		smtp_bad_command(smtp, REPLY_AUTH_TWICE);
 	} else if (argument.len == 0) {
-		bad_command(smtp, REPLY_SYNTAX);
+		smtp_bad_command(smtp, REPLY_SYNTAX);
 	} else {
 		if (!slice_cut(argument, ' ', &mechanism, &initial))
 			initial = slice_from(NULL);
@@ -361,132 +189,24 @@ run_auth(struct smtp *smtp, struct slice argument)
 
 /* ---- MAIL, RCPT and their parameters ---- */
 
-static const int parameter_ok = -1;
-
-/* SIZE=n (RFC 1870 section 6). */
-static int
-take_size(struct smtp *smtp, struct slice value)
-{
-	if (value.len > 20 || !slice_to_number(value, UINT64_MAX,
-	    &smtp->envelope.size))
-		return REPLY_BAD_PARAMETER;
-	return smtp->envelope.size > smtp->options.max_size ? REPLY_TOO_BIG
-	    : parameter_ok;
-}
-
-/* BODY= (RFC 6152). BINARYMIME would need RFC 3030, which is not offered. */
-static int
-take_body(struct smtp *smtp, struct slice value)
-{
-	if (slice_equal_nocase(value, SLICE("BINARYMIME")))
-		return REPLY_UNKNOWN_PARAMETER;
-	smtp->envelope.eight_bit = slice_equal_nocase(value,
-	    SLICE("8BITMIME"));
-	return smtp->envelope.eight_bit ||
-	    slice_equal_nocase(value, SLICE("7BIT")) ? parameter_ok
-	    : REPLY_BAD_PARAMETER;
-}
-
-/* xtext (RFC 3461 section 4): printable, with "+" before two upper-case
- * hexadecimal digits only, and no "=". */
-static bool
-is_xtext(struct slice text)
-{
-	for (size_t i = 0; i < text.len; i++) {
-		char c = text.data[i];
-
-		if (c < 0x21 || c > 0x7E || c == '=')
-			return false;
-		if (c != '+')
-			continue;
-		if (i + 2 >= text.len)
-			return false;
-		for (size_t k = 1; k <= 2; k++)
-			if (strchr("0123456789ABCDEF", text.data[i + k]) ==
-			    NULL)
-				return false;
-		i += 2;
-	}
-	return text.len > 0;
-}
-
-/* AUTH= (RFC 4954 section 5): checked, and not trusted. */
-static int
-take_auth(struct smtp *smtp, struct slice value)
-{
-	if (smtp->options.login == SMTP_LOGIN_NONE)
-		return REPLY_UNKNOWN_PARAMETER;
-	return is_xtext(value) ? parameter_ok : REPLY_BAD_PARAMETER;
-}
-
-struct parameter {
-	struct slice keyword;
-	bool needs_value;
-	int (*take)(struct smtp *smtp, struct slice value);
-};
-
-static const struct parameter mail_parameters[] = {
-	{ SLICE("SIZE"), true, take_size },
-	{ SLICE("BODY"), true, take_body },
-	{ SLICE("AUTH"), true, take_auth },
-};
-#define N_MAIL_PARAMETERS \
-	(sizeof(mail_parameters) / sizeof(mail_parameters[0]))
-
-/* esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-") */
-static bool
-is_keyword(struct slice word)
-{
-	for (size_t i = 0; i < word.len; i++) {
-		char c = slice_lower(word.data[i]);
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
-		    (c != '-' || i == 0))
-			return false;
-	}
-	return word.len > 0;
-}
-
-/* The parameters after a path (RFC 5321 4.1.2), each known and once. */
-static int
-take_parameters(struct smtp *smtp, struct slice text,
-    const struct parameter *parameters, size_t n)
-{
-	unsigned seen = 0;
-
-	if (text.len > 0 && text.data[0] != ' ')
-		return REPLY_BAD_PARAMETER;
-	while ((text = slice_trim(text)).len > 0) {
-		struct slice word, keyword, value;
-		size_t i = 0;
-
-		slice_cut(text, ' ', &word, &text);
-		bool has_value = slice_cut(word, '=', &keyword, &value);
-		if (!is_keyword(keyword))
-			return REPLY_BAD_PARAMETER;
-		while (i < n && !slice_equal_nocase(keyword,
-		    parameters[i].keyword))
-			i++;
-		if (i == n)
-			return REPLY_UNKNOWN_PARAMETER;
-		if ((seen & 1u << i) != 0 ||
-		    has_value != parameters[i].needs_value)
-			return REPLY_BAD_PARAMETER;
-		seen |= 1u << i;
-		int reply = parameters[i].take(smtp, value);
-		if (reply != parameter_ok)
-			return reply;
-	}
-	return parameter_ok;
-}
-
 /* Too big is no fault of the command's form. */
 static void
 refuse_parameter(struct smtp *smtp, int reply)
 {
 	if (reply == REPLY_TOO_BIG)
-		say(smtp, REPLY_TOO_BIG);
+		smtp_say(smtp, REPLY_TOO_BIG);
 	else
-		bad_command(smtp, (enum reply_id)reply);
+		smtp_bad_command(smtp, (enum smtp_reply_id)reply);
+}
+
+/* RFC 6531 3.3: an address beyond ASCII wants SMTPUTF8 said with MAIL. */
+static bool
+may_stand(struct smtp *smtp, struct slice mailbox)
+{
+	if (smtp->envelope.utf8 || slice_is_ascii(mailbox))
+		return true;
+	smtp_bad_command(smtp, REPLY_NOT_ASCII);
+	return false;
 }
 
 static void
@@ -496,32 +216,27 @@ run_mail(struct smtp *smtp, struct slice argument)
 	struct address address;
 
 	if (smtp->options.login_required && !smtp->authenticated) {
-		say(smtp, REPLY_LOGIN_FIRST);
+		smtp_say(smtp, REPLY_LOGIN_FIRST);
 		return;
 	}
 	if (!slice_starts_with_nocase(argument, from)) {
-		bad_command(smtp, REPLY_MAIL_SYNTAX);
+		smtp_bad_command(smtp, REPLY_MAIL_SYNTAX);
 		return;
 	}
 	argument = slice_skip(argument, from.len);
-	switch (address_parse_path(&argument, ADDRESS_REVERSE, false,
-	    &address)) {
-	case ADDRESS_OK:
-		break;
-	case ADDRESS_NOT_ASCII:
-		bad_command(smtp, REPLY_NOT_ASCII);
-		return;
-	default:
-		bad_command(smtp, REPLY_BAD_SENDER);
+	if (address_parse_path(&argument, ADDRESS_REVERSE, true, &address) !=
+	    ADDRESS_OK) {
+		smtp_bad_command(smtp, REPLY_BAD_SENDER);
 		return;
 	}
 	envelope_reset(&smtp->envelope);
-	int reply = take_parameters(smtp, argument, mail_parameters,
-	    N_MAIL_PARAMETERS);
-	if (reply != parameter_ok) {
+	int reply = smtp_take_mail_parameters(smtp, argument);
+	if (reply != SMTP_PARAMETER_OK) {
 		refuse_parameter(smtp, reply);
 		return;
 	}
+	if (!may_stand(smtp, address.mailbox))
+		return;
 	bool kept = envelope_set_reverse_path(&smtp->envelope,
 	    address.mailbox);
 	assert(kept);
@@ -533,32 +248,35 @@ static void
 run_rcpt(struct smtp *smtp, struct slice argument)
 {
 	static const struct slice to = SLICE("TO:");
+	struct envelope_notify dsn;
 	struct address address;
 
 	if (!slice_starts_with_nocase(argument, to)) {
-		bad_command(smtp, REPLY_RCPT_SYNTAX);
+		smtp_bad_command(smtp, REPLY_RCPT_SYNTAX);
 		return;
 	}
 	argument = slice_skip(argument, to.len);
-	switch (address_parse_path(&argument, ADDRESS_FORWARD, false,
-	    &address)) {
-	case ADDRESS_OK:
-		break;
-	case ADDRESS_NOT_ASCII:
-		bad_command(smtp, REPLY_NOT_ASCII);
-		return;
-	default:
-		bad_command(smtp, REPLY_BAD_RECIPIENT);
+	if (address_parse_path(&argument, ADDRESS_FORWARD, true, &address) !=
+	    ADDRESS_OK) {
+		smtp_bad_command(smtp, REPLY_BAD_RECIPIENT);
 		return;
 	}
-	int reply = take_parameters(smtp, argument, NULL, 0);
-	if (reply != parameter_ok)
+	int reply = smtp_take_rcpt_parameters(smtp, argument, &dsn);
+	if (reply != SMTP_PARAMETER_OK) {
 		refuse_parameter(smtp, reply);
-	else if (envelope_add_recipient(&smtp->envelope, address.mailbox,
-	    address.local, address.domain))
+		return;
+	}
+	if (!may_stand(smtp, address.mailbox))
+		return;
+	if (!envelope_add_recipient(&smtp->envelope, address.mailbox,
+	    address.local, address.domain)) {
+		smtp_say(smtp, REPLY_TOO_MANY_RECIPIENTS);
+	} else if (!envelope_set_notify(&smtp->envelope, &dsn)) {
+		envelope_drop_recipient(&smtp->envelope);
+		smtp_say(smtp, REPLY_TOO_MANY_RECIPIENTS);
+	} else {
 		smtp->pending = SMTP_RCPT;
-	else
-		say(smtp, REPLY_TOO_MANY_RECIPIENTS);
+	}
 }
 
 /* ---- the other commands ---- */
@@ -567,21 +285,27 @@ static void
 run_data(struct smtp *smtp, struct slice argument)
 {
 	if (argument.len > 0)
-		bad_command(smtp, REPLY_SYNTAX);
+		smtp_bad_command(smtp, REPLY_SYNTAX);
 	else
 		smtp->pending = SMTP_DATA_BEGIN;
+}
+
+static void
+run_bdat(struct smtp *smtp, struct slice argument)
+{
+	smtp_begin_chunk(smtp, argument, SMTP_PARAMETER_OK);
 }
 
 static void
 run_rset(struct smtp *smtp, struct slice argument)
 {
 	if (argument.len > 0) {
-		bad_command(smtp, REPLY_SYNTAX);
+		smtp_bad_command(smtp, REPLY_SYNTAX);
 	} else if (smtp->state > SMTP_READY) {
 		smtp->pending = SMTP_RESET;
 		smtp->after_reset = SMTP_AFTER_RSET;
 	} else {
-		say(smtp, REPLY_OK);
+		smtp_say(smtp, REPLY_OK);
 	}
 }
 
@@ -589,52 +313,73 @@ static void
 run_noop(struct smtp *smtp, struct slice argument)
 {
 	(void)argument; /* RFC 5321 4.1.1.9: a string, to be ignored */
-	say(smtp, REPLY_OK);
+	smtp_say(smtp, REPLY_OK);
+}
+
+/* RFC 6531 3.7.4.2: "VRFY name SMTPUTF8". */
+static bool
+take_smtputf8(struct slice *argument)
+{
+	static const struct slice keyword = SLICE("SMTPUTF8");
+	size_t before = argument->len - keyword.len;
+
+	if (argument->len <= keyword.len || argument->data[before - 1] != ' '
+	    || !slice_equal_nocase(slice_skip(*argument, before), keyword))
+		return false;
+	argument->len = before;
+	*argument = slice_trim(*argument);
+	return true;
 }
 
 static void
 run_vrfy(struct smtp *smtp, struct slice argument)
 {
-	if (argument.len == 0)
-		bad_command(smtp, REPLY_SYNTAX);
+	bool utf8 = take_smtputf8(&argument);
+
+	if (argument.len == 0 || !slice_is_utf8(argument))
+		smtp_bad_command(smtp, REPLY_SYNTAX);
+	else if (!utf8 && !slice_is_ascii(argument))
+		smtp_bad_command(smtp, REPLY_NOT_ASCII);
 	else
-		say(smtp, REPLY_VRFY);
+		smtp_say(smtp, REPLY_VRFY);
 }
 
 static void
 run_expn(struct smtp *smtp, struct slice argument)
 {
 	(void)argument;
-	bad_command(smtp, REPLY_NOT_IMPLEMENTED);
+	smtp_bad_command(smtp, REPLY_NOT_IMPLEMENTED);
 }
 
 static void
 run_help(struct smtp *smtp, struct slice argument)
 {
 	(void)argument;
-	say(smtp, REPLY_HELP);
+	smtp_say(smtp, smtp->options.lmtp ? REPLY_HELP_LMTP : REPLY_HELP);
 }
 
 static void
 run_quit(struct smtp *smtp, struct slice argument)
 {
 	if (argument.len > 0) {
-		bad_command(smtp, REPLY_SYNTAX);
+		smtp_bad_command(smtp, REPLY_SYNTAX);
 		return;
 	}
 	smtp->quit = true;
-	say(smtp, REPLY_BYE);
+	smtp_say(smtp, REPLY_BYE);
 	close_session(smtp);
 }
 
 static const struct command commands[] = {
 	{ SLICE("EHLO"), ANYWHERE, run_ehlo },
 	{ SLICE("HELO"), ANYWHERE, run_helo },
+	{ SLICE("LHLO"), ANYWHERE, run_lhlo },
 	{ SLICE("STARTTLS"), GREETED, run_starttls },
 	{ SLICE("AUTH"), IN(SMTP_READY), run_auth },
 	{ SLICE("MAIL"), IN(SMTP_READY), run_mail },
 	{ SLICE("RCPT"), IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS), run_rcpt },
 	{ SLICE("DATA"), IN(SMTP_RECIPIENTS), run_data },
+	{ SLICE("BDAT"), ANYWHERE, run_bdat },
 	{ SLICE("RSET"), ANYWHERE, run_rset },
 	{ SLICE("NOOP"), ANYWHERE, run_noop },
 	{ SLICE("VRFY"), ANYWHERE, run_vrfy },
@@ -644,11 +389,15 @@ static const struct command commands[] = {
 };
 
 /* Why a command may not come now. */
-static enum reply_id
+static enum smtp_reply_id
 out_of_order(const struct smtp *smtp, const struct command *command)
 {
 	if (smtp->state == SMTP_COLD)
-		return REPLY_HELLO_FIRST;
+		return smtp->options.lmtp ? REPLY_LHLO_FIRST
+		                          : REPLY_HELLO_FIRST;
+	if (smtp->state == SMTP_FAILED ||
+	    (smtp->state == SMTP_CHUNKS && command->run != run_mail))
+		return REPLY_RSET_FIRST;
 	if (command->run == run_mail)
 		return REPLY_NESTED_MAIL;
 	if (command->run == run_auth)
@@ -670,49 +419,67 @@ smtp_init(struct smtp *smtp, const struct smtp_options *options,
 }
 
 static const struct command *
-find_command(struct slice verb)
+find_command(const struct smtp *smtp, struct slice verb)
 {
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (slice_equal_nocase(verb, commands[i].verb))
-			return &commands[i];
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct command *command = &commands[i];
+
+		if (!slice_equal_nocase(verb, command->verb))
+			continue;
+		if (smtp->options.lmtp ? command->run == run_ehlo ||
+		    command->run == run_helo : command->run == run_lhlo)
+			return NULL;
+		return command;
+	}
 	return NULL;
 }
 
+/* wrong: what is wrong with the line as such, or SMTP_PARAMETER_OK. */
 static void
-take_command(struct smtp *smtp, struct slice line)
+take_command(struct smtp *smtp, struct slice line, int wrong)
 {
 	struct slice verb, argument;
 
 	slice_cut(line, ' ', &verb, &argument);
-	const struct command *command = find_command(verb);
+	/* Blanks at the end are typed by people (RFC 5321 4.1.1). */
+	argument = slice_trim(argument);
+	const struct command *command = find_command(smtp, verb);
 	bool is_auth = command != NULL && command->run == run_auth;
 	/* An unknown line might be a password that lost its command. */
 	wire_trace_input(&smtp->wire, command == NULL
 	    ? SLICE("(unknown command)") : is_auth ? verb : line);
-	if (line.len + 2 > SMTP_LINE_MAX && !is_auth)
-		bad_command(smtp, REPLY_LINE_TOO_LONG);
-	else if (slice_has_control(line))
-		bad_command(smtp, REPLY_BAD_OCTETS);
+	if (wrong == SMTP_PARAMETER_OK && line.len + 2 > SMTP_LINE_MAX &&
+	    !is_auth)
+		wrong = REPLY_LINE_TOO_LONG;
+	if (wrong == SMTP_PARAMETER_OK && slice_has_control(line))
+		wrong = REPLY_BAD_OCTETS;
+	/* RFC 3030: whatever is wrong, the octets of a chunk follow. */
+	if (command != NULL && command->run == run_bdat)
+		smtp_begin_chunk(smtp, argument, wrong);
+	else if (wrong != SMTP_PARAMETER_OK)
+		smtp_bad_command(smtp, (enum smtp_reply_id)wrong);
 	else if (command == NULL)
-		bad_command(smtp, REPLY_UNKNOWN_COMMAND);
+		smtp_bad_command(smtp, REPLY_UNKNOWN_COMMAND);
 	else if ((command->states & IN(smtp->state)) == 0)
-		bad_command(smtp, out_of_order(smtp, command));
+		smtp_bad_command(smtp, out_of_order(smtp, command));
 	else
-		/* Blanks at the end are typed by people (RFC 5321 4.1.1). */
-		command->run(smtp, slice_trim(argument));
+		command->run(smtp, argument);
+	if (is_auth && smtp->pending == SMTP_WANT_IO)
+		wire_wipe_taken(&smtp->wire);
 }
 
 static void
-bad_line(struct smtp *smtp, enum reply_id id)
+bad_line(struct smtp *smtp, enum smtp_reply_id id)
 {
 	if (smtp->in_sasl) {
 		smtp->in_sasl = false;
 		sasl_wipe(&smtp->sasl);
+		wire_wipe_taken(&smtp->wire);
 		if (id == REPLY_LINE_TOO_LONG)
 			id = REPLY_AUTH_TOO_LONG;
 	}
 	wire_trace_input(&smtp->wire, SLICE("(malformed line)"));
-	bad_command(smtp, id);
+	smtp_bad_command(smtp, id);
 }
 
 /* Takes one line, if there is a whole one. */
@@ -720,6 +487,7 @@ static bool
 take_line(struct smtp *smtp)
 {
 	struct slice line, challenge;
+	int wrong = SMTP_PARAMETER_OK;
 
 	switch (wire_line(&smtp->wire, SASL_LINE_MAX, &line)) {
 	case WIRE_MORE:
@@ -728,102 +496,21 @@ take_line(struct smtp *smtp)
 		bad_line(smtp, REPLY_LINE_TOO_LONG);
 		return true;
 	case WIRE_BARE_LF:
-		if (smtp->options.bare_lf == DOT_BARE_LF_REJECT) {
-			bad_line(smtp, REPLY_BARE_LF);
-			return true;
-		}
+		if (smtp->options.bare_lf == DOT_BARE_LF_REJECT)
+			wrong = REPLY_BARE_LF;
 		break;
 	case WIRE_LINE:
 		break;
 	}
-	if (smtp->in_sasl) {
+	if (smtp->in_sasl && wrong != SMTP_PARAMETER_OK) {
+		bad_line(smtp, (enum smtp_reply_id)wrong);
+	} else if (smtp->in_sasl) {
 		wire_trace_input(&smtp->wire, SLICE("(SASL response)"));
 		enum sasl_outcome outcome = sasl_server_take(&smtp->sasl,
 		    line, &challenge);
 		sasl_step(smtp, outcome, challenge);
 	} else {
-		take_command(smtp, line);
-	}
-	return true;
-}
-
-/* ---- message text ---- */
-
-static void
-refuse_text(struct smtp *smtp, const struct smtp_reply *reply)
-{
-	size_t len = reply->text.len;
-
-	if (smtp->refused)
-		return;
-	if (len > sizeof(smtp->refusal.text))
-		len = sizeof(smtp->refusal.text);
-	smtp->refused = true;
-	smtp->refusal.code = reply->code;
-	snprintf(smtp->refusal.enhanced, sizeof(smtp->refusal.enhanced),
-	    "%s", reply->enhanced != NULL ? reply->enhanced : "");
-	if (len > 0)
-		memcpy(smtp->refusal.text, reply->text.data, len);
-	smtp->refusal.len = len;
-}
-
-static void
-check_text(struct smtp *smtp)
-{
-	const struct dot_decoder *decoder = &smtp->decoder;
-
-	smtp->size = decoder->octets + decoder->lines;
-	if (decoder->bare_cr)
-		refuse_text(smtp, &replies[REPLY_TEXT_BARE_CR]);
-	else if (decoder->bare_lf &&
-	    smtp->options.bare_lf == DOT_BARE_LF_REJECT)
-		refuse_text(smtp, &replies[REPLY_TEXT_BARE_LF]);
-	else if (smtp->size > smtp->options.max_size)
-		refuse_text(smtp, &replies[REPLY_TOO_BIG]);
-}
-
-static void
-end_text(struct smtp *smtp)
-{
-	smtp->wire.text = false;
-	if (smtp->refused) {
-		smtp->pending = SMTP_RESET;
-		smtp->after_reset = SMTP_AFTER_REFUSAL;
-	} else {
-		smtp->pending = SMTP_DATA_END;
-	}
-}
-
-/* Decodes what has come of the text. False where that is nothing. */
-static bool
-take_text(struct smtp *smtp)
-{
-	struct buf *in = &smtp->wire.in;
-	size_t taken, made;
-
-	if (smtp->text_ended) {
-		end_text(smtp);
-		return true;
-	}
-	if (in->start == in->end)
-		return false;
-	char *data = in->data + in->start;
-	enum dot_outcome outcome = dot_decode(&smtp->decoder, data,
-	    in->end - in->start, &taken, &made);
-	buf_consume(in, taken);
-	check_text(smtp);
-	if (outcome == DOT_SMUGGLED) {
-		/* Whoever sends this hopes that what follows will be taken
-		 * for commands by somebody: nothing of it is looked at. */
-		refuse_text(smtp, &replies[REPLY_SMUGGLING]);
-		smtp->wire.text = false;
-		say(smtp, REPLY_SMUGGLING);
-		return true;
-	}
-	smtp->text_ended = outcome == DOT_END;
-	if (made > 0 && !smtp->refused) {
-		smtp->text = (struct slice){ data, made };
-		smtp->pending = SMTP_DATA;
+		take_command(smtp, line, wrong);
 	}
 	return true;
 }
@@ -832,19 +519,35 @@ static void
 take_end(struct smtp *smtp)
 {
 	if (smtp->wire.timed_out)
-		say(smtp, REPLY_TIMED_OUT);
+		smtp_say(smtp, REPLY_TIMED_OUT);
 	else if (smtp->wire.stopping)
-		say(smtp, REPLY_STOPPING);
+		smtp_say(smtp, REPLY_STOPPING);
 	/* RFC 5321 4.1.1.5: what was not ended was not accepted. */
 	close_session(smtp);
+}
+
+static bool
+take_input(struct smtp *smtp)
+{
+	switch (smtp->state) {
+	case SMTP_TEXT:
+		return smtp_take_text(smtp);
+	case SMTP_CHUNK:
+		return smtp_take_chunk(smtp);
+	case SMTP_SKIP:
+		return smtp_skip_chunk(smtp);
+	default:
+		return take_line(smtp);
+	}
 }
 
 enum smtp_event
 smtp_next(struct smtp *smtp)
 {
 	if (smtp->state == SMTP_START) {
-		wire_format(&smtp->wire, "220 %s ESMTP ready",
-		    smtp->options.hostname);
+		wire_format(&smtp->wire, "220 %s %s ready",
+		    smtp->options.hostname,
+		    smtp->options.lmtp ? "LMTP" : "ESMTP");
 		smtp->state = SMTP_COLD;
 	}
 	for (;;) {
@@ -852,10 +555,9 @@ smtp_next(struct smtp *smtp)
 			return smtp->pending;
 		if (smtp->state == SMTP_ENDED)
 			return SMTP_CLOSED;
-		if (buf_room(&smtp->wire.out) < REPLY_MAX)
+		if (buf_room(&smtp->wire.out) < SMTP_REPLY_MAX)
 			return SMTP_WANT_IO;
-		if (smtp->state == SMTP_TEXT ? take_text(smtp)
-		                             : take_line(smtp))
+		if (smtp_put_next_verdict(smtp) || take_input(smtp))
 			continue;
 		if (smtp->wire.out.end > smtp->wire.out.start)
 			return SMTP_WANT_IO;
@@ -869,19 +571,10 @@ smtp_next(struct smtp *smtp)
 /* ---- answers ---- */
 
 static void
-begin_text(struct smtp *smtp)
-{
-	smtp->state = SMTP_TEXT;
-	smtp->wire.text = true;
-	smtp->text_ended = smtp->refused = false;
-	smtp->size = 0;
-	dot_decoder_init(&smtp->decoder, smtp->options.bare_lf);
-}
-
-static void
 end_transaction(struct smtp *smtp)
 {
 	smtp->state = SMTP_READY;
+	smtp->chunked = false;
 	envelope_reset(&smtp->envelope);
 }
 
@@ -899,25 +592,34 @@ answer_auth(struct smtp *smtp, bool accepted)
 static void
 answer_reset(struct smtp *smtp)
 {
-	const struct smtp_reply refusal = {
-		.code = smtp->refusal.code,
-		.enhanced = smtp->refusal.enhanced,
-		.text = { smtp->refusal.text, smtp->refusal.len },
-	};
+	const struct smtp_reply *refusal = &smtp->refusal.reply;
 
+	/* RFC 3030 2: only the end of the last chunk ends a message, and in
+	 * LMTP is answered for each recipient. */
+	if (smtp->after_reset == SMTP_AFTER_REFUSAL ||
+	    (smtp->after_reset == SMTP_AFTER_CHUNK && smtp->chunk_last))
+		smtp_put_verdict(smtp, refusal);
+	bool ended = smtp->state == SMTP_ENDED;
 	end_transaction(smtp);
 	smtp->refused = false;
 	switch (smtp->after_reset) {
 	case SMTP_AFTER_RSET:
-		say(smtp, REPLY_OK);
+		smtp_say(smtp, REPLY_OK);
 		break;
 	case SMTP_AFTER_HELLO:
 		put_hello(smtp);
 		break;
 	case SMTP_AFTER_REFUSAL:
-		put_reply(smtp, &refusal);
+		break;
+	case SMTP_AFTER_CHUNK:
+		/* RFC 3030 2: the client has yet to say RSET. */
+		smtp->state = SMTP_FAILED;
+		if (!smtp->chunk_last)
+			smtp_put_reply(smtp, refusal);
 		break;
 	}
+	if (ended)
+		close_session(smtp);
 }
 
 void
@@ -926,7 +628,7 @@ smtp_tls_started(struct smtp *smtp)
 	smtp->tls_started = true;
 	smtp->state = SMTP_COLD;
 	smtp->helo[0] = '\0';
-	smtp->esmtp = smtp->authenticated = false;
+	smtp->esmtp = smtp->authenticated = smtp->chunked = false;
 	envelope_reset(&smtp->envelope);
 	if (smtp->options.login == SMTP_LOGIN_NEEDS_TLS)
 		smtp->options.login = SMTP_LOGIN_OFFERED;
@@ -953,7 +655,7 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 		break;
 	case SMTP_DATA_BEGIN:
 		if (accepted)
-			begin_text(smtp);
+			smtp_begin_text(smtp);
 		break;
 	case SMTP_DATA_END:
 		end_transaction(smtp);
@@ -972,34 +674,47 @@ smtp_accept(struct smtp *smtp)
 {
 	enum smtp_event event = smtp->pending;
 
+	if (event == SMTP_DATA_END)
+		smtp_put_verdict(smtp, &smtp_replies[REPLY_QUEUED]);
 	answered(smtp, event, true);
 	switch (event) {
 	case SMTP_STARTTLS:
-		say(smtp, REPLY_TLS_GO);
+		smtp_say(smtp, REPLY_TLS_GO);
 		break;
 	case SMTP_AUTH:
-		say(smtp, REPLY_LOGGED_IN);
+		smtp_say(smtp, REPLY_LOGGED_IN);
 		break;
 	case SMTP_MAIL:
-		say(smtp, REPLY_SENDER_OK);
+		smtp_say(smtp, REPLY_SENDER_OK);
 		break;
 	case SMTP_RCPT:
-		say(smtp, REPLY_RECIPIENT_OK);
+		smtp_say(smtp, REPLY_RECIPIENT_OK);
 		break;
 	case SMTP_DATA_BEGIN:
-		say(smtp, REPLY_TEXT_GO);
-		break;
-	case SMTP_DATA_END:
-		say(smtp, REPLY_QUEUED);
+		if (!smtp->chunked)
+			smtp_say(smtp, REPLY_TEXT_GO);
 		break;
 	case SMTP_RESET:
 		answer_reset(smtp);
 		break;
 	case SMTP_WANT_IO:
 	case SMTP_DATA:
+	case SMTP_DATA_END:
 	case SMTP_CLOSED:
 		break;
 	}
+}
+
+/* The client is still sending: it hears this at the end. */
+static void
+reply_to_text(struct smtp *smtp, const struct smtp_reply *reply,
+    bool accepted)
+{
+	if (smtp->pending == SMTP_DATA_BEGIN)
+		smtp_begin_text(smtp);
+	smtp->pending = SMTP_WANT_IO;
+	if (!accepted)
+		smtp_refuse_text(smtp, reply);
 }
 
 void
@@ -1010,15 +725,16 @@ smtp_reply(struct smtp *smtp, const struct smtp_reply *reply)
 
 	assert(event != SMTP_WANT_IO && event != SMTP_RESET);
 	assert(!accepted || event != SMTP_DATA_BEGIN);
-	if (event == SMTP_DATA) {
-		/* The client is still sending: it hears this at the end. */
-		smtp->pending = SMTP_WANT_IO;
-		if (!accepted)
-			refuse_text(smtp, reply);
+	if (event == SMTP_DATA ||
+	    (event == SMTP_DATA_BEGIN && smtp->chunked)) {
+		reply_to_text(smtp, reply, accepted);
 		return;
 	}
-	put_reply(smtp, reply);
-	/* In this order: put_reply may have ended the session. */
+	if (event == SMTP_DATA_END)
+		smtp_put_verdict(smtp, reply);
+	else
+		smtp_put_reply(smtp, reply);
+	/* In this order: the reply may have ended the session. */
 	enum smtp_state state = smtp->state;
 	answered(smtp, event, accepted);
 	if (state == SMTP_ENDED)

@@ -2,8 +2,9 @@
  * smtp: the server's side of SMTP as a machine without I/O.
  *
  * RFC 5321 with RFC 1870 (SIZE), 2034 (enhanced status codes), 2920
- * (PIPELINING), 3207 (STARTTLS), 4954 (AUTH) and 6152 (8BITMIME). The caller pumps octets
- * between smtp->wire and the peer, calls smtp_next, does what the event
+ * (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH),
+ * 6152 (8BITMIME), 6531 (SMTPUTF8) and 9422 (LIMITS), and LMTP (RFC 2033).
+ * The caller pumps octets between smtp->wire and the peer, calls smtp_next, does what the event
  * says and answers it with smtp_accept or smtp_reply:
  *
  *	while ((event = smtp_next(&smtp)) != SMTP_CLOSED)
@@ -41,12 +42,15 @@ enum smtp_event {
 	SMTP_RCPT,       /* the last recipient in the envelope, not yet
 	                  * accepted; refused, it is taken out again */
 	SMTP_DATA_BEGIN, /* is there a place for a message? */
+	                 /* (by DATA or by BDAT is all the same) */
 	SMTP_DATA,       /* smtp->text: a piece of it, with LF line ends.
 	                  * Refused, the rest is read and dropped, and the
 	                  * reply comes at the end */
-	SMTP_DATA_END,   /* the message is whole: keep it, then accept */
+	SMTP_DATA_END,   /* the message is whole: keep it, then accept. In
+	                  * LMTP the answer is said for each recipient */
 	SMTP_RESET,      /* the transaction is over (and if it had no
-	                  * SMTP_DATA_END, nothing of it may remain) */
+	                  * SMTP_DATA_END, nothing of it may remain); a
+	                  * failed chunk and the RSET after it are two */
 	SMTP_CLOSED,     /* drain out and close */
 };
 
@@ -63,6 +67,9 @@ struct smtp_options {
 	bool login_required;    /* MAIL only after AUTH */
 	bool starttls;          /* STARTTLS is offered */
 	enum dot_bare_lf bare_lf;
+	uint64_t max_recipients; /* what LIMITS says; 0: nothing */
+	bool dsn;               /* DSN is offered, and its parameters kept */
+	bool lmtp;              /* LMTP in place of SMTP */
 };
 
 struct smtp {
@@ -95,7 +102,11 @@ struct smtp {
 		SMTP_READY,  /* no transaction */
 		SMTP_SENDER, /* MAIL accepted */
 		SMTP_RECIPIENTS, /* a RCPT accepted */
+		SMTP_CHUNKS, /* between two chunks */
+		SMTP_FAILED, /* a chunk failed, RSET is to come */
 		SMTP_TEXT,   /* after 354 */
+		SMTP_CHUNK,  /* in a chunk */
+		SMTP_SKIP,   /* in a chunk that nobody wants */
 		SMTP_ENDED,
 	} state;
 	enum smtp_event pending; /* WANT_IO: nothing is to be answered */
@@ -105,15 +116,21 @@ struct smtp {
 	bool refused;     /* what remains of the text is dropped, and then
 	                   * the refusal is said */
 	struct {
-		unsigned code;
+		struct smtp_reply reply;
 		char enhanced[12];
-		size_t len;
 		char text[SMTP_REPLY_TEXT_MAX];
-	} refusal;
+	} refusal;        /* or in LMTP any reply to a message's end */
+	size_t verdicts;  /* LMTP: so often it is still to be said */
+	bool chunked;     /* the transaction's text comes by BDAT */
+	bool chunk_last;
+	uint64_t chunk_left; /* octets of the chunk still to come */
+	int skip_reply;   /* what is said after a chunk nobody wants */
+	enum smtp_state after_skip;
 	enum smtp_after_reset {
 		SMTP_AFTER_RSET,
 		SMTP_AFTER_HELLO,
 		SMTP_AFTER_REFUSAL,
+		SMTP_AFTER_CHUNK,
 	} after_reset;
 	struct sasl_server sasl;
 	unsigned failed_logins;

@@ -5,7 +5,9 @@
 #include "smtp_settings.h"
 
 /* In the order of enum dot_bare_lf. */
-static const char *const bare_lf_modes[] = { "reject", NULL };
+static const char *const bare_lf_modes[] = {
+	"reject", "normalize", "accept", NULL
+};
 
 #define AT(member) offsetof(struct smtp_settings, member)
 
@@ -22,6 +24,9 @@ static const struct option_spec rows[] = {
 	    .offset = AT(max_recipients), .value_name = "N",
 	    .fallback = "1000", .min = 1, .max = 1000000,
 	    .help = "recipients of one message" },
+	{ .name = "create-maildirs", .type = OPTION_SWITCH,
+	    .offset = AT(create_maildirs),
+	    .help = "make the maildirs of recipients who have none" },
 	{ .name = "relay", .type = OPTION_STRING, .offset = AT(relay),
 	    .value_name = "FILE",
 	    .help = "accounts of next hops to send mail on to" },
@@ -31,7 +36,10 @@ static const struct option_spec rows[] = {
 	{ .name = "bare-lf", .type = OPTION_CHOICE, .offset = AT(bare_lf),
 	    .value_name = "HOW", .fallback = "reject",
 	    .choices = bare_lf_modes,
-	    .help = "what to do with lines that end in LF alone: reject" },
+	    .help = "lines that end in LF alone: reject, normalize or "
+	    "accept" },
+	{ .name = "lmtp", .type = OPTION_SWITCH, .offset = AT(lmtp),
+	    .help = "speak LMTP: one reply for each recipient" },
 };
 
 void

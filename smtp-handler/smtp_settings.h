@@ -10,7 +10,9 @@ struct smtp_settings {
 	struct common_settings common; /* first */
 	uint64_t max_size;       /* octets */
 	uint64_t max_recipients;
+	bool create_maildirs;    /* for recipients who have none */
 	const char *relay;       /* accounts file, NULL: no relay */
+	bool lmtp;
 	bool no_auth_required;
 	int bare_lf;             /* enum dot_bare_lf */
 };

@@ -13,15 +13,21 @@
  * of 998 octets. */
 #define FOR_MAX 256
 
-/* RFC 3848; HELO is plain SMTP whatever else is known. */
+/* RFC 3848, RFC 6531 4.3; HELO is plain SMTP whatever else is known. */
 static const char *
 protocol(const struct trace *trace)
 {
+	static const char *const names[2][2][4] = {
+		{ { "ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA" },
+		  { "UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA" } },
+		{ { "LMTP", "LMTPA", "LMTPS", "LMTPSA" },
+		  { "UTF8LMTP", "UTF8LMTPA", "UTF8LMTPS", "UTF8LMTPSA" } },
+	};
+
 	if (!trace->esmtp)
 		return "SMTP";
-	if (trace->secure)
-		return trace->authenticated ? "ESMTPSA" : "ESMTPS";
-	return trace->authenticated ? "ESMTPA" : "ESMTP";
+	return names[trace->lmtp][trace->utf8]
+	    [(trace->secure ? 2 : 0) + (trace->authenticated ? 1 : 0)];
 }
 
 void
@@ -63,6 +69,13 @@ trace_return_path(struct slice reverse_path, char *out, size_t size)
 }
 
 size_t
+trace_delivered_to(struct slice path, char *out, size_t size)
+{
+	return (size_t)snprintf(out, size, "Delivered-To: %.*s\n",
+	    SLICE_ARG(path));
+}
+
+size_t
 trace_received(const struct trace *trace, char *out, size_t size)
 {
 	struct tm tm;
@@ -71,7 +84,8 @@ trace_received(const struct trace *trace, char *out, size_t size)
 	char address[80] = "";
 	char recipient[FOR_MAX + 16] = "";
 	/* What is no name by the grammar has no place in the header. */
-	struct slice helo = address_is_domain(trace->helo, false)
+	struct slice helo = address_is_domain(trace->helo,
+	    trace->utf8)
 	    ? trace->helo : SLICE("unknown");
 
 	/* UTC, so that no time zone file is read for it. */

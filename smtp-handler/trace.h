@@ -17,6 +17,8 @@ struct trace {
 	bool address_is_ipv6;
 	const char *hostname;    /* ours */
 	bool esmtp;
+	bool utf8;               /* SMTPUTF8 was said (RFC 6531) */
+	bool lmtp;
 	bool authenticated;
 	bool secure;             /* TLS, here or before us */
 	const char *tls_version; /* NULL: not known */
@@ -45,6 +47,9 @@ void trace_count(struct trace_counter *counter, struct slice text);
 
 /* "Return-Path: <path>\n"; the length. */
 size_t trace_return_path(struct slice reverse_path, char *out, size_t size);
+
+/* "Delivered-To: path\n"; the length. */
+size_t trace_delivered_to(struct slice path, char *out, size_t size);
 
 /* "Received: ...\n", folded, in UTC; the length. */
 size_t trace_received(const struct trace *trace, char *out, size_t size);

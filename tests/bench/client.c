@@ -20,6 +20,8 @@
  *	retr	greeting, USER, PASS, RETR 1 (OCTETS octets at least), QUIT
  *	fill	greeting, one line, then OCTETS octets go
  *	data	SMTP: AUTH, MAIL, RCPT, DATA of OCTETS octets, QUIT
+ *	bdat	the same with BDAT, in chunks of 1 MB
+ *	small	SMTP: AUTH, then OCTETS messages of 4 KB, QUIT
  */
 #include <sys/socket.h>
 
@@ -228,18 +230,71 @@ dialogue_fill(struct session *s, size_t octets)
 }
 
 static void
+log_in_smtp(struct session *s)
+{
+	command(s, "EHLO client\r\n", "250");
+	command(s, "AUTH PLAIN AHRlc3RlcgBzZWNyZXQ=\r\n", "235");
+}
+
+static void
+envelope(struct session *s)
+{
+	command(s, "MAIL FROM:<a@example.com>\r\n", "250");
+	command(s, "RCPT TO:<b@example.com>\r\n", "250");
+}
+
+static void
 dialogue_data(struct session *s, size_t octets)
 {
 	uint64_t start;
 
-	command(s, "EHLO client\r\n", "250");
-	command(s, "AUTH PLAIN AHRlc3RlcgBzZWNyZXQ=\r\n", "235");
-	command(s, "MAIL FROM:<a@example.com>\r\n", "250");
-	command(s, "RCPT TO:<b@example.com>\r\n", "250");
+	log_in_smtp(s);
+	envelope(s);
 	start = now();
 	command(s, "DATA\r\n", "354");
 	give(s, octets / (LINE + 2) * (LINE + 2));
 	command(s, ".\r\n", "250");
+	s->bulk = now() - start;
+	command(s, "QUIT\r\n", "221");
+}
+
+static void
+dialogue_bdat(struct session *s, size_t octets)
+{
+	const size_t most = 1000000 / (LINE + 2) * (LINE + 2);
+	char line[64];
+	uint64_t start;
+
+	log_in_smtp(s);
+	envelope(s);
+	start = now();
+	for (octets = octets / (LINE + 2) * (LINE + 2); octets > 0;) {
+		size_t n = octets < most ? octets : most;
+
+		octets -= n;
+		snprintf(line, sizeof(line), "BDAT %zu%s\r\n", n,
+		    octets > 0 ? "" : " LAST");
+		send_all(s, line, strlen(line));
+		give(s, n);
+		expect(s, "250");
+	}
+	s->bulk = now() - start;
+	command(s, "QUIT\r\n", "221");
+}
+
+static void
+dialogue_small(struct session *s, size_t messages)
+{
+	uint64_t start;
+
+	log_in_smtp(s);
+	start = now();
+	for (; messages > 0; messages--) {
+		envelope(s);
+		command(s, "DATA\r\n", "354");
+		give(s, 4000);
+		command(s, ".\r\n", "250");
+	}
 	s->bulk = now() - start;
 	command(s, "QUIT\r\n", "221");
 }
@@ -254,6 +309,8 @@ static const struct {
 	{ "retr", dialogue_retr },
 	{ "fill", dialogue_fill },
 	{ "data", dialogue_data },
+	{ "bdat", dialogue_bdat },
+	{ "small", dialogue_small },
 };
 
 static struct target

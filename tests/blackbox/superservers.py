@@ -187,7 +187,12 @@ class S6Ipcserver(SuperServer):
     def environ(self, env):
         return tool_environment("s6", env)
 
+    def listening(self):
+        for row in pathlib.Path("/proc/net/unix").read_text().splitlines():
+            if row.endswith(f" {self.path}"):
+                return int(row.split()[3], 16) & 0x10000    # listen(2)
+        return False
+
     def wait_ready(self):
-        wait_for(lambda: str(self.path) in
-                 pathlib.Path("/proc/net/unix").read_text() or self.died(),
+        wait_for(lambda: self.listening() or self.died(),
                  "s6-ipcserver to listen")

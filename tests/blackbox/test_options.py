@@ -138,8 +138,9 @@ class CheckConfig(TestCase):
                     (certs.server.crt, certs.stranger.key,
                      certs.stranger.key)):
                 with self.subTest(program=program.name, named=str(named)):
-                    self.check(program, *self.good(), "--tls-cert", crt,
-                               "--tls-key", key, status=78, named=named)
+                    self.check(program, "--auth", "any", "--maildir",
+                               self.dir, "--tls-cert", crt, "--tls-key", key,
+                               status=78, named=named)
 
     def test_bad_maildir(self):
         certs = certificates().server.options()

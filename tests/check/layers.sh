@@ -38,18 +38,21 @@ layer()
 	common/smtp_client | common/proxy_header | \
 	common/message | common/smtp_reply | \
 	pop3-handler/pop3_text | \
-	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/address)
+	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/smtp_private | \
+	smtp-handler/smtp_replies | smtp-handler/smtp_parameters | \
+	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;
 	common/maildir_scan | common/maildir_index | common/maildir_cache | \
 	common/conn | common/maildir | common/maildir_deliver | \
-	common/account | common/relay | common/auth | common/hook | \
+	common/account | common/relay | common/auth | common/users | \
+	common/command | common/hook | \
 	common/pattern | common/peer | common/options | common/process | \
 	common/settings | common/log | common/tls_server)
 		echo 2 ;;
 	common/program | \
 	pop3-handler/main | pop3-handler/pop3_settings | \
 	smtp-handler/main | smtp-handler/smtp_settings | \
-	smtp-handler/trace | smtp-handler/delivery)
+	smtp-handler/trace | smtp-handler/places | smtp-handler/delivery)
 		echo 3 ;;
 	*)
 		return 1 ;;

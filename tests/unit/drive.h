@@ -478,10 +478,23 @@ drive_buffers(const struct drive_core *core, struct guarded in[2],
 	guarded_new(&out[1], core->out_min * 3 + 1234);
 }
 
-/* The whole programme. */
+/* Is the cut within so many octets of an end, or of a line end? */
+static inline bool
+drive_near_edge(struct slice input, size_t cut, size_t edge)
+{
+	if (cut <= edge || input.len - cut <= edge)
+		return true;
+	struct slice around = { input.data + cut - edge, 2 * edge };
+	return memchr(around.data, '\n', around.len) != NULL;
+}
+
+/*
+ * The whole programme, but that of the cuts only those are made that are
+ * within edge octets of an end of the input, or of a line end in it.
+ */
 static inline void
-drive_replay(const struct drive_core *core,
-    const struct drive_dialogue *dialogue)
+drive_replay_edges(const struct drive_core *core,
+    const struct drive_dialogue *dialogue, size_t edge)
 {
 	static const size_t pieces[] = { 0, 1, 2, 3, 7, 39 };
 	static const size_t drains[] = { 0, 1, 2, 7, 64 };
@@ -500,7 +513,9 @@ drive_replay(const struct drive_core *core,
 				drive_once(&drive, core, dialogue, &in[large],
 				    &out[large]);
 			}
-	for (size_t cut = 1; cut < dialogue->input.len; cut++)
+	for (size_t cut = 1; cut < dialogue->input.len; cut++) {
+		if (!drive_near_edge(dialogue->input, cut, edge))
+			continue;
 		for (size_t large = 0; large < 2; large++) {
 			drive.plan = (struct drive_plan){
 				.cut = cut, .large = large == 1,
@@ -509,12 +524,21 @@ drive_replay(const struct drive_core *core,
 			drive_once(&drive, core, dialogue, &in[large],
 			    &out[large]);
 		}
+	}
 	for (size_t large = 0; large < 2; large++) {
 		guarded_free(&in[large]);
 		guarded_free(&out[large]);
 	}
 	text_free(&drive.sent);
 	text_free(&drive.events);
+}
+
+/* The whole programme, cut at every octet. */
+static inline void
+drive_replay(const struct drive_core *core,
+    const struct drive_dialogue *dialogue)
+{
+	drive_replay_edges(core, dialogue, SIZE_MAX);
 }
 
 /*

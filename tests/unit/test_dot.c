@@ -582,8 +582,10 @@ test_decode_by_hand(void **state)
 			assert_false(decoder.bare_lf);
 			/* RFC 1870: what was sent, without the dots added. */
 			assert_int_equal(decoder.octets, rows[i].text.len);
-			assert_int_equal(decoder.lines,
-			    taken == 0 ? 0 : decoder.lines);
+			uint64_t lines = 0;
+			for (size_t k = 0; k < rows[i].text.len; k++)
+				lines += rows[i].text.data[k] == '\n';
+			assert_int_equal(decoder.lines, lines);
 		}
 }
 

@@ -1,0 +1,304 @@
+/*
+ * fuzz_address.c - paths, against the grammar of RFC 5321 written down a
+ * second time, as regular expressions.
+ *
+ * The first octet chooses the kind of path and whether UTF-8 may be in it;
+ * the rest is what follows "MAIL FROM:". What is accepted must be what the
+ * grammar accepts, be the same when read again, and have nothing in it that
+ * could be taken for something else where it is sent on.
+ */
+#include "fuzz.h"
+
+#include <arpa/inet.h>
+#include <regex.h>
+
+#include "address.h"
+
+/* ---- the grammar, section 4.1.2 ---- */
+
+enum rule { DOT_STRING, QUOTED_STRING, DOMAIN, IPV4, RULES };
+
+/* In the C locale: octets, no characters. */
+static const char *const rules[RULES] = {
+	[DOT_STRING] = "^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+	    "(\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*",
+	[QUOTED_STRING] = "^\"([ !#-Z^-~]|\\[|]|\\\\[ -~])*\"",
+	[DOMAIN] = "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+	    "(\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*",
+	[IPV4] = "^[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}$",
+};
+
+/* How many octets at the front are of the rule; 0: none. */
+static size_t
+match(enum rule rule, const char *text)
+{
+	static regex_t compiled[RULES];
+	static bool done;
+	regmatch_t at;
+
+	if (!done)
+		for (size_t i = 0; i < RULES; i++)
+			CHECK(regcomp(&compiled[i], rules[i],
+			    REG_EXTENDED) == 0);
+	done = true;
+	return regexec(&compiled[rule], text, 1, &at, 0) == 0
+	    ? (size_t)at.rm_eo : 0;
+}
+
+static bool
+is_ipv4(const char *text)
+{
+	unsigned a, b, c, d;
+
+	return match(IPV4, text) > 0 &&
+	    sscanf(text, "%u.%u.%u.%u", &a, &b, &c, &d) == 4 && a < 256 &&
+	    b < 256 && c < 256 && d < 256;
+}
+
+/* inet_pton's opinion; an IPv4 part, whose leading zeros it does not like
+ * and the RFC does, is looked at before. */
+static bool
+is_ipv6(char *text)
+{
+	unsigned char address[16];
+	char *tail = strrchr(text, ':');
+
+	if (tail != NULL && strchr(tail, '.') != NULL) {
+		if (!is_ipv4(tail + 1))
+			return false;
+		memcpy(tail + 1, "0:0", 4); /* at least "0.0.0.0" was there */
+	}
+	return inet_pton(AF_INET6, text, address) == 1;
+}
+
+/* A domain or an address literal at the front of text. */
+static size_t
+model_domain(const char *text)
+{
+	size_t len = text[0] == '[' ? strcspn(text, "]") + 1
+	    : match(DOMAIN, text);
+	char literal[ADDRESS_DOMAIN_MAX + 1];
+
+	if (len < 1 || len > ADDRESS_DOMAIN_MAX || text[0] != '[')
+		return len > ADDRESS_DOMAIN_MAX ? 0 : len;
+	if (text[len - 1] != ']')
+		return 0;
+	memcpy(literal, text + 1, len - 2);
+	literal[len - 2] = '\0';
+	return strncasecmp(literal, "IPv6:", 5) == 0
+	    ? (is_ipv6(literal + 5) ? len : 0) : is_ipv4(literal) ? len : 0;
+}
+
+/* local@domain; *at is where the @ stands. */
+static size_t
+model_mailbox(const char *text, size_t *at)
+{
+	*at = match(text[0] == '"' ? QUOTED_STRING : DOT_STRING, text);
+	if (*at == 0 || text[*at] != '@')
+		return 0;
+	size_t len = model_domain(text + *at + 1);
+	return len > 0 ? *at + 1 + len : 0;
+}
+
+/* "@one,@two:" */
+static bool
+model_route(const char **text)
+{
+	if ((*text)[0] != '@')
+		return true;
+	do {
+		size_t len = (*text)[0] == '@' ? model_domain(*text + 1) : 0;
+
+		if (len == 0)
+			return false;
+		*text += 1 + len;
+	} while (*(*text)++ == ',');
+	return (*text)[-1] == ':';
+}
+
+/* A path: its octets, and where in it mailbox and @ are; 0: none. */
+static size_t
+model_path(const char *text, enum address_kind kind, size_t *mailbox,
+    size_t *mailbox_len, size_t *at)
+{
+	const char *start = text;
+
+	*mailbox = *mailbox_len = *at = 0;
+	while (*text == ' ')
+		text++;
+	if (*text++ != '<')
+		return 0;
+	if (kind == ADDRESS_REVERSE && *text == '>')
+		return (size_t)(text - start) + 1;
+	if (kind == ADDRESS_FORWARD &&
+	    strncasecmp(text, "postmaster>", 11) == 0) {
+		*mailbox = (size_t)(text - start);
+		*mailbox_len = *at = 10;
+		return *mailbox + 11;
+	}
+	if (!model_route(&text))
+		return 0;
+	size_t len = model_mailbox(text, at);
+	if (len == 0 || text[len] != '>')
+		return 0;
+	*mailbox = (size_t)(text - start);
+	*mailbox_len = len;
+	return *mailbox + len + 1;
+}
+
+/* ---- RFC 6531: UTF-8 where letters may be ---- */
+
+/* Decodes, and looks whether that would be encoded so. */
+static size_t
+utf8_sequence(struct slice s)
+{
+	unsigned char c = (unsigned char)s.data[0];
+	size_t len = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+	unsigned long code = c & (0xFFu >> (len + 1));
+	static const unsigned long least[] = { 0x80, 0x800, 0x10000 };
+
+	if (c < 0xC0 || c > 0xF7 || s.len < len)
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if (((unsigned char)s.data[i] & 0xC0) != 0x80)
+			return 0;
+		code = code << 6 | ((unsigned char)s.data[i] & 0x3F);
+	}
+	return code >= least[len - 2] && code <= 0x10FFFF &&
+	    (code < 0xD800 || code > 0xDFFF) ? len : 0;
+}
+
+/* Makes a letter, no digit of any kind, of each octet above 0x7F. False
+ * where there are such and they are not allowed, or are not UTF-8. */
+static bool
+to_letters(struct slice text, bool utf8, char *letters)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < text.len;) {
+		size_t len = 1;
+
+		letters[i] = text.data[i];
+		if ((unsigned char)text.data[i] >= 0x80) {
+			len = utf8_sequence(slice_skip(text, i));
+			good = good && utf8 && len > 0;
+			len = len > 0 ? len : 1;
+			memset(letters + i, 'z', len);
+		}
+		i += len;
+	}
+	letters[text.len] = '\0';
+	return good;
+}
+
+/* ---- what is accepted ---- */
+
+/* Nothing that ends a line, a path or a word, outside quotes; no control
+ * characters anywhere. */
+static void
+check_harmless(struct slice mailbox)
+{
+	bool quoted = false;
+
+	for (size_t i = 0; i < mailbox.len; i++) {
+		char c = mailbox.data[i];
+
+		CHECK((unsigned char)c >= 0x20 && c != 0x7F);
+		if (quoted && c == '\\')
+			i++;
+		else if (c == '"')
+			quoted = !quoted;
+		else
+			CHECK(quoted || (c != '<' && c != '>' && c != ' '));
+	}
+	CHECK(!quoted);
+}
+
+static void
+check_again(const struct address *address, enum address_kind kind, bool utf8)
+{
+	struct text path = { .data = NULL };
+	struct address again;
+
+	text_format(&path, "<%.*s> more", SLICE_ARG(address->mailbox));
+	struct slice text = text_slice(&path);
+	CHECK(address_parse_path(&text, kind, utf8, &again) == ADDRESS_OK);
+	CHECK_SAME(text, SLICE(" more"));
+	CHECK_SAME(again.mailbox, address->mailbox);
+	CHECK_SAME(again.local, address->local);
+	CHECK_SAME(again.domain, address->domain);
+	text_free(&path);
+	if (address->domain.len == 0)
+		return;
+	CHECK(address_parse_mailbox(address->mailbox, utf8, &again) ==
+	    ADDRESS_OK);
+	CHECK_SAME(again.mailbox, address->mailbox);
+	CHECK_SAME(again.domain, address->domain);
+	CHECK(address_is_domain(address->domain, utf8));
+	CHECK(address->mailbox.len == address->local.len + 1 +
+	    address->domain.len);
+}
+
+static void
+check_path(struct slice input, enum address_kind kind, bool utf8)
+{
+	char *copy = fuzz_copy(input);
+	char *letters = malloc(input.len + 1);
+	struct slice text = { copy, input.len };
+	struct address address;
+	size_t mailbox, mailbox_len, at;
+
+	CHECK(letters != NULL);
+	enum address_outcome outcome = address_parse_path(&text, kind, utf8,
+	    &address);
+	/* The grammar's octets, then those octets' own. */
+	to_letters(input, true, letters);
+	size_t len = model_path(letters, kind, &mailbox, &mailbox_len, &at);
+	bool good = len > 0 && to_letters((struct slice){ copy, len }, utf8,
+	    letters);
+	CHECK((outcome == ADDRESS_OK) == good);
+	if (good) {
+		CHECK(input.len - text.len == len);
+		CHECK_SAME(address.mailbox, ((struct slice){ copy + mailbox,
+		    mailbox_len }));
+		CHECK_SAME(address.local, ((struct slice){ copy + mailbox,
+		    at }));
+		check_harmless(address.mailbox);
+		check_again(&address, kind, utf8);
+	}
+	free(letters);
+	free(copy);
+}
+
+static void
+check_whole(struct slice input, bool utf8)
+{
+	char *copy = fuzz_copy(input);
+	char *letters = malloc(input.len + 1);
+	struct slice text = { copy, input.len };
+	struct address address;
+	size_t at;
+
+	CHECK(letters != NULL);
+	bool good = to_letters(input, utf8, letters);
+	bool mailbox = good && input.len > 0 &&
+	    model_mailbox(letters, &at) == input.len;
+	CHECK((address_parse_mailbox(text, utf8, &address) == ADDRESS_OK) ==
+	    mailbox);
+	CHECK(address_is_domain(text, utf8) == (good && input.len > 0 &&
+	    model_domain(letters) == input.len));
+	free(letters);
+	free(copy);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct slice input = fuzz_slice(data, size);
+	unsigned flags = fuzz_octet(&input);
+
+	check_path(input, (flags & 1) != 0 ? ADDRESS_FORWARD
+	    : ADDRESS_REVERSE, (flags & 2) != 0);
+	check_whole(input, (flags & 2) != 0);
+	return 0;
+}

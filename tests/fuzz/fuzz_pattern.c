@@ -1,0 +1,178 @@
+/*
+ * fuzz_pattern.c - from a peer's name to a path.
+ *
+ * Lines: the pattern, our host name, the name (which may hold anything). A
+ * second expansion must give the same path, and the name must have no say in
+ * which directory it is: no slash, no component of dots, nothing hidden.
+ */
+#include "fuzz.h"
+
+#include "pattern.h"
+
+#define PATH_SIZE 512
+
+static bool
+is_safe(struct slice s)
+{
+	if (s.len < 1 || s.len > 255 || s.data[0] == '.')
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.data[i] < 0x20 || s.data[i] == 0x7F ||
+		    s.data[i] == '/')
+			return false;
+	return true;
+}
+
+static void
+add_lower(struct text *path, struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		text_add_octet(path, s.data[i] >= 'A' && s.data[i] <= 'Z'
+		    ? (char)(s.data[i] | 0x20) : s.data[i]);
+}
+
+static bool
+expand(struct text *path, struct slice pattern, struct slice name,
+    struct slice hostname)
+{
+	struct slice local = name;
+	struct slice domain = hostname;
+
+	for (size_t i = 0; i < name.len; i++)
+		if (name.data[i] == '@') {
+			local = (struct slice){ name.data, i };
+			domain = slice_skip(name, i + 1);
+		}
+	if (!is_safe(name) || !is_safe(local) || !is_safe(domain))
+		return false;
+	for (size_t i = 0; i < pattern.len; i++) {
+		if (pattern.data[i] != '%') {
+			text_add_octet(path, pattern.data[i]);
+			continue;
+		}
+		switch (pattern.data[++i]) {
+		case 'u':
+			add_lower(path, name);
+			break;
+		case 'n':
+			add_lower(path, local);
+			break;
+		case 'd':
+			add_lower(path, domain);
+			break;
+		default:
+			text_add_octet(path, '%');
+		}
+	}
+	return path->len < PATH_SIZE;
+}
+
+static bool
+is_dots(struct slice component)
+{
+	return slice_equal(component, SLICE(".")) ||
+	    slice_equal(component, SLICE(".."));
+}
+
+/* Component by component: the path goes where the pattern goes. */
+static void
+check_components(struct slice pattern, struct slice path)
+{
+	bool more, more_path;
+
+	do {
+		struct slice of_pattern, of_path;
+
+		more = slice_cut(pattern, '/', &of_pattern, &pattern);
+		more_path = slice_cut(path, '/', &of_path, &path);
+		CHECK(more == more_path);
+		CHECK((of_pattern.len == 0) == (of_path.len == 0));
+		CHECK(is_dots(of_pattern) == is_dots(of_path));
+		/* The name hides nothing that the pattern does not. */
+		CHECK(of_path.len == 0 || of_path.data[0] != '.' ||
+		    of_pattern.data[0] == '.');
+	} while (more);
+}
+
+static bool
+is_good(struct slice pattern)
+{
+	for (size_t i = 0; i < pattern.len; i++)
+		if (pattern.data[i] == '%' && (++i == pattern.len ||
+		    (pattern.data[i] != 'u' && pattern.data[i] != 'n' &&
+		    pattern.data[i] != 'd' && pattern.data[i] != '%')))
+			return false;
+	return true;
+}
+
+/* Of a good pattern. */
+static bool
+needs_name(struct slice pattern)
+{
+	for (size_t i = 0; i < pattern.len; i++)
+		if (pattern.data[i] == '%' && pattern.data[++i] != '%')
+			return true;
+	return false;
+}
+
+static char *
+make_string(struct slice s)
+{
+	char *string = malloc(s.len + 1);
+
+	CHECK(string != NULL);
+	if (s.len > 0)
+		memcpy(string, s.data, s.len);
+	string[s.len] = '\0';
+	return string;
+}
+
+static void
+check_expansion(const char *pattern, const char *hostname, struct slice name)
+{
+	struct text want = { .data = NULL };
+	struct error error = { .kind = ERROR_NONE };
+	char *path = malloc(PATH_SIZE);
+	char *copy = fuzz_copy(name);
+
+	CHECK(path != NULL);
+	int result = pattern_expand(pattern, (struct slice){ copy, name.len },
+	    hostname, path, PATH_SIZE, &error);
+	bool good = expand(&want, slice_from(pattern), name,
+	    slice_from(hostname));
+	CHECK((result == 0) == good);
+	if (good) {
+		CHECK_SAME(slice_from(path), text_slice(&want));
+		check_components(slice_from(pattern), slice_from(path));
+	} else {
+		CHECK(error.kind == (want.len >= PATH_SIZE ? ERROR_CONFIG
+		    : ERROR_PEER));
+	}
+	free(path);
+	free(copy);
+	text_free(&want);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct slice name = fuzz_slice(data, size);
+	struct slice line, ignored;
+
+	slice_cut(name, '\n', &line, &name);
+	slice_cut(line, '\0', &line, &ignored);
+	char *pattern = make_string(line);
+	slice_cut(name, '\n', &line, &name);
+	slice_cut(line, '\0', &line, &ignored);
+	char *hostname = make_string(line);
+	bool good = is_good(slice_from(pattern));
+	bool has_name = pattern_has_name(pattern);
+	CHECK(pattern_is_valid(pattern) == good);
+	if (good) {
+		CHECK(has_name == needs_name(slice_from(pattern)));
+		check_expansion(pattern, hostname, name);
+	}
+	free(pattern);
+	free(hostname);
+	return 0;
+}

@@ -1,0 +1,284 @@
+/*
+ * fuzz_sasl.c - PLAIN and LOGIN: the server against a second base64 decoder,
+ * and against our own client.
+ *
+ * The input is lines: the mechanism, then what the client answers. A line
+ * that begins with 0x01 is raw: its other octets are put into base64 first,
+ * which an invented line would never be. A mechanism's line with a blank has
+ * an initial response after it.
+ */
+#include "fuzz.h"
+
+#include "sasl.h"
+
+static const char digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* RFC 4648 section 4, bit by bit. */
+static void
+encode(struct slice s, struct text *out)
+{
+	unsigned bits = 0;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		bits = (bits << 8 | (unsigned char)s.data[i]) & 0xFFFF;
+		for (n += 8; n >= 6; n -= 6)
+			text_add_octet(out, digits[bits >> (n - 6) & 63]);
+	}
+	if (n > 0)
+		text_add_octet(out, digits[bits << (6 - n) & 63]);
+	while (out->len % 4 != 0)
+		text_add_octet(out, '=');
+}
+
+static bool
+decode(struct slice s, struct text *out)
+{
+	unsigned bits = 0;
+	unsigned n = 0;
+	size_t padding = 0;
+
+	if (s.len % 4 != 0)
+		return false;
+	while (padding < 2 && s.len > 0 && s.data[s.len - 1] == '=') {
+		s.len--;
+		padding++;
+	}
+	for (size_t i = 0; i < s.len; i++) {
+		const char *digit = s.data[i] == '\0' ? NULL
+		    : strchr(digits, s.data[i]);
+		if (digit == NULL)
+			return false;
+		bits = (bits << 6 | (unsigned)(digit - digits)) & 0xFFFF;
+		n += 6;
+		if (n >= 8) {
+			n -= 8;
+			text_add_octet(out, (char)(bits >> n & 0xFF));
+		}
+	}
+	return true;
+}
+
+/* ---- what the server should make of it ---- */
+
+struct model {
+	enum sasl_state state;
+	struct text message;
+	struct slice user;
+	struct slice password;
+	struct text name; /* of LOGIN */
+};
+
+static enum sasl_outcome
+model_plain(struct model *model)
+{
+	struct slice parts[4];
+	struct slice message = text_slice(&model->message);
+	size_t n = 0;
+
+	parts[0] = (struct slice){ message.data, 0 };
+	for (size_t i = 0; i < message.len && n < 3; i++)
+		if (message.data[i] != '\0')
+			parts[n].len++;
+		else
+			parts[++n] = (struct slice){ message.data + i + 1, 0 };
+	if (n != 2 || parts[1].len > SASL_SECRET_MAX ||
+	    parts[2].len > SASL_SECRET_MAX ||
+	    (parts[0].len > 0 && !slice_equal(parts[0], parts[1])))
+		return SASL_BAD_MESSAGE;
+	model->user = parts[1];
+	model->password = parts[2];
+	return SASL_DONE;
+}
+
+static enum sasl_outcome
+model_take(struct model *model, struct slice line)
+{
+	model->message.len = 0;
+	if (line.len > SASL_LINE_MAX || !decode(line, &model->message))
+		return SASL_BAD_BASE64;
+	if (model->state == SASL_PLAIN)
+		return model_plain(model);
+	if (model->message.len > SASL_SECRET_MAX)
+		return SASL_BAD_MESSAGE;
+	if (model->state == SASL_LOGIN_USER) {
+		text_add(&model->name, text_slice(&model->message));
+		model->state = SASL_LOGIN_PASSWORD;
+		return SASL_CONTINUE;
+	}
+	model->user = text_slice(&model->name);
+	model->password = text_slice(&model->message);
+	return SASL_DONE;
+}
+
+static enum sasl_outcome
+model_start(struct model *model, struct slice mechanism, bool has_initial,
+    struct slice initial)
+{
+	if (slice_equal_nocase(mechanism, SLICE("PLAIN")))
+		model->state = SASL_PLAIN;
+	else if (slice_equal_nocase(mechanism, SLICE("LOGIN")))
+		model->state = SASL_LOGIN_USER;
+	else
+		return SASL_UNKNOWN;
+	if (!has_initial)
+		return SASL_CONTINUE;
+	if (slice_equal(initial, SLICE("=")))
+		initial.len = 0;
+	return model_take(model, initial);
+}
+
+static void
+compare(const struct sasl_server *sasl, const struct model *model,
+    enum sasl_outcome got, enum sasl_outcome want, struct slice challenge)
+{
+	CHECK(got == want);
+	if (got == SASL_CONTINUE)
+		CHECK_SAME(challenge, model->state == SASL_PLAIN ? SLICE("")
+		    : model->state == SASL_LOGIN_USER ? SLICE("VXNlcm5hbWU6")
+		    : SLICE("UGFzc3dvcmQ6"));
+	if (got != SASL_DONE)
+		return;
+	CHECK_SAME(sasl->user, model->user);
+	CHECK_SAME(sasl->password, model->password);
+}
+
+static void
+check_wiped(struct sasl_server *sasl)
+{
+	const unsigned char *octets = (const unsigned char *)sasl;
+
+	sasl_wipe(sasl);
+	for (size_t i = 0; i < sizeof(*sasl); i++)
+		CHECK(octets[i] == 0);
+}
+
+/* ---- our own client, at our own server ---- */
+
+static void
+check_plain(struct slice user, struct slice password)
+{
+	static struct sasl_server sasl;
+	struct text message = { .data = NULL };
+	struct text want = { .data = NULL };
+	struct slice challenge;
+
+	text_add_octet(&message, '\0');
+	text_add(&message, user);
+	text_add_octet(&message, '\0');
+	text_add(&message, password);
+	encode(text_slice(&message), &want);
+	char *out = malloc(want.len);
+	CHECK(out != NULL);
+	CHECK(sasl_client_plain(user, password, out, want.len - 1) == 0);
+	size_t len = sasl_client_plain(user, password, out, want.len);
+	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX) {
+		CHECK(len == 0);
+	} else {
+		CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
+		enum sasl_outcome outcome = sasl_server_start(&sasl,
+		    SLICE("plain"), (struct slice){ out, len }, &challenge);
+		bool has_nul = memchr(message.data + 1, '\0', user.len) !=
+		    NULL || memchr(message.data + user.len + 2, '\0',
+		    password.len) != NULL;
+		CHECK(outcome == (has_nul ? SASL_BAD_MESSAGE : SASL_DONE));
+		if (!has_nul) {
+			CHECK_SAME(sasl.user, user);
+			CHECK_SAME(sasl.password, password);
+		}
+		check_wiped(&sasl);
+	}
+	free(out);
+	text_free(&message);
+	text_free(&want);
+}
+
+static void
+check_login(struct slice user, struct slice password)
+{
+	static struct sasl_server sasl;
+	struct text want = { .data = NULL };
+	struct slice challenge;
+	char out[4096];
+
+	encode(user, &want);
+	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX)
+		goto done;
+	if (want.len > 0)
+		CHECK(sasl_client_login(user, out, want.len - 1) == 0);
+	size_t len = sasl_client_login(user, out, sizeof(out));
+	CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
+	CHECK(sasl_server_start(&sasl, SLICE("LOGIN"),
+	    (struct slice){ out, len }, &challenge) == SASL_CONTINUE);
+	len = sasl_client_login(password, out, sizeof(out));
+	CHECK(sasl_server_take(&sasl, (struct slice){ out, len },
+	    &challenge) == SASL_DONE);
+	CHECK_SAME(sasl.user, user);
+	CHECK_SAME(sasl.password, password);
+done:
+	text_free(&want);
+}
+
+/* ---- the exchange ---- */
+
+static void
+add_line(struct text *out, struct slice line)
+{
+	if (slice_starts_with(line, SLICE("\x01")))
+		encode(slice_skip(line, 1), out);
+	else
+		text_add(out, line);
+}
+
+static void
+exchange(struct slice rest)
+{
+	static struct sasl_server sasl;
+	struct slice line, mechanism, initial, challenge;
+	struct model model = { .state = SASL_IDLE };
+	struct text text = { .data = NULL };
+	enum sasl_outcome got, want;
+
+	slice_cut(rest, '\n', &line, &rest);
+	bool has_initial = slice_cut(line, ' ', &mechanism, &initial);
+	add_line(&text, initial);
+	char *copy = fuzz_copy(text_slice(&text));
+	got = sasl_server_start(&sasl, mechanism, has_initial
+	    ? (struct slice){ copy, text.len } : slice_from(NULL),
+	    &challenge);
+	/* An answer may outlive the line it came in. */
+	free(copy);
+	want = model_start(&model, mechanism, has_initial,
+	    text_slice(&text));
+	compare(&sasl, &model, got, want, challenge);
+	while (got == SASL_CONTINUE && rest.len > 0) {
+		slice_cut(rest, '\n', &line, &rest);
+		text.len = 0;
+		add_line(&text, line);
+		copy = fuzz_copy(text_slice(&text));
+		got = sasl_server_take(&sasl, (struct slice){ copy,
+		    text.len }, &challenge);
+		free(copy);
+		want = slice_equal(text_slice(&text), SLICE("*"))
+		    ? SASL_CANCELLED : model_take(&model, text_slice(&text));
+		compare(&sasl, &model, got, want, challenge);
+	}
+	check_wiped(&sasl);
+	text_free(&text);
+	text_free(&model.message);
+	text_free(&model.name);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct slice input = fuzz_slice(data, size);
+	struct slice user, password;
+
+	exchange(input);
+	slice_cut(input, '\n', &user, &password);
+	check_plain(user, password);
+	check_login(user, password);
+	return 0;
+}

@@ -1,0 +1,196 @@
+/*
+ * fuzz_users.c - the users file, against a second reader of it.
+ *
+ * The input is the file. Whatever crypt(3) would make of an invented hash is
+ * not tried, for it may ask for hours; one known hash is.
+ */
+#include "fuzz.h"
+
+#include <crypt.h>
+
+#include "users.h"
+
+/* Of the password "secret", by the cheapest method there is. */
+static const char known_hash[] = "abNANd1rDfiNc";
+
+struct model_user {
+	struct slice name;
+	struct slice hash;
+	bool has_maildir;
+	struct slice maildir;
+};
+
+/* By crypt(5): how a hash begins, and how long what comes last is. */
+static const struct {
+	struct slice prefix;
+	size_t len;
+} methods[] = {
+	{ SLICE("$y$"), 43 }, { SLICE("$gy$"), 43 }, { SLICE("$7$"), 43 },
+	{ SLICE("$2a$"), 53 }, { SLICE("$2b$"), 53 },
+	{ SLICE("$2x$"), 53 }, { SLICE("$2y$"), 53 },
+	{ SLICE("$6$"), 86 }, { SLICE("$5$"), 43 }, { SLICE("$sha1"), 28 },
+	{ SLICE("$md5"), 22 }, { SLICE("$1$"), 22 }, { SLICE("$3$"), 32 },
+};
+
+static bool
+is_made_of_digits(struct slice s, size_t len)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.data[i];
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+		    !(c >= '.' && c <= '9'))
+			return false;
+	}
+	return s.len == len;
+}
+
+/* It has the form of one, and the library would take its first part. */
+static bool
+is_usable_hash(struct slice hash)
+{
+	struct slice last = hash, rest = hash;
+	bool known = false;
+
+	while (slice_cut(rest, '$', &last, &rest))
+		last = rest;
+	for (size_t i = 0; i < COUNT(methods) && !known; i++)
+		known = slice_starts_with(hash, methods[i].prefix) &&
+		    is_made_of_digits(last, methods[i].len);
+	/* The old ones: DES, BSDi's. */
+	if (!known && !is_made_of_digits(hash, 13) &&
+	    !(slice_starts_with(hash, SLICE("_")) &&
+	    is_made_of_digits(slice_skip(hash, 1), 19)))
+		return false;
+#ifdef CRYPT_SALT_OK
+	char *string = malloc(hash.len + 1);
+
+	CHECK(string != NULL);
+	memcpy(string, hash.data, hash.len);
+	string[hash.len] = '\0';
+	int verdict = crypt_checksalt(string);
+	free(string);
+	return verdict != CRYPT_SALT_INVALID &&
+	    verdict != CRYPT_SALT_METHOD_DISABLED;
+#else
+	return true;
+#endif
+}
+
+static bool
+has_control(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.data[i] < 0x20 || s.data[i] == 0x7F)
+			return true;
+	return false;
+}
+
+enum verdict { GOOD, EMPTY, BAD };
+
+static enum verdict
+read_line(struct slice line, struct model_user *user)
+{
+	struct slice rest;
+
+	if (line.len > 0 && line.data[line.len - 1] == '\r')
+		line.len--;
+	if (line.len == 0 || line.data[0] == '#')
+		return EMPTY;
+	if (!slice_cut(line, ':', &user->name, &rest))
+		return BAD;
+	user->has_maildir = slice_cut(rest, ':', &user->hash,
+	    &user->maildir);
+	return user->name.len >= 1 && user->name.len <= 255 &&
+	    !has_control(user->name) && is_usable_hash(user->hash) &&
+	    (!user->has_maildir || (user->maildir.len > 0 &&
+	    user->maildir.data[0] == '/')) ? GOOD : BAD;
+}
+
+/* The known hash lets its password in, and nothing else. */
+static void
+check_login(const struct users *users, struct slice name)
+{
+	struct error error;
+	const struct user *user = users_find(users, name);
+
+	if (user == NULL || strcmp(user->hash, known_hash) != 0)
+		return;
+	CHECK(users_check(users, name, SLICE("secret"), &error) ==
+	    USERS_RIGHT);
+	CHECK(users_check(users, name, SLICE("Secret"), &error) ==
+	    USERS_WRONG);
+	CHECK(users_check(users, name, SLICE(""), &error) == USERS_WRONG);
+}
+
+static void
+compare(const struct users *users, struct slice rest)
+{
+	struct error error;
+	size_t n = 0;
+
+	while (rest.len > 0) {
+		struct model_user model;
+		struct slice line;
+
+		slice_cut(rest, '\n', &line, &rest);
+		if (read_line(line, &model) != GOOD)
+			continue;
+		CHECK(n < users->n);
+		const struct user *user = &users->items[n++];
+		CHECK_SAME(slice_from(user->name), model.name);
+		CHECK_SAME(slice_from(user->hash), model.hash);
+		CHECK((user->maildir != NULL) == model.has_maildir);
+		if (model.has_maildir)
+			CHECK_SAME(slice_from(user->maildir), model.maildir);
+		const struct user *found = users_find(users, model.name);
+		CHECK(found != NULL && found <= user &&
+		    strcmp(found->name, user->name) == 0);
+	}
+	CHECK(users->n == n);
+	if (n > 0)
+		check_login(users, slice_from(users->items[0].name));
+	else
+		CHECK(users_check(users, SLICE(""), SLICE(""), &error) ==
+		    USERS_WRONG);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct fuzz_file file;
+	struct slice input = fuzz_slice(data, size);
+	struct slice rest = input;
+	struct users users;
+	struct error error = { .kind = ERROR_NONE };
+	char where[64];
+	unsigned number = 0;
+	bool bad = input.len > 0 &&
+	    memchr(input.data, '\0', input.len) != NULL;
+
+	where[0] = '\0';
+	while (rest.len > 0 && !bad) {
+		struct model_user user;
+		struct slice line;
+
+		number++;
+		slice_cut(rest, '\n', &line, &rest);
+		if (read_line(line, &user) == BAD) {
+			bad = true;
+			snprintf(where, sizeof(where), ":%u: ", number);
+		}
+	}
+	fuzz_file_put(&file, input);
+	int result = users_read(&users, file.path, &error);
+	CHECK((result == 0) == !bad);
+	if (result == 0) {
+		compare(&users, input);
+	} else {
+		CHECK(error.kind == ERROR_CONFIG);
+		CHECK(strstr(error.text, where) != NULL);
+		CHECK(strchr(error.text, '\n') == NULL);
+		CHECK(users.n == 0 && users.items == NULL &&
+		    users.text == NULL);
+	}
+	users_free(&users);
+	return 0;
+}

@@ -1,0 +1,391 @@
+/*
+ * test_account.c - the accounts file: what it may say, what is said of its
+ * mistakes, and which account mail goes by.
+ */
+#include "drive.h"
+
+#include "account.h"
+
+static struct directory directory;
+static struct accounts accounts;
+static struct error error;
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	unsetenv("CREDENTIALS_DIRECTORY");
+	directory_make(&directory);
+	assert_int_equal(chdir(directory.path), 0);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	assert_int_equal(chdir("/"), 0);
+	directory_remove(&directory);
+	return 0;
+}
+
+static int
+read_text(struct slice text)
+{
+	directory_put(&directory, "relay", text);
+	memset(&error, 0, sizeof(error));
+	return accounts_read(&accounts, "relay", &error);
+}
+
+/* Reads a good file. */
+static void
+read_good(struct slice text)
+{
+	if (read_text(text) != 0)
+		fail_msg("%s", error.text);
+}
+
+static void
+check_account(size_t i, unsigned line, const char *sender, const char *host,
+    const char *port, const char *login, const char *password,
+    const char *only_for)
+{
+	const struct account *account = &accounts.items[i];
+
+	assert_true(i < accounts.n);
+	assert_int_equal(account->line, line);
+	assert_slices(account->sender, slice_from(sender));
+	assert_string_equal(account->host, host);
+	assert_string_equal(account->port, port);
+	assert_slices(slice_from(account->login), slice_from(login));
+	assert_slices(slice_from(account->password), slice_from(password));
+	assert_int_equal(account->login != NULL, login != NULL);
+	assert_int_equal(account->password != NULL, password != NULL);
+	assert_slices(account->only_for, slice_from(only_for));
+}
+
+/* ---- good files ---- */
+
+static void
+test_forms(void **state)
+{
+	(void)state;
+	read_good(SLICE("# sender  next hop\n"
+	    "\n"
+	    "joe@example.com smtps://smtp.example.com joe s3cret for=joe\n"
+	    "\texample.org \t smtps://mail.example.org:4650  relay  pw \r\n"
+	    "  # indented comment\n"
+	    "x.test smtps://[2001:db8::1]\n"
+	    "y.test smtps://[::1]:25/ for=a@b\n"
+	    "* smtps://192.0.2.1:65535"));
+	assert_int_equal(accounts.n, 5);
+	check_account(0, 3, "joe@example.com", "smtp.example.com", "465",
+	    "joe", "s3cret", "joe");
+	check_account(1, 4, "example.org", "mail.example.org", "4650",
+	    "relay", "pw", NULL);
+	check_account(2, 6, "x.test", "2001:db8::1", "465", NULL, NULL,
+	    NULL);
+	check_account(3, 7, "y.test", "::1", "25", NULL, NULL, "a@b");
+	check_account(4, 8, "*", "192.0.2.1", "65535", NULL, NULL, NULL);
+	for (size_t i = 0; i < accounts.n; i++) {
+		assert_int_equal(accounts.items[i].scheme, ACCOUNT_SMTPS);
+		assert_true(accounts.items[i].verify);
+		assert_null(accounts.items[i].ca_file);
+	}
+	accounts_free(&accounts);
+	assert_int_equal(accounts.n, 0);
+	accounts_free(&accounts);
+}
+
+static void
+test_percent_encoding(void **state)
+{
+	(void)state;
+	read_good(SLICE("* smtps://h j%6Fe%40x%20y s3cret%20word%25%3d\n"
+	    "* smtps://h %6a %23%3A%ff\n"
+	    "* smtps://h file%3Ax file%3Apw\n"));
+	check_account(0, 1, "*", "h", "465", "joe@x y", "s3cret word%=",
+	    NULL);
+	check_account(1, 2, "*", "h", "465", "j", "#:\xFF", NULL);
+	/* A password that looks like a file's name. */
+	check_account(2, 3, "*", "h", "465", "file:x", "file:pw", NULL);
+	accounts_free(&accounts);
+}
+
+static void
+test_queries(void **state)
+{
+	(void)state;
+	read_good(SLICE("* smtps://h?verify=no\n* smtps://h:1?verify=yes\n"
+	    "* smtps://h/?ca=/etc/x%20y.pem\n"
+	    "* smtps://[::1]:2?ca=a&verify=no\n"
+	    "* smtps://h?verify=no&ca=b&verify=yes\n"
+	    "* smtps://h?ca=a@b\n"));
+	assert_int_equal(accounts.n, 6);
+	assert_false(accounts.items[0].verify);
+	assert_null(accounts.items[0].ca_file);
+	assert_true(accounts.items[1].verify);
+	assert_text(accounts.items[2].ca_file, "/etc/x y.pem");
+	assert_text(accounts.items[2].host, "h");
+	assert_true(accounts.items[2].verify);
+	assert_text(accounts.items[3].ca_file, "a");
+	assert_false(accounts.items[3].verify);
+	assert_text(accounts.items[3].host, "::1");
+	assert_text(accounts.items[3].port, "2");
+	assert_text(accounts.items[4].ca_file, "b");
+	assert_true(accounts.items[4].verify);
+	assert_text(accounts.items[5].ca_file, "a@b");
+	accounts_free(&accounts);
+}
+
+static void
+test_password_files(void **state)
+{
+	(void)state;
+	directory_put(&directory, "pw1", SLICE("hunter22\nand more\n"));
+	directory_put(&directory, "pw2", SLICE("a b%20\r\n"));
+	directory_put(&directory, "pw3", SLICE(""));
+	read_good(SLICE("* smtps://h joe file:pw1\n"
+	    "* smtps://h joe file:pw2\n* smtps://h joe file:pw3\n"));
+	/* The first line as it stands there. */
+	check_account(0, 1, "*", "h", "465", "joe", "hunter22", NULL);
+	check_account(1, 2, "*", "h", "465", "joe", "a b%20", NULL);
+	check_account(2, 3, "*", "h", "465", "joe", "", NULL);
+	accounts_free(&accounts);
+
+	/* In the credentials, where there are any. */
+	directory_mkdir(&directory, "credentials");
+	directory_put(&directory, "credentials/pw1", SLICE("other"));
+	setenv("CREDENTIALS_DIRECTORY", "credentials", 1);
+	read_good(SLICE("* smtps://h joe file:pw1\n"));
+	check_account(0, 1, "*", "h", "465", "joe", "other", NULL);
+	accounts_free(&accounts);
+	unsetenv("CREDENTIALS_DIRECTORY");
+}
+
+/* ---- mistakes ---- */
+
+#define USAGE "an account is SENDER URL [LOGIN PASSWORD] [for=NAME]"
+#define PORT "a port is a number from 1 to 65535, not: "
+#define QUERY "allowed after ? are ca=FILE, verify=yes and verify=no, not: "
+
+static void
+test_errors(void **state)
+{
+	static const struct { struct slice text; const char *why; }
+	rows[] = {
+		{ SLICE(""), "relay: no account in it" },
+		{ SLICE("# only\n\n  \t\n"), "relay: no account in it" },
+		{ SLICE("*\n"), "relay:1: " USAGE },
+		{ SLICE("* smtps://h joe\n"), "relay:1: " USAGE },
+		{ SLICE("* smtps://h joe for=x\n"), "relay:1: " USAGE },
+		{ SLICE("* smtps://h joe pw more\n"), "relay:1: " USAGE },
+		{ SLICE("* smtps://h joe pw for=x more\n"),
+		    "relay:1: too many words" },
+		{ SLICE("* smtps://h for=\n"),
+		    "relay:1: for= needs a login's name" },
+		{ SLICE("#\n* smtps://h joe pw for=\n"),
+		    "relay:2: for= needs a login's name" },
+		{ SLICE("@x smtps://h\n"), "relay:1: a sender is an address, "
+		    "a domain or *, not: '@x'" },
+		{ SLICE("x@ smtps://h\n"), "relay:1: a sender is an address, "
+		    "a domain or *, not: 'x@'" },
+		{ SLICE("\n\n* smtps://\n"),
+		    "relay:3: the next hop has no host name" },
+		{ SLICE("* smtps:///\n"),
+		    "relay:1: the next hop has no host name" },
+		{ SLICE("* smtps://:25\n"),
+		    "relay:1: the next hop has no host name" },
+		{ SLICE("* smtps://?verify=no\n"),
+		    "relay:1: the next hop has no host name" },
+		{ SLICE("* smtps://[]\n"),
+		    "relay:1: the next hop has no host name" },
+		{ SLICE("* smtps://[::1\n"), "relay:1: not [address] or "
+		    "[address]:port: '[::1'" },
+		{ SLICE("* smtps://[::1]x\n"), "relay:1: not [address] or "
+		    "[address]:port: '[::1]x'" },
+		{ SLICE("* smtps://h:0\n"), "relay:1: " PORT "'0'" },
+		{ SLICE("* smtps://h:\n"), "relay:1: " PORT "''" },
+		{ SLICE("* smtps://h:65536\n"), "relay:1: " PORT "'65536'" },
+		{ SLICE("* smtps://h:2x\n"), "relay:1: " PORT "'2x'" },
+		{ SLICE("* smtps://[::1]:-1\n"), "relay:1: " PORT "'-1'" },
+		{ SLICE("* smtps://h:1:2\n"), "relay:1: " PORT "'1:2'" },
+		{ SLICE("* smtps://h?\n"), "relay:1: " QUERY "''" },
+		{ SLICE("* smtps://h?x=1\n"), "relay:1: " QUERY "'x=1'" },
+		{ SLICE("* smtps://h?ca=\n"), "relay:1: " QUERY "'ca='" },
+		{ SLICE("* smtps://h?verify=maybe\n"),
+		    "relay:1: " QUERY "'verify=maybe'" },
+		{ SLICE("* smtps://h?ca=x&\n"), "relay:1: " QUERY "''" },
+		{ SLICE("* smtps://h?ca=%\n"),
+		    "relay:1: bad percent-encoding: 'ca=%'" },
+		{ SLICE("* smtps://h a%2 pw\n"),
+		    "relay:1: bad percent-encoding: 'a%2'" },
+		{ SLICE("* smtps://h a%zz pw\n"),
+		    "relay:1: bad percent-encoding: 'a%zz'" },
+		{ SLICE("* smtps://h a%00 pw\n"),
+		    "relay:1: bad percent-encoding: 'a%00'" },
+		/* As it was written, though its front was decoded. */
+		{ SLICE("* smtps://h a%20b%zz pw\n"),
+		    "relay:1: bad percent-encoding: 'a%20b%zz'" },
+		/* Passwords are not shown. */
+		{ SLICE("* smtps://h joe hunter%22%2\n"), "relay:1: the "
+		    "password has a '%' that is no %XX (write %25)" },
+		{ SLICE("* smtps://joe:hunter22@h\n"), "relay:1: login and "
+		    "password are words of their own after the URL, not part "
+		    "of it" },
+		{ SLICE("* smtps://h joe file:nowhere\n"),
+		    "relay:1: nowhere: No such file or directory" },
+		{ SLICE("* smtps://h\n* smtps://h joe file:\n"),
+		    "relay:2: : No such file or directory" },
+		{ SLICE("* smtps://h joe file:.\n"),
+		    "relay:1: .: not a regular file" },
+		{ SLICE("* smtps://h\0\n"), "relay: has NUL bytes" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		if (read_text(rows[i].text) != -1)
+			fail_msg("%.*s", SLICE_ARG(rows[i].text));
+		assert_string_equal(error.text, rows[i].why);
+		assert_int_equal(error.kind, ERROR_CONFIG);
+		assert_null(accounts.items);
+	}
+}
+
+/* What is wrong with the scheme depends on which there are; but it is said
+ * with file and line, and never shows a password. */
+static void
+test_scheme_errors(void **state)
+{
+	static const struct slice rows[] = {
+		SLICE("* h\n"), SLICE("* https://h\n"), SLICE("* SMTPS//h\n"),
+		SLICE("* smtps:h\n"), SLICE("* //h\n"), SLICE("* ://h\n"),
+		SLICE("* http://joe:hunter22@h\n"),
+		SLICE("* joe:hunter22@h\n"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		assert_int_equal(read_text(rows[i]), -1);
+		assert_int_equal(error.kind, ERROR_CONFIG);
+		assert_true(slice_starts_with(slice_from(error.text),
+		    SLICE("relay:1: ")));
+		if (strstr(error.text, "hunter22") != NULL)
+			fail_msg("%s", error.text);
+	}
+}
+
+static void
+test_permissions(void **state)
+{
+	(void)state;
+	directory_put(&directory, "relay", SLICE("* smtps://h\n"));
+	assert_int_equal(chmod("relay", 0644), 0);
+	assert_int_equal(accounts_read(&accounts, "relay", &error), -1);
+	assert_text(error.text, "relay: anyone may read it; chmod o-r it");
+	assert_int_equal(error.kind, ERROR_CONFIG);
+	assert_int_equal(chmod("relay", 0640), 0);
+	assert_int_equal(accounts_read(&accounts, "relay", &error), 0);
+	accounts_free(&accounts);
+
+	directory_put(&directory, "pw", SLICE("secret\n"));
+	assert_int_equal(chmod("pw", 0604), 0);
+	assert_int_equal(read_text(SLICE("* smtps://h joe file:pw\n")), -1);
+	assert_text(error.text,
+	    "relay:1: pw: anyone may read it; chmod o-r it");
+	assert_int_equal(accounts_read(&accounts, "none", &error), -1);
+	assert_text(error.text, "none: No such file or directory");
+	assert_int_equal(error.kind, ERROR_CONFIG);
+}
+
+/* A mistake in the last of many leaves nothing behind. */
+static void
+test_late_error(void **state)
+{
+	struct text text = { .data = NULL };
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		text_format(&text, "d%d.test smtps://h joe pw%d\n", i, i);
+	text_format(&text, "* nonsense joe pw\n");
+	assert_int_equal(read_text(text_slice(&text)), -1);
+	assert_true(slice_starts_with(slice_from(error.text),
+	    SLICE("relay:101: ")));
+	assert_null(accounts.items);
+	assert_int_equal(accounts.n, 0);
+	text_free(&text);
+}
+
+/* ---- which one ---- */
+
+static void
+test_find(void **state)
+{
+	static const struct { struct slice sender, login; unsigned line; }
+	rows[] = {
+		{ SLICE("joe@example.com"), SLICE("joe"), 1 },
+		{ SLICE("JOE@Example.COM"), SLICE("joe"), 1 },
+		/* for= is a login's name, to the letter. */
+		{ SLICE("joe@example.com"), SLICE("JOE"), 2 },
+		{ SLICE("joe@example.com"), SLICE("ann"), 2 },
+		{ SLICE("ann@example.com"), SLICE("joe"), 2 },
+		{ SLICE("ann@EXAMPLE.com"), SLICE(""), 2 },
+		/* First match wins, not the best one. */
+		{ SLICE("ann@example.com"), SLICE("x"), 2 },
+		{ SLICE("a@sub.example.com"), SLICE("x"), 5 },
+		{ SLICE("a@myexample.com"), SLICE("x"), 5 },
+		{ SLICE("\"a@b\"@example.com"), SLICE("x"), 2 },
+		{ SLICE("example.com"), SLICE("x"), 5 },
+		/* <> is of no domain. */
+		{ SLICE(""), SLICE("x"), 5 },
+		{ SLICE(""), SLICE("bounce"), 5 },
+		{ SLICE("z@limited.test"), SLICE("z"), 4 },
+		{ SLICE("z@limited.test"), SLICE("y"), 5 },
+	};
+
+	(void)state;
+	read_good(SLICE("joe@example.com smtps://h for=joe\n"
+	    "example.com smtps://h\n"
+	    "ann@example.com smtps://h\n"));
+	assert_ptr_equal(accounts_find(&accounts, SLICE("joe@example.com"),
+	    SLICE("joe")), &accounts.items[0]);
+	assert_null(accounts_find(&accounts, SLICE("a@b"), SLICE("x")));
+	assert_null(accounts_find(&accounts, SLICE(""), SLICE("x")));
+	accounts_free(&accounts);
+
+	read_good(SLICE("joe@example.com smtps://h for=joe\n"
+	    "example.com smtps://h\n"
+	    "ann@example.com smtps://h\n"
+	    "limited.test smtps://h for=z\n"
+	    "* smtps://h\n"));
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct account *found = accounts_find(&accounts,
+		    rows[i].sender, rows[i].login);
+
+		assert_non_null(found);
+		if (found->line != rows[i].line)
+			fail_msg("row %zu: line %u", i, found->line);
+	}
+	accounts_free(&accounts);
+	/* With nothing in it at all. */
+	assert_null(accounts_find(&accounts, SLICE("a@b"), SLICE("x")));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_percent_encoding),
+		cmocka_unit_test(test_queries),
+		cmocka_unit_test(test_password_files),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_scheme_errors),
+		cmocka_unit_test(test_permissions),
+		cmocka_unit_test(test_late_error),
+		cmocka_unit_test(test_find),
+	};
+
+	return cmocka_run_group_tests_name("account", tests, set_up,
+	    tear_down);
+}

@@ -1,0 +1,448 @@
+/*
+ * test_sasl.c - PLAIN and LOGIN, from both sides, and base64 to the letter.
+ */
+#include "drive.h"
+
+#include "sasl.h"
+
+/* Before a guard page, as the storage in a wire may be. */
+static struct guarded storage;
+static struct sasl_server sasl;
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	guarded_new(&storage, 2 * SASL_LINE_MAX);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	guarded_free(&storage);
+	return 0;
+}
+
+static struct slice
+at_edge(struct slice s)
+{
+	if (s.data == NULL)
+		return s;
+	return (struct slice){ guarded_put(&storage, s.data, s.len), s.len };
+}
+
+/* Base64 by the bit: a model that shares nothing with the real one. */
+static struct slice
+model_base64(struct slice data)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789+/";
+	static char out[2 * SASL_LINE_MAX];
+	size_t n = 0;
+
+	for (size_t bit = 0; bit < data.len * 8; bit += 6) {
+		unsigned value = 0;
+
+		for (size_t i = bit; i < bit + 6; i++) {
+			unsigned octet = i / 8 < data.len
+			    ? (unsigned char)data.data[i / 8] : 0;
+			value = value << 1 | (octet >> (7 - i % 8) & 1);
+		}
+		out[n++] = digits[value];
+	}
+	while (n % 4 != 0)
+		out[n++] = '=';
+	return (struct slice){ out, n };
+}
+
+/* ---- the server's side ---- */
+
+static const struct slice none = { NULL, 0 };
+
+static void
+test_plain(void **state)
+{
+	static const struct {
+		struct slice message; /* before base64 */
+		enum sasl_outcome outcome;
+		struct slice user, password;
+	} rows[] = {
+		{ SLICE("\0joe\0secret"), SASL_DONE, SLICE("joe"),
+		    SLICE("secret") },
+		{ SLICE("joe\0joe\0secret"), SASL_DONE, SLICE("joe"),
+		    SLICE("secret") },
+		{ SLICE("\0joe\0"), SASL_DONE, SLICE("joe"), SLICE("") },
+		/* Whether an empty name will do is not SASL's business. */
+		{ SLICE("\0\0secret"), SASL_DONE, SLICE(""),
+		    SLICE("secret") },
+		{ SLICE("\0\0"), SASL_DONE, SLICE(""), SLICE("") },
+		{ SLICE("\0j\xC3\xB6\0p\xC3\xA4ss"), SASL_DONE,
+		    SLICE("j\xC3\xB6"), SLICE("p\xC3\xA4ss") },
+		{ SLICE("\0joe@example.org\0s p\r\n"), SASL_DONE,
+		    SLICE("joe@example.org"), SLICE("s p\r\n") },
+		/* Nobody acts for somebody else. */
+		{ SLICE("root\0joe\0secret"), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("JOE\0joe\0secret"), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("jo\0joe\0secret"), SASL_BAD_MESSAGE, none, none },
+		/* Too few NULs, too many. */
+		{ SLICE(""), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("joe"), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("\0"), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("\0joe"), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("joe\0secret"), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("\0joe\0sec\0ret"), SASL_BAD_MESSAGE, none, none },
+		{ SLICE("\0joe\0secret\0"), SASL_BAD_MESSAGE, none, none },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct slice line = model_base64(rows[i].message);
+		struct slice challenge;
+
+		/* In the command. */
+		if (line.len > 0)
+			assert_int_equal(sasl_server_start(&sasl,
+			    SLICE("PLAIN"), at_edge(line), &challenge),
+			    rows[i].outcome);
+		if (line.len > 0 && rows[i].outcome == SASL_DONE) {
+			assert_slices(sasl.user, rows[i].user);
+			assert_slices(sasl.password, rows[i].password);
+		}
+		/* On a line of its own, after an empty challenge. */
+		assert_int_equal(sasl_server_start(&sasl, SLICE("plain"),
+		    none, &challenge), SASL_CONTINUE);
+		assert_slice(challenge, "");
+		assert_int_equal(sasl_server_take(&sasl, at_edge(line),
+		    &challenge), rows[i].outcome);
+		if (rows[i].outcome == SASL_DONE) {
+			assert_slices(sasl.user, rows[i].user);
+			assert_slices(sasl.password, rows[i].password);
+		}
+	}
+}
+
+static void
+test_login(void **state)
+{
+	struct slice challenge;
+
+	(void)state;
+	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"), none,
+	    &challenge), SASL_CONTINUE);
+	assert_slice(challenge, "VXNlcm5hbWU6"); /* Username: */
+	assert_int_equal(sasl_server_take(&sasl, at_edge(SLICE("am9l")),
+	    &challenge), SASL_CONTINUE);
+	assert_slice(challenge, "UGFzc3dvcmQ6"); /* Password: */
+	assert_int_equal(sasl_server_take(&sasl,
+	    at_edge(SLICE("c2VjcmV0")), &challenge), SASL_DONE);
+	assert_slice(sasl.user, "joe");
+	assert_slice(sasl.password, "secret");
+
+	/* The name in the command, as some clients have it. */
+	assert_int_equal(sasl_server_start(&sasl, SLICE("login"),
+	    at_edge(SLICE("am9l")), &challenge), SASL_CONTINUE);
+	assert_slice(challenge, "UGFzc3dvcmQ6");
+	assert_int_equal(sasl_server_take(&sasl, SLICE(""), &challenge),
+	    SASL_DONE);
+	assert_slice(sasl.user, "joe");
+	assert_slice(sasl.password, "");
+
+	/* "=" in the command is a response of no octets (RFC 4954 4); as a
+	 * line of its own it is not base64. */
+	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"),
+	    SLICE("="), &challenge), SASL_CONTINUE);
+	assert_slice(challenge, "UGFzc3dvcmQ6");
+	assert_int_equal(sasl_server_take(&sasl, SLICE("="), &challenge),
+	    SASL_BAD_BASE64);
+
+	/* NULs are octets of a password like others here. */
+	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"),
+	    SLICE("am9l"), &challenge), SASL_CONTINUE);
+	assert_int_equal(sasl_server_take(&sasl, SLICE("AAA="), &challenge),
+	    SASL_DONE);
+	assert_slice(sasl.password, "\0\0");
+}
+
+static void
+test_cancel_and_unknown(void **state)
+{
+	static const struct slice unknown[] = {
+		SLICE(""), SLICE("CRAM-MD5"), SLICE("PLAI"), SLICE("PLAINX"),
+		SLICE("PLAIN\0"), SLICE("LOGI"), SLICE("*"),
+	};
+	struct slice challenge;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(unknown); i++)
+		assert_int_equal(sasl_server_start(&sasl, unknown[i], none,
+		    &challenge), SASL_UNKNOWN);
+
+	sasl_server_start(&sasl, SLICE("PLAIN"), none, &challenge);
+	assert_int_equal(sasl_server_take(&sasl, SLICE("*"), &challenge),
+	    SASL_CANCELLED);
+	sasl_server_start(&sasl, SLICE("LOGIN"), none, &challenge);
+	assert_int_equal(sasl_server_take(&sasl, SLICE("*"), &challenge),
+	    SASL_CANCELLED);
+	sasl_server_start(&sasl, SLICE("LOGIN"), none, &challenge);
+	assert_int_equal(sasl_server_take(&sasl, SLICE("am9l"), &challenge),
+	    SASL_CONTINUE);
+	assert_int_equal(sasl_server_take(&sasl, SLICE("*"), &challenge),
+	    SASL_CANCELLED);
+	/* Only "*" itself is that. */
+	sasl_server_start(&sasl, SLICE("PLAIN"), none, &challenge);
+	assert_int_equal(sasl_server_take(&sasl, SLICE("**"), &challenge),
+	    SASL_BAD_BASE64);
+}
+
+/* ---- base64 ---- */
+
+/* What LOGIN takes for a name; bad: NULL data. */
+static struct slice
+decoded(struct slice line)
+{
+	struct slice challenge;
+
+	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"), none,
+	    &challenge), SASL_CONTINUE);
+	switch (sasl_server_take(&sasl, at_edge(line), &challenge)) {
+	case SASL_CONTINUE:
+		return sasl.user;
+	case SASL_BAD_BASE64:
+		return none;
+	default:
+		fail();
+		return none;
+	}
+}
+
+static void
+test_base64_bad(void **state)
+{
+	static const struct slice bad[] = {
+		SLICE("a"), SLICE("am"), SLICE("am9"), SLICE("am9lZ"),
+		SLICE("="), SLICE("=="), SLICE("==="), SLICE("===="),
+		SLICE("a==="), SLICE("=m9l"), SLICE("a=9l"), SLICE("am=l"),
+		SLICE("am==am9l"), SLICE("am9=am9l"), SLICE("am9lam="),
+		SLICE("am9l="), SLICE("am9l===="), SLICE("am9l\r"),
+		SLICE(" am9l"), SLICE("am9l "), SLICE("am 9"),
+		SLICE("am-l"), SLICE("am_l"), SLICE("am9\0"), SLICE("\0\0\0\0"),
+		SLICE("am9\xFF"), SLICE("am9\x80"), SLICE("@m9l"),
+		SLICE("[m9l"), SLICE("`m9l"), SLICE("{m9l"), SLICE("/:9l"),
+		SLICE("am9.,"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++)
+		if (decoded(bad[i]).data != NULL)
+			fail_msg("'%.*s'", SLICE_ARG(bad[i]));
+	/* RFC 4648 section 10. */
+	assert_slice(decoded(SLICE("Zg==")), "f");
+	assert_slice(decoded(SLICE("Zm8=")), "fo");
+	assert_slice(decoded(SLICE("Zm9v")), "foo");
+	assert_slice(decoded(SLICE("Zm9vYg==")), "foob");
+	assert_slice(decoded(SLICE("Zm9vYmE=")), "fooba");
+	assert_slice(decoded(SLICE("Zm9vYmFy")), "foobar");
+	assert_slice(decoded(SLICE("+/+/")), "\xFB\xFF\xBF");
+	assert_slice(decoded(SLICE("")), "");
+}
+
+/* Every octet at every place of a group, and much by chance. */
+static void
+test_base64_round_trip(void **state)
+{
+	uint64_t seed = 3;
+	char data[256], out[512];
+
+	(void)state;
+	for (int c = 0; c < 256; c++)
+		for (size_t len = 1; len <= 4; len++) {
+			memset(data, c, len);
+			struct slice plain = { data, len };
+			struct slice text = model_base64(plain);
+
+			assert_slices(decoded(text), plain);
+			size_t n = sasl_client_login(plain, out,
+			    sizeof(out));
+			assert_slices(((struct slice){ out, n }), text);
+		}
+	for (unsigned i = 0; i < 3000; i++) {
+		struct slice plain = { data, chance(&seed, sizeof(data)) };
+
+		for (size_t k = 0; k < plain.len; k++)
+			data[k] = (char)chance(&seed, 256);
+		struct slice text = model_base64(plain);
+		assert_slices(decoded(text), plain);
+		size_t n = sasl_client_login(plain, out, sizeof(out));
+		assert_slices(((struct slice){ out, n }), text);
+	}
+}
+
+/* ---- limits ---- */
+
+/* A name and a password of so many octets, by PLAIN. */
+static enum sasl_outcome
+plain_of(size_t user, size_t password)
+{
+	struct text message = { .data = NULL };
+	struct slice challenge;
+
+	text_repeat(&message, '\0', 1);
+	text_repeat(&message, 'u', user);
+	text_repeat(&message, '\0', 1);
+	text_repeat(&message, 'p', password);
+	enum sasl_outcome outcome = sasl_server_start(&sasl, SLICE("PLAIN"),
+	    at_edge(model_base64(text_slice(&message))), &challenge);
+	text_free(&message);
+	if (outcome == SASL_DONE) {
+		assert_int_equal(sasl.user.len, user);
+		assert_int_equal(sasl.password.len, password);
+	}
+	return outcome;
+}
+
+static enum sasl_outcome
+login_of(size_t user, size_t password)
+{
+	struct text word = { .data = NULL };
+	struct slice challenge;
+
+	text_repeat(&word, 'u', user);
+	enum sasl_outcome outcome = sasl_server_start(&sasl, SLICE("LOGIN"),
+	    at_edge(model_base64(text_slice(&word))), &challenge);
+	if (outcome == SASL_CONTINUE) {
+		word.len = 0;
+		text_repeat(&word, 'p', password);
+		outcome = sasl_server_take(&sasl,
+		    at_edge(model_base64(text_slice(&word))), &challenge);
+	}
+	text_free(&word);
+	if (outcome == SASL_DONE) {
+		assert_int_equal(sasl.user.len, user);
+		assert_int_equal(sasl.password.len, password);
+		assert_int_equal(sasl.user.data[user - 1], 'u');
+		assert_int_equal(sasl.password.data[password - 1], 'p');
+	}
+	return outcome;
+}
+
+static void
+test_limits(void **state)
+{
+	const size_t max = SASL_SECRET_MAX;
+	struct text line = { .data = NULL };
+	struct slice challenge;
+
+	(void)state;
+	assert_int_equal(plain_of(max, max), SASL_DONE);
+	assert_int_equal(plain_of(max + 1, 1), SASL_BAD_MESSAGE);
+	assert_int_equal(plain_of(1, max + 1), SASL_BAD_MESSAGE);
+	assert_int_equal(login_of(max, max), SASL_DONE);
+	assert_int_equal(login_of(max + 1, 1), SASL_BAD_MESSAGE);
+	assert_int_equal(login_of(1, max + 1), SASL_BAD_MESSAGE);
+
+	/* The longest line fits its storage; a longer one is refused before
+	 * it is looked at. */
+	text_repeat(&line, 'A', SASL_LINE_MAX);
+	assert_int_equal(sasl_server_start(&sasl, SLICE("PLAIN"),
+	    at_edge(text_slice(&line)), &challenge), SASL_BAD_MESSAGE);
+	text_repeat(&line, 'A', 4);
+	assert_int_equal(sasl_server_start(&sasl, SLICE("PLAIN"),
+	    at_edge(text_slice(&line)), &challenge), SASL_BAD_BASE64);
+	text_free(&line);
+}
+
+static void
+test_wipe(void **state)
+{
+	static const struct sasl_server zero;
+	struct slice challenge;
+
+	(void)state;
+	sasl_server_start(&sasl, SLICE("LOGIN"), SLICE("am9l"), &challenge);
+	sasl_server_take(&sasl, SLICE("c2VjcmV0"), &challenge);
+	assert_non_null(memmem(&sasl, sizeof(sasl), "secret", 6));
+	sasl_wipe(&sasl);
+	assert_memory_equal(&sasl, &zero, sizeof(sasl));
+}
+
+/* ---- the client's side ---- */
+
+static void
+test_client(void **state)
+{
+	struct text word = { .data = NULL };
+	char *out;
+
+	(void)state;
+	/* "\0joe\0secret" is 11 octets: 16 of base64, to the octet. */
+	out = guarded_put(&storage, "................", 16);
+	assert_int_equal(sasl_client_plain(SLICE("joe"), SLICE("secret"),
+	    out, 16), 16);
+	assert_memory_equal(out, "AGpvZQBzZWNyZXQ=", 16);
+	out = guarded_put(&storage, "...............", 15);
+	assert_int_equal(sasl_client_plain(SLICE("joe"), SLICE("secret"),
+	    out, 15), 0);
+	assert_memory_equal(out, "...............", 15);
+	out = guarded_put(&storage, "....", 4);
+	assert_int_equal(sasl_client_login(SLICE("joe"), out, 4), 4);
+	assert_memory_equal(out, "am9l", 4);
+	assert_int_equal(sasl_client_login(SLICE("joe"), out + 1, 3), 0);
+	assert_int_equal(sasl_client_login(SLICE(""), out + 4, 0), 0);
+
+	/* What is too long for a server of ours is not sent. */
+	char *large = guarded_put(&storage, "", 0) - 8192;
+	text_repeat(&word, 'x', SASL_SECRET_MAX);
+	size_t n = sasl_client_plain(text_slice(&word), text_slice(&word),
+	    large, 8192);
+	assert_int_equal(n, (2 * SASL_SECRET_MAX + 2 + 2) / 3 * 4);
+	text_repeat(&word, 'x', 1);
+	assert_int_equal(sasl_client_plain(text_slice(&word), SLICE("p"),
+	    large, 8192), 0);
+	assert_int_equal(sasl_client_plain(SLICE("u"), text_slice(&word),
+	    large, 8192), 0);
+	text_free(&word);
+}
+
+/* What one side says the other understands. */
+static void
+test_both_sides(void **state)
+{
+	static const struct slice words[] = {
+		SLICE("joe"), SLICE("secret"), SLICE(""), SLICE("\xC3\xA4 \t"),
+	};
+	struct slice challenge;
+	char out[256];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(words); i++)
+		for (size_t k = 0; k < COUNT(words); k++) {
+			size_t n = sasl_client_plain(words[i], words[k], out,
+			    sizeof(out));
+
+			assert_int_equal(sasl_server_start(&sasl,
+			    SLICE("PLAIN"), (struct slice){ out, n },
+			    &challenge), SASL_DONE);
+			assert_slices(sasl.user, words[i]);
+			assert_slices(sasl.password, words[k]);
+		}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_login),
+		cmocka_unit_test(test_cancel_and_unknown),
+		cmocka_unit_test(test_base64_bad),
+		cmocka_unit_test(test_base64_round_trip),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_wipe),
+		cmocka_unit_test(test_client),
+		cmocka_unit_test(test_both_sides),
+	};
+
+	return cmocka_run_group_tests_name("sasl", tests, set_up, tear_down);
+}
