@@ -65,10 +65,11 @@ endif
 # Sources, by the layers of the house: see README.md.
 COMMON = slice buf error \
 	wire dot sasl envelope smtp_client proxy_header \
-	conn maildir maildir_deliver account relay auth users command pattern peer \
+	conn maildir maildir_scan maildir_index maildir_cache \
+	maildir_deliver account relay auth users command pattern peer \
 	options process settings log tls_server \
 	program
-POP3 = pop3
+POP3 = pop3 pop3_text
 POP3_PROGRAM = pop3_settings main
 SMTP = smtp smtp_replies smtp_parameters smtp_text address
 SMTP_PROGRAM = smtp_settings trace places delivery main
@@ -161,9 +162,10 @@ build-unit-tests: $(unit_tests)
 check-unit: $(unit_tests) ## unit tests only
 	@BUILD='$(BUILD)' tests/run tests/unit
 
-bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with a bare libtls program
+bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with a bare libtls program, Dovecot and Courier
 	@tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py
+	@BUILD='$(BUILD)' tests/bench/scale.py
 	@BUILD='$(BUILD)' tests/bench/bench_smtp.py
 
 $(BUILD)/tests/bench/%: tests/bench/%.c

@@ -2,7 +2,7 @@
  * maildir: a maildrop as a session sees it, scanned once.
  *
  * Every regular file below the maildrop is a message, oldest first, but for
- * what other programs keep there; BEHAVIOUR in the man page pop3-handler(8).
+ * what other programs keep there; see the man page pop3-handler(8).
  * Symbolic links below the maildrop are never followed.
  */
 #ifndef MAILDIR_H
@@ -13,58 +13,64 @@
 #include <stdint.h>
 
 #include "error.h"
-#include "message.h"
-
-/* Folders within folders, at most. What is deeper is not served. */
-#define MAILDIR_DEPTH_MAX 32
+#include "maildir_cache.h"
+#include "maildir_index.h"
 
 enum maildir_scan {
 	MAILDIR_SCAN_ALL,   /* every folder */
 	MAILDIR_SCAN_INBOX, /* the maildrop's own new and cur */
 };
 
-struct maildir_file {
-	uint64_t size;    /* octets in the file */
-	int64_t mtime;    /* nanoseconds */
-	uint32_t name;    /* where its name begins in text */
-	uint32_t folder : 31; /* its directory, an index in folders */
-	uint32_t aliased : 1; /* new or cur beside it has its unique-id */
+struct maildir_options {
+	enum maildir_scan scan;
+	bool may_be_missing;   /* then it is an empty one */
+	bool lock;             /* nobody else who locks may have it */
+	const char *cache_dir; /* NULL: no cache */
 };
 
 struct maildir {
-	struct message *messages; /* n of them, oldest first */
-	size_t n;
-	char *text;       /* names and unique-ids, NUL after each name */
+	/* The messages, and the text their unique-ids are in: it may move
+	 * when a message is opened or removed. */
+	struct maildir_index index;
 
 	/* maildir.c's own. */
-	struct maildir_file *files; /* beside messages */
-	size_t files_size;
-	size_t text_len;
-	size_t text_size;
-	uint32_t *folders; /* where each directory's path begins in text */
-	size_t n_folders;
-	size_t folders_size;
 	int fd;           /* the maildrop, -1 for an empty one */
 	int folder_fd;    /* the directory opened last, or -1 */
-	uint32_t folder;  /* which one that is */
+	size_t folder;    /* which one that is */
+	struct maildir_table names; /* to find those renamed meanwhile */
+	char *cache_path; /* or NULL */
+	struct maildir_cache_key key;
+	bool cache_is_old;
 };
 
 /*
- * Reads the maildrop at path. ERROR_MISSING where there is none (with
- * may_be_missing that is an empty one), ERROR_SYSTEM where it cannot be
- * read. On failure there is nothing to close.
+ * Reads the maildrop at path. ERROR_MISSING where there is none, ERROR_BUSY
+ * where somebody else has locked it, ERROR_SYSTEM where it cannot be read.
+ * On failure there is nothing to close.
  */
 int maildir_scan(struct maildir *maildir, const char *path,
-    enum maildir_scan scan, bool may_be_missing, struct error *error);
+    const struct maildir_options *options, struct error *error);
 
 /*
- * Opens message i for reading: a descriptor, to be closed by the caller.
- * messages[i].octets is told anew where the file has changed since. A
- * message that another program renamed meanwhile (new to cur, other flags)
- * is found again. ERROR_SYSTEM where it is gone or unreadable.
+ * Puts into the cache what was learned since it was written, if there is a
+ * cache and anything to put there. Nothing but speed depends on it.
+ */
+int maildir_save_cache(struct maildir *maildir, struct error *error);
+
+/*
+ * Opens message i for reading: a descriptor, to be closed by the caller. Its
+ * octets are told anew where the file has changed since. A message that
+ * another program renamed meanwhile (new to cur, other flags) is found
+ * again. ERROR_SYSTEM where it is gone or unreadable.
  */
 int maildir_open_message(struct maildir *maildir, size_t i,
     struct error *error);
+
+/*
+ * Removes message i, under whatever name it has now. One that is gone
+ * already counts as removed.
+ */
+int maildir_remove(struct maildir *maildir, size_t i, struct error *error);
 
 void maildir_close(struct maildir *maildir);
 

@@ -28,6 +28,8 @@ struct pop3_program {
 	struct pop3 pop3;
 	struct maildir maildir;
 	char path[4096]; /* of the maildrop */
+	char cache_dir[4096];
+	bool cache_waits; /* to be written, when there is time */
 	char in[IN_SIZE];
 	char out[OUT_SIZE];
 	char file[READ_SIZE];
@@ -67,26 +69,46 @@ check_config(const struct pop3_settings *settings)
 
 /* ---- what the protocol core asks for ---- */
 
+/* --cache-dir, else $CACHE_DIRECTORY: where systemd.exec(5) names several,
+ * the first. NULL for none. */
+static const char *
+cache_dir(const struct pop3_settings *settings, char *dir, size_t size)
+{
+	struct slice given = slice_from(settings->cache_dir != NULL
+	    ? settings->cache_dir : getenv("CACHE_DIRECTORY"));
+	struct slice rest;
+
+	if (settings->cache_dir == NULL)
+		slice_cut(given, ':', &given, &rest);
+	int len = snprintf(dir, size, "%.*s", SLICE_ARG(given));
+	return len > 0 && (size_t)len < size ? dir : NULL;
+}
+
 static int
 open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 {
 	const char *pattern = p->settings.common.maildir;
 	const char *own = auth_maildir(&p->program.auth, user);
-	bool may_be_missing = pattern_has_name(pattern) &&
-	    (p->program.auth.kind == AUTH_ANY ||
-	    p->program.auth.kind == AUTH_ANY_REMOTE);
+	struct maildir_options options = {
+		.scan = (enum maildir_scan)p->settings.scan,
+		.may_be_missing = pattern_has_name(pattern) &&
+		    (p->program.auth.kind == AUTH_ANY ||
+		    p->program.auth.kind == AUTH_ANY_REMOTE),
+		.lock = p->settings.allow_delete,
+		.cache_dir = cache_dir(&p->settings, p->cache_dir,
+		    sizeof(p->cache_dir)),
+	};
 
 	if (own != NULL) {
 		if (snprintf(p->path, sizeof(p->path), "%s", own) >=
 		    (int)sizeof(p->path))
 			return error_set(error, ERROR_CONFIG, "the user's "
 			    "maildir has too long a name");
-		may_be_missing = false;
+		options.may_be_missing = false;
 	} else if (pattern_expand(pattern, user, p->settings.common.hostname,
 	    p->path, sizeof(p->path), error) < 0)
 		return -1;
-	return maildir_scan(&p->maildir, p->path,
-	    (enum maildir_scan)p->settings.scan, may_be_missing, error);
+	return maildir_scan(&p->maildir, p->path, &options, error);
 }
 
 static void
@@ -94,13 +116,23 @@ log_maildrop(const struct pop3_program *p)
 {
 	uint64_t octets = 0;
 
-	for (size_t i = 0; i < p->maildir.n; i++)
-		octets += p->maildir.messages[i].octets;
+	for (size_t i = 0; i < p->maildir.index.n; i++)
+		octets += p->maildir.index.messages[i].octets;
 	log_begin(LOG_KIND_MAILDROP);
 	log_add(LOG_FIELD_MAILDIR, slice_from(p->path));
-	log_add_number(LOG_FIELD_MESSAGES, p->maildir.n);
+	log_add_number(LOG_FIELD_MESSAGES, p->maildir.index.n);
 	log_add_number(LOG_FIELD_SIZE, octets);
 	log_send();
+}
+
+static void
+save_cache(struct pop3_program *p)
+{
+	struct error why;
+
+	p->cache_waits = false;
+	if (maildir_save_cache(&p->maildir, &why) < 0)
+		log_reason(LOG_KIND_NOTICE, "%s", why.text);
 }
 
 static int
@@ -128,24 +160,29 @@ serve_login(struct pop3_program *p, struct error *error)
 	if (open_maildrop(p, pop3->user, &why) < 0) {
 		log_error(&why);
 		pop3_login_failed(pop3, why.kind == ERROR_SYSTEM
-		    ? POP3_LOGIN_TEMPORARY : why.kind == ERROR_PEER
+		    ? POP3_LOGIN_TEMPORARY : why.kind == ERROR_BUSY
+		    ? POP3_LOGIN_IN_USE : why.kind == ERROR_PEER
 		    ? POP3_LOGIN_WRONG : POP3_LOGIN_NO_MAILDROP);
 		return 0;
 	}
 	log_maildrop(p);
-	pop3_logged_in(pop3, p->maildir.messages, p->maildir.n,
-	    p->maildir.text);
+	p->cache_waits = true;
+	pop3_logged_in(pop3, p->maildir.index.messages, p->maildir.index.n,
+	    (const char *const *)&p->maildir.index.text);
 	return 0;
 }
 
-/* The open file's octets, through the core, to the connection. */
+/* So many octets of the open file, through the core, to the connection. What
+ * was written to it since it was looked at is not of the message that was
+ * announced. */
 static int
-send_file(struct pop3_program *p, int fd, struct error *error)
+send_file(struct pop3_program *p, int fd, uint64_t left, struct error *error)
 {
 	struct pop3 *pop3 = &p->pop3;
 
-	for (;;) {
-		ssize_t n = read(fd, p->file, sizeof(p->file));
+	while (left > 0 && !pop3_message_enough(pop3)) {
+		ssize_t n = read(fd, p->file, left < sizeof(p->file)
+		    ? (size_t)left : sizeof(p->file));
 		if (n < 0) {
 			struct error why;
 
@@ -162,8 +199,9 @@ send_file(struct pop3_program *p, int fd, struct error *error)
 				return -1;
 			rest = slice_skip(rest, taken);
 		}
-		if (n == 0 || pop3_message_enough(pop3))
+		if (n == 0)
 			break;
+		left -= (uint64_t)n;
 	}
 	pop3_message_end(pop3);
 	return 0;
@@ -181,8 +219,10 @@ serve_message(struct pop3_program *p, struct error *error)
 		pop3_message_failed(pop3, &why);
 		return 0;
 	}
-	pop3_message_begin(pop3, p->maildir.messages[pop3->message].octets);
-	int result = send_file(p, fd, error);
+	pop3_message_begin(pop3,
+	    p->maildir.index.messages[pop3->message].octets);
+	int result = send_file(p, fd,
+	    p->maildir.index.files[pop3->message].size, error);
 	close(fd);
 	return result;
 }
@@ -197,11 +237,40 @@ serve_stls(struct pop3_program *p, struct error *error)
 	return 0;
 }
 
+/* QUIT: what the client marked goes, and nothing else. */
+static void
+serve_update(struct pop3_program *p)
+{
+	uint64_t removed = 0;
+	uint64_t kept = 0;
+
+	for (size_t i = 0; i < p->maildir.index.n; i++) {
+		struct error why;
+
+		if (!p->maildir.index.messages[i].deleted)
+			continue;
+		if (maildir_remove(&p->maildir, i, &why) == 0) {
+			removed++;
+			continue;
+		}
+		kept++;
+		log_error(&why);
+	}
+	log_begin(LOG_KIND_REMOVED);
+	log_add_number(LOG_FIELD_REMOVED, removed);
+	if (kept > 0)
+		log_add(LOG_FIELD_REASON, SLICE("some could not be removed"));
+	log_send();
+	pop3_updated(&p->pop3, kept == 0);
+}
+
 static int
 serve(struct pop3_program *p, enum pop3_event event, struct error *error)
 {
 	switch (event) {
 	case POP3_WANT_IO:
+		if (p->cache_waits && buf_contents(&p->pop3.wire.out).len == 0)
+			save_cache(p);
 		return program_pump(&p->program, &p->pop3.wire, error);
 	case POP3_STLS:
 		return serve_stls(p, error);
@@ -210,7 +279,7 @@ serve(struct pop3_program *p, enum pop3_event event, struct error *error)
 	case POP3_MESSAGE:
 		return serve_message(p, error);
 	case POP3_UPDATE:
-		pop3_updated(&p->pop3, true);
+		serve_update(p);
 		return 0;
 	case POP3_CLOSED:
 		break;
@@ -246,6 +315,7 @@ run(struct pop3_program *p)
 		.allow_login = p->program.auth.kind != AUTH_NONE,
 		.secure = p->program.secure,
 		.stls = p->settings.common.tls == TLS_MODE_STARTTLS,
+		.allow_delete = p->settings.allow_delete,
 	};
 	struct error error = { .kind = ERROR_NONE };
 	enum pop3_event event;
@@ -257,9 +327,12 @@ run(struct pop3_program *p)
 		if (serve(p, event, &error) < 0)
 			break;
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
+	/* Before the client hears "Bye": it may come back at once, and must
+	 * not find the maildrop locked. */
+	save_cache(p);
+	maildir_close(&p->maildir);
 	program_end(&p->program, &p->pop3.wire, broken, !p->pop3.quit);
 	log_end(p, broken);
-	maildir_close(&p->maildir);
 }
 
 int

@@ -31,13 +31,29 @@ struct command {
 };
 
 static const struct slice ok = SLICE("+OK");
-static const struct slice no_such_message = SLICE("-ERR No such message");
-static const struct slice no_argument = SLICE("-ERR No argument expected");
 
 static void
 reply(struct pop3 *pop3, struct slice line)
 {
 	wire_put_line(&pop3->wire, line);
+}
+
+/* A whole reply of the table, in the session's language. */
+static void
+say(struct pop3 *pop3, enum pop3_text text)
+{
+	wire_format(&pop3->wire, "%s %s", pop3_text_status(text),
+	    pop3_text(text, pop3->language));
+}
+
+/* Refuses what stands behind a command that takes nothing. */
+static bool
+no_argument(struct pop3 *pop3, struct slice argument)
+{
+	if (argument.len == 0)
+		return true;
+	say(pop3, POP3_TEXT_NO_ARGUMENT);
+	return false;
 }
 
 /* ---- what the messages are ---- */
@@ -67,10 +83,21 @@ count_messages(const struct pop3 *pop3, uint64_t *n, uint64_t *octets)
 		}
 }
 
+static void
+say_maildrop(struct pop3 *pop3)
+{
+	uint64_t n, octets;
+
+	count_messages(pop3, &n, &octets);
+	wire_format(&pop3->wire, "+OK %ju %s (%ju %s)", (uintmax_t)n,
+	    pop3_text(POP3_TEXT_MESSAGES, pop3->language), (uintmax_t)octets,
+	    pop3_text(POP3_TEXT_OCTETS, pop3->language));
+}
+
 static struct slice
 uidl_of(const struct pop3 *pop3, size_t i)
 {
-	return (struct slice){ pop3->uidls + pop3->messages[i].uidl,
+	return (struct slice){ *pop3->uidls + pop3->messages[i].uidl,
 		pop3->messages[i].uidl_len };
 }
 
@@ -124,11 +151,9 @@ login_possible(const struct pop3 *pop3)
 static void
 run_capa(struct pop3 *pop3, struct slice argument)
 {
-	if (argument.len > 0) {
-		reply(pop3, no_argument);
+	if (!no_argument(pop3, argument))
 		return;
-	}
-	reply(pop3, SLICE("+OK Capabilities:"));
+	say(pop3, POP3_TEXT_CAPABILITIES);
 	if (pop3->options.stls && pop3->state == POP3_AUTHORIZATION)
 		reply(pop3, SLICE("STLS"));
 	if (login_possible(pop3)) {
@@ -140,10 +165,37 @@ run_capa(struct pop3 *pop3, struct slice argument)
 	reply(pop3, SLICE("PIPELINING"));
 	reply(pop3, SLICE("RESP-CODES"));
 	reply(pop3, SLICE("AUTH-RESP-CODE"));
+	reply(pop3, login_possible(pop3) ? SLICE("UTF8 USER")
+	                                 : SLICE("UTF8"));
+	reply(pop3, SLICE("LANG"));
+	/* RFC 2449 6.7: nothing goes but what a client deletes itself. */
 	reply(pop3, SLICE("EXPIRE NEVER"));
 	wire_format(&pop3->wire, "IMPLEMENTATION %s",
 	    pop3->options.implementation);
 	reply(pop3, SLICE("."));
+}
+
+/* RFC 6856 section 3: a listing, or another language. */
+static void
+run_lang(struct pop3 *pop3, struct slice range)
+{
+	if (range.len == 0) {
+		say(pop3, POP3_TEXT_LANGUAGES);
+		for (size_t i = 0; i < pop3_languages_count; i++)
+			wire_format(&pop3->wire, "%s %s",
+			    pop3_languages[i].tag, pop3_languages[i].name);
+		reply(pop3, SLICE("."));
+		return;
+	}
+	const struct pop3_language_row *row = pop3_find_language(range);
+	if (row == NULL) {
+		wire_format(&pop3->wire, "-ERR %s",
+		    pop3_text(POP3_TEXT_NO_LANGUAGE, pop3->language));
+		return;
+	}
+	pop3->language = row->language;
+	wire_format(&pop3->wire, "+OK %s %s", row->tag,
+	    pop3_text(POP3_TEXT_CHANGED, pop3->language));
 }
 
 static void
@@ -155,17 +207,15 @@ close_session(struct pop3 *pop3)
 static void
 run_quit(struct pop3 *pop3, struct slice argument)
 {
-	if (argument.len > 0) {
-		reply(pop3, no_argument);
+	if (!no_argument(pop3, argument))
 		return;
-	}
 	pop3->quit = true;
 	for (size_t i = 0; i < pop3->n; i++)
 		if (pop3->messages[i].deleted) {
 			pop3->pending = POP3_UPDATE;
 			return;
 		}
-	reply(pop3, SLICE("+OK Bye"));
+	say(pop3, POP3_TEXT_BYE);
 	close_session(pop3);
 }
 
@@ -176,8 +226,8 @@ login_offered(struct pop3 *pop3)
 {
 	if (login_possible(pop3))
 		return true;
-	reply(pop3, pop3->options.stls ? SLICE("-ERR Logins need STLS first")
-	    : SLICE("-ERR Logins are not possible on this connection"));
+	say(pop3, pop3->options.stls ? POP3_TEXT_NEEDS_STLS
+	                             : POP3_TEXT_NO_LOGIN);
 	return false;
 }
 
@@ -188,13 +238,18 @@ run_user(struct pop3 *pop3, struct slice name)
 		return;
 	if (name.len == 0 || name.len > sizeof(pop3->user_name) ||
 	    slice_has_control(name)) {
-		reply(pop3, SLICE("-ERR Not a user name"));
+		say(pop3, POP3_TEXT_BAD_NAME);
+		return;
+	}
+	/* RFC 6856 section 2.2. */
+	if (!slice_is_utf8(name)) {
+		say(pop3, POP3_TEXT_NOT_UTF8);
 		return;
 	}
 	memcpy(pop3->user_name, name.data, name.len);
 	pop3->user_len = name.len;
 	/* The same for every name: who exists is nobody's business. */
-	reply(pop3, SLICE("+OK Send the password"));
+	say(pop3, POP3_TEXT_SEND_PASSWORD);
 }
 
 static void
@@ -203,13 +258,17 @@ run_pass(struct pop3 *pop3, struct slice password)
 	if (!login_offered(pop3))
 		return;
 	if (pop3->user_len == 0) {
-		reply(pop3, SLICE("-ERR USER comes first"));
+		say(pop3, POP3_TEXT_USER_FIRST);
 		return;
 	}
 	if (password.len > SASL_SECRET_MAX ||
 	    (password.len > 0 &&
 	    memchr(password.data, '\0', password.len) != NULL)) {
-		reply(pop3, SLICE("-ERR [AUTH] Not a password"));
+		say(pop3, POP3_TEXT_BAD_PASSWORD);
+		return;
+	}
+	if (!slice_is_utf8(password)) {
+		say(pop3, POP3_TEXT_NOT_UTF8);
 		return;
 	}
 	pop3->user = (struct slice){ pop3->user_name, pop3->user_len };
@@ -229,21 +288,25 @@ sasl_step(struct pop3 *pop3, enum sasl_outcome outcome,
 	case SASL_DONE:
 		pop3->user = pop3->sasl.user;
 		pop3->password = pop3->sasl.password;
-		if (pop3->user.len > 0 && !slice_has_control(pop3->user)) {
+		if (pop3->user.len == 0 || slice_has_control(pop3->user)) {
+			say(pop3, POP3_TEXT_BAD_NAME);
+		} else if (!slice_is_utf8(pop3->user) ||
+		    !slice_is_utf8(pop3->password)) {
+			say(pop3, POP3_TEXT_NOT_UTF8);
+		} else {
 			pop3->pending = POP3_LOGIN;
 			return;
 		}
-		reply(pop3, SLICE("-ERR Not a user name"));
 		break;
 	case SASL_CANCELLED:
-		reply(pop3, SLICE("-ERR Cancelled"));
+		say(pop3, POP3_TEXT_CANCELLED);
 		break;
 	case SASL_BAD_BASE64:
 	case SASL_BAD_MESSAGE:
-		reply(pop3, SLICE("-ERR Malformed response"));
+		say(pop3, POP3_TEXT_MALFORMED);
 		break;
 	case SASL_UNKNOWN:
-		reply(pop3, SLICE("-ERR No such mechanism, CAPA lists them"));
+		say(pop3, POP3_TEXT_NO_MECHANISM);
 		break;
 	}
 	sasl_wipe(&pop3->sasl);
@@ -254,12 +317,22 @@ sasl_step(struct pop3 *pop3, enum sasl_outcome outcome,
 static void
 run_stls(struct pop3 *pop3, struct slice argument)
 {
-	if (argument.len > 0)
-		reply(pop3, no_argument);
-	else if (!pop3->options.stls)
-		reply(pop3, SLICE("-ERR There is no STLS here"));
+	if (!no_argument(pop3, argument))
+		return;
+	if (!pop3->options.stls)
+		say(pop3, POP3_TEXT_NO_STLS);
 	else
 		pop3->pending = POP3_STLS;
+}
+
+/* RFC 6856 section 2.1. Text is octets here, and names are UTF-8 always, so
+ * that it changes nothing: messages with UTF-8 headers are served to
+ * everybody, for refusing them would make clients stumble for ever. */
+static void
+run_utf8(struct pop3 *pop3, struct slice argument)
+{
+	if (no_argument(pop3, argument))
+		say(pop3, POP3_TEXT_UTF8);
 }
 
 /* RFC 5034 section 4. */
@@ -272,7 +345,7 @@ run_auth(struct pop3 *pop3, struct slice argument)
 		return;
 	if (argument.len == 0) {
 		/* Of no RFC, but old clients ask, and Dovecot answers. */
-		reply(pop3, SLICE("+OK Mechanisms:"));
+		say(pop3, POP3_TEXT_MECHANISMS);
 		reply(pop3, SLICE("PLAIN"));
 		reply(pop3, SLICE("LOGIN"));
 		reply(pop3, SLICE("."));
@@ -292,10 +365,8 @@ run_stat(struct pop3 *pop3, struct slice argument)
 {
 	uint64_t n, octets;
 
-	if (argument.len > 0) {
-		reply(pop3, no_argument);
+	if (!no_argument(pop3, argument))
 		return;
-	}
 	count_messages(pop3, &n, &octets);
 	wire_format(&pop3->wire, "+OK %ju %ju", (uintmax_t)n,
 	    (uintmax_t)octets);
@@ -305,19 +376,16 @@ static void
 start_listing(struct pop3 *pop3, struct slice argument,
     enum pop3_listing listing)
 {
-	uint64_t n, octets;
 	size_t i;
 
 	if (argument.len > 0) {
 		if (find_message(pop3, argument, &i))
 			put_entry(pop3, "+OK ", i, listing);
 		else
-			reply(pop3, no_such_message);
+			say(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
 		return;
 	}
-	count_messages(pop3, &n, &octets);
-	wire_format(&pop3->wire, "+OK %ju messages (%ju octets)",
-	    (uintmax_t)n, (uintmax_t)octets);
+	say_maildrop(pop3);
 	pop3->listing = listing;
 	pop3->cursor = 0;
 }
@@ -338,7 +406,7 @@ static void
 run_retr(struct pop3 *pop3, struct slice argument)
 {
 	if (!find_message(pop3, argument, &pop3->message)) {
-		reply(pop3, no_such_message);
+		say(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
 		return;
 	}
 	pop3->top = false;
@@ -353,12 +421,11 @@ run_top(struct pop3 *pop3, struct slice argument)
 	slice_cut(argument, ' ', &number, &lines);
 	if (!slice_to_number(slice_trim(lines), UINT64_MAX,
 	    &pop3->top_lines)) {
-		reply(pop3, SLICE("-ERR TOP takes a message number and a "
-		    "number of lines"));
+		say(pop3, POP3_TEXT_TOP_TAKES);
 		return;
 	}
 	if (!find_message(pop3, number, &pop3->message)) {
-		reply(pop3, no_such_message);
+		say(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
 		return;
 	}
 	pop3->top = true;
@@ -370,25 +437,28 @@ run_dele(struct pop3 *pop3, struct slice argument)
 {
 	size_t i;
 
-	if (!find_message(pop3, argument, &i))
-		reply(pop3, no_such_message);
-	else
-		reply(pop3, SLICE("-ERR Messages cannot be deleted here"));
+	if (!find_message(pop3, argument, &i)) {
+		say(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
+	} else if (!pop3->options.allow_delete) {
+		say(pop3, POP3_TEXT_CANNOT_DELETE);
+	} else {
+		pop3->messages[i].deleted = true;
+		say(pop3, POP3_TEXT_MARKED);
+	}
 }
 
 static void
 run_noop(struct pop3 *pop3, struct slice argument)
 {
-	reply(pop3, argument.len > 0 ? no_argument : ok);
+	if (no_argument(pop3, argument))
+		reply(pop3, ok);
 }
 
 static void
 run_rset(struct pop3 *pop3, struct slice argument)
 {
-	if (argument.len > 0) {
-		reply(pop3, no_argument);
+	if (!no_argument(pop3, argument))
 		return;
-	}
 	for (size_t i = 0; i < pop3->n; i++)
 		pop3->messages[i].deleted = false;
 	reply(pop3, ok);
@@ -408,6 +478,8 @@ static const struct command commands[] = {
 	{ SLICE("DELE"), IN_TRANSACTION, false, run_dele },
 	{ SLICE("NOOP"), IN_TRANSACTION, false, run_noop },
 	{ SLICE("RSET"), IN_TRANSACTION, false, run_rset },
+	{ SLICE("UTF8"), IN_AUTHORIZATION, false, run_utf8 },
+	{ SLICE("LANG"), IN_AUTHORIZATION | IN_TRANSACTION, false, run_lang },
 	{ SLICE("QUIT"), IN_AUTHORIZATION | IN_TRANSACTION, false, run_quit },
 };
 
@@ -432,9 +504,9 @@ find_command(struct slice verb)
 }
 
 static void
-bad_command(struct pop3 *pop3, struct slice line)
+bad_command(struct pop3 *pop3, enum pop3_text text)
 {
-	reply(pop3, line);
+	say(pop3, text);
 	/* Something that speaks another protocol at us. */
 	if (pop3->state == POP3_AUTHORIZATION &&
 	    ++pop3->bad_commands >= BAD_COMMANDS_MAX)
@@ -451,17 +523,16 @@ take_command(struct pop3 *pop3, struct slice line)
 	if (command == NULL) {
 		/* It might be a password that lost its command. */
 		wire_trace_input(&pop3->wire, SLICE("(unknown command)"));
-		bad_command(pop3, SLICE("-ERR Unknown command"));
+		bad_command(pop3, POP3_TEXT_UNKNOWN);
 		return;
 	}
 	wire_trace_input(&pop3->wire,
 	    command->secret ? command->verb : line);
 	if (line.len + 2 > POP3_LINE_MAX && command->run != run_auth)
-		bad_command(pop3, SLICE("-ERR Line too long"));
+		bad_command(pop3, POP3_TEXT_TOO_LONG);
 	else if ((command->states & 1u << pop3->state) == 0)
 		bad_command(pop3, pop3->state == POP3_AUTHORIZATION
-		    ? SLICE("-ERR Log in first")
-		    : SLICE("-ERR Logged in already"));
+		    ? POP3_TEXT_LOG_IN_FIRST : POP3_TEXT_LOGGED_IN);
 	else
 		/* Blanks at the end are typed by people, but may be a
 		 * password's. */
@@ -485,7 +556,7 @@ take_line(struct pop3 *pop3)
 		pop3->in_sasl = false;
 		sasl_wipe(&pop3->sasl);
 		wire_wipe_taken(&pop3->wire);
-		bad_command(pop3, SLICE("-ERR Line too long"));
+		bad_command(pop3, POP3_TEXT_TOO_LONG);
 		return true;
 	case WIRE_LINE:
 	case WIRE_BARE_LF: /* people type it, and nothing can be smuggled */
@@ -523,8 +594,8 @@ enum pop3_event
 pop3_next(struct pop3 *pop3)
 {
 	if (pop3->state == POP3_GREETING) {
-		wire_format(&pop3->wire, "+OK %s POP3 ready",
-		    pop3->options.hostname);
+		wire_format(&pop3->wire, "+OK %s %s", pop3->options.hostname,
+		    pop3_text(POP3_TEXT_READY, pop3->language));
 		pop3->state = POP3_AUTHORIZATION;
 	}
 	for (;;) {
@@ -567,54 +638,46 @@ pop3_accept_stls(struct pop3 *pop3)
 {
 	assert(pop3->pending == POP3_STLS);
 	pop3->pending = POP3_WANT_IO;
-	reply(pop3, SLICE("+OK Go ahead"));
+	say(pop3, POP3_TEXT_GO_AHEAD);
 }
 
 void
 pop3_tls_started(struct pop3 *pop3)
 {
-	/* A name given in clear text is not the one that logs in. */
+	/* What was said in clear text is forgotten (RFC 2595 section 4). */
 	pop3->user_len = 0;
+	pop3->language = POP3_ENGLISH;
 	pop3->options.stls = false;
 	pop3->options.secure = true;
 }
 
 void
 pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
-    const char *uidls)
+    const char *const *uidls)
 {
-	uint64_t count, octets;
-
 	assert(pop3->pending == POP3_LOGIN);
 	forget_login(pop3);
 	pop3->state = POP3_TRANSACTION;
 	pop3->messages = messages;
 	pop3->n = n;
 	pop3->uidls = uidls;
-	count_messages(pop3, &count, &octets);
-	wire_format(&pop3->wire, "+OK %ju messages (%ju octets)",
-	    (uintmax_t)count, (uintmax_t)octets);
+	say_maildrop(pop3);
 }
 
 void
 pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure)
 {
-	static const struct slice replies[] = {
-		[POP3_LOGIN_WRONG] =
-		    SLICE("-ERR [AUTH] Wrong name or password"),
-		[POP3_LOGIN_REFUSED] =
-		    SLICE("-ERR [AUTH] Logins are refused here"),
-		[POP3_LOGIN_TEMPORARY] =
-		    SLICE("-ERR [SYS/TEMP] Cannot log you in now"),
-		[POP3_LOGIN_NO_MAILDROP] =
-		    SLICE("-ERR [SYS/PERM] There is no maildrop"),
-		[POP3_LOGIN_IN_USE] =
-		    SLICE("-ERR [IN-USE] Another session has the maildrop"),
+	static const enum pop3_text texts[] = {
+		[POP3_LOGIN_WRONG] = POP3_TEXT_WRONG,
+		[POP3_LOGIN_REFUSED] = POP3_TEXT_REFUSED,
+		[POP3_LOGIN_TEMPORARY] = POP3_TEXT_TEMPORARY,
+		[POP3_LOGIN_NO_MAILDROP] = POP3_TEXT_NO_MAILDROP,
+		[POP3_LOGIN_IN_USE] = POP3_TEXT_IN_USE,
 	};
 
 	assert(pop3->pending == POP3_LOGIN);
 	forget_login(pop3);
-	reply(pop3, replies[failure]);
+	say(pop3, texts[failure]);
 	if (++pop3->failed_logins >= LOGINS_MAX)
 		close_session(pop3);
 }
@@ -628,9 +691,10 @@ pop3_message_begin(struct pop3 *pop3, uint64_t octets)
 	pop3->encoder = (struct dot_encoder){ .in_line = false };
 	if (pop3->top) {
 		dot_encoder_limit(&pop3->encoder, pop3->top_lines);
-		reply(pop3, SLICE("+OK Top of message follows"));
+		say(pop3, POP3_TEXT_TOP_FOLLOWS);
 	} else {
-		wire_format(&pop3->wire, "+OK %ju octets", (uintmax_t)octets);
+		wire_format(&pop3->wire, "+OK %ju %s", (uintmax_t)octets,
+		    pop3_text(POP3_TEXT_OCTETS, pop3->language));
 	}
 }
 
@@ -685,8 +749,9 @@ pop3_message_failed(struct pop3 *pop3, const struct error *error)
 		close_session(pop3);
 		return;
 	}
-	wire_format(&pop3->wire, "-ERR %s Cannot read that message",
-	    error_meaning(error->kind)->pop3_code);
+	wire_format(&pop3->wire, "-ERR %s %s",
+	    error_meaning(error->kind)->pop3_code,
+	    pop3_text(POP3_TEXT_CANNOT_READ, pop3->language));
 }
 
 void
@@ -694,7 +759,6 @@ pop3_updated(struct pop3 *pop3, bool all_removed)
 {
 	assert(pop3->pending == POP3_UPDATE);
 	pop3->pending = POP3_WANT_IO;
-	reply(pop3, all_removed ? SLICE("+OK Bye")
-	    : SLICE("-ERR [SYS/TEMP] Some messages were not removed"));
+	say(pop3, all_removed ? POP3_TEXT_BYE : POP3_TEXT_NOT_REMOVED);
 	close_session(pop3);
 }

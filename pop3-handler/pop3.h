@@ -1,8 +1,8 @@
 /*
  * pop3: the server's side of POP3 as a machine without I/O.
  *
- * RFC 1939 with RFC 2449 (CAPA, response codes), RFC 3206 (AUTH codes) and
- * RFC 2595/5034 where the program offers them. The caller pumps octets
+ * RFC 1939 with RFC 2449 (CAPA, response codes), RFC 3206 (AUTH codes),
+ * RFC 2595 (STLS), RFC 5034 (AUTH) and RFC 6856 (UTF8, LANG). The caller pumps octets
  * between pop3->wire and the peer, calls pop3_next, does what the event
  * says and answers it:
  *
@@ -23,6 +23,7 @@
 #include "dot.h"
 #include "error.h"
 #include "message.h"
+#include "pop3_text.h"
 #include "sasl.h"
 #include "wire.h"
 
@@ -63,6 +64,7 @@ struct pop3_options {
 	bool secure;      /* and they are possible on this connection as it
 	                   * is, not only after STLS */
 	bool stls;        /* STLS is offered */
+	bool allow_delete; /* DELE marks messages to be removed */
 };
 
 struct pop3 {
@@ -91,11 +93,12 @@ struct pop3 {
 	enum pop3_event pending; /* WANT_IO: nothing is to be answered */
 	bool sending;            /* a message is going out */
 	bool in_sasl;
+	enum pop3_language language; /* of texts (LANG) */
 	enum pop3_listing { POP3_NO_LISTING, POP3_LIST, POP3_UIDL } listing;
 	size_t cursor;           /* of the listing */
 	struct message *messages;
 	size_t n;
-	const char *uidls;
+	const char *const *uidls;
 	bool top;                /* the message is for TOP, so many lines: */
 	uint64_t top_lines;
 	uint64_t announced;      /* octets of the message going out */
@@ -122,11 +125,11 @@ void pop3_tls_started(struct pop3 *pop3);
 
 /*
  * The login is right; these n messages are the maildrop, in this order.
- * uidls is the text the messages' uidl point into. All must live as long as
- * the session.
+ * *uidls is the text the messages' uidl point into; it may move. All must
+ * live as long as the session.
  */
 void pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
-    const char *uidls);
+    const char *const *uidls);
 void pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure);
 
 /* The message is there and has so many octets (struct message). */

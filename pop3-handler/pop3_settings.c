@@ -17,6 +17,13 @@ static const struct option_spec rows[] = {
 	    .value_name = "WHAT", .fallback = "all", .choices = scans,
 	    .help = "all: every file in every folder; inbox: new and cur "
 	    "only" },
+	{ .name = "allow-delete", .type = OPTION_SWITCH,
+	    .offset = offsetof(struct pop3_settings, allow_delete),
+	    .help = "clients may delete messages" },
+	{ .name = "cache-dir", .type = OPTION_STRING,
+	    .offset = offsetof(struct pop3_settings, cache_dir),
+	    .value_name = "DIR",
+	    .help = "remember messages there; default is $CACHE_DIRECTORY" },
 };
 
 void

@@ -9,6 +9,8 @@
 struct pop3_settings {
 	struct common_settings common; /* first */
 	int scan; /* enum maildir_scan */
+	bool allow_delete;
+	const char *cache_dir; /* NULL: no cache */
 };
 
 /* All rows, the shared ones too. */

@@ -24,10 +24,11 @@ demo_commands="$build_commands openssl curl systemd-socket-activate"
 
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev mandoc
 	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
-	mutt neomutt nodejs perl libio-socket-ssl-perl libauthen-sasl-perl
-	iproute2 util-linux procps whois"
+	fetchmail getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
+	libauthen-sasl-perl iproute2 util-linux procps whois"
 check_commands="$demo_commands clang mandoc python3 swaks msmtp mpop tcpserver
-	inetd xinetd strace ip unshare setpriv ps mkpasswd mutt neomutt node perl"
+	fetchmail getmail inetd xinetd strace ip unshare setpriv ps mkpasswd mutt
+	neomutt node perl"
 check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
@@ -35,9 +36,10 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
-bench_packages="$demo_packages python3 ucspi-tcp"
-bench_unpacked='postfix/smtp-source'
-bench_commands="$demo_commands python3 tcpserver"
+bench_packages="$demo_packages python3 ucspi-tcp strace"
+bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot
+	courier-pop/courierpop3d'
+bench_commands="$demo_commands python3 tcpserver strace"
 
 say() {
 	echo "setup: $*" >&2

@@ -147,6 +147,46 @@ class File(FrontDoor):
         self.assertEqual([len(replies) for replies in said.values()], [1, 1])
 
 
+class Trouble(FrontDoor):
+    """Ours, not the user's: to be tried later."""
+
+    def assert_later(self, *options, **kwargs):
+        sessions = []
+        for program in BOTH:
+            peer = self.door(program, *PLAIN, *options, **kwargs)
+            offers(peer)
+            send_login(peer, "joe", PASSWORD)
+            sessions.append((program, peer))
+        for program, peer in sessions:
+            with self.subTest(program=program.name):
+                self.assertEqual(login_reply(peer), LATER[program])
+                noop(peer)
+                self.assertRegex(peer.process.log(),
+                                 r"login-failed: user=joe .*reason=")
+                self.assert_ended_well(peer)
+
+    def test_no_memory_for_a_hash(self):
+        """This one takes 64 MiB."""
+        if "ASAN_OPTIONS" in os.environ:
+            self.skipTest("a sanitizer needs more address space than that")
+        made = subprocess.run(
+            ["mkpasswd", "-m", "yescrypt", "-R", "7", "-s"], input=PASSWORD,
+            check=True, text=True, stdout=subprocess.PIPE).stdout
+        users = self.users(f"joe:{made.strip()}")
+        self.assert_later("--auth", f"file:{users}",
+                          wrap=["prlimit", "--as=67108864", "--"])
+
+    def test_no_more_processes(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to become somebody else")
+        os.chmod(self.mail, 0o777)
+        # Of a user with no other process, or the limit would be anybody's
+        self.assert_later(
+            "--auth", "exec:true", wrap=[
+                "setpriv", "--reuid=64003", "--regid=64003",
+                "--clear-groups", "prlimit", "--nproc=1", "--"])
+
+
 class Work(FrontDoor):
     """Hashes are counted, for seconds tell nothing on a busy machine."""
 

@@ -9,7 +9,8 @@ import time
 
 from frontdoor import (BOTH, KIND, RIGHT, WRONG, FrontDoor, Haproxy,
                        client_hello, drip, login_reply, offers,
-                       offers_login, send_login, taken, try_login, upgrade)
+                       offers_login, send_login, start_tls, taken, try_login,
+                       upgrade)
 from mailtest import DEADLINE, POP3, SMTP, split_stored, wait_for
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -507,6 +508,22 @@ listen l
             with self.subTest(options=options):
                 self.whole_session(options, *self.certs.server.options(),
                                    "--auth", "any", tls=self.tls)
+
+    def test_in_front_of_starttls(self):
+        """Header, clear text, TLS."""
+        for options in self.OPTIONS[:2]:
+            for program in BOTH:
+                with self.subTest(options=options, program=program.name):
+                    server, front = self.front(
+                        program, options, "--tls", "starttls",
+                        *self.certs.server.options(), "--auth", "any")
+                    peer, name = self.dial(front, program)
+                    self.assertTrue({"STARTTLS", "STLS"} & offers(peer))
+                    start_tls(peer, self.tls)
+                    if program == SMTP:
+                        peer.ehlo()
+                    self.assertEqual(try_login(peer), RIGHT[program])
+                    self.assert_logged(server, f" peer={name} local=yes")
 
     def test_health_checks(self):
         """They are sessions of the proxy's own: LOCAL, UNKNOWN or none;

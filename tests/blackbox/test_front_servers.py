@@ -5,12 +5,14 @@ BEHAVIOUR.md sections 2 and 9."""
 
 import os
 import re
+import subprocess
 
 import superservers
-from frontdoor import (HELPERS, KIND, RIGHT, WRONG, FrontDoor, Haproxy,
+from frontdoor import (BOTH, HELPERS, KIND, RIGHT, WRONG, FrontDoor, Haproxy,
                        InNetwork, Network, Stunnel, hash_of, offers,
                        start_tls, try_login)
-from mailtest import BUILD, POP3, ROOT, SMTP, TOOLS, SmtpPeer, wait_for
+from mailtest import (BUILD, POP3, ROOT, SMTP, TOOLS, SmtpPeer,
+                      clean_environment, wait_for)
 from superservers import tool, tool_environment
 
 UNITS = BUILD / "units"
@@ -182,6 +184,20 @@ class Installed(FrontDoor):
         pop = self.dial(POP3, address)
         offers(pop)
         self.assertEqual(try_login(pop, USER, "wrong"), WRONG[POP3])
+
+    def test_samples_are_right(self):
+        """By the command that stands in them."""
+        for program in BOTH:
+            done = subprocess.run(
+                self.network.enter([
+                    "setpriv", "--reuid=64001", "--regid=64001",
+                    "--clear-groups", "sh", "-c",
+                    f"cd /etc/mail-handlers && exec /usr/local/sbin/"
+                    f"{program.name} --config {program.name}.conf "
+                    "--check-config"]),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, env=clean_environment())
+            self.assertEqual((done.returncode, done.stdout), (0, b""))
 
     IPV6 = (Network.REMOTE6, f"[IPv6:{Network.REMOTE6}]")
 

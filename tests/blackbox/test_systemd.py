@@ -19,7 +19,7 @@ import time
 import unittest
 
 from certs import Certificates, certificates
-from mailtest import (BUILD, DEADLINE, ROOT, SMTP, Pop3Peer, SmtpPeer,
+from mailtest import (BUILD, DEADLINE, HOST, ROOT, SMTP, Pop3Peer, SmtpPeer,
                       TestCase, b64, clean_environment, plain, shared_folder,
                       wait_for)
 

@@ -37,10 +37,12 @@ layer()
 	common/wire | common/dot | common/sasl | common/envelope | \
 	common/smtp_client | common/proxy_header | \
 	common/message | common/smtp_reply | \
+	pop3-handler/pop3_text | \
 	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/smtp_private | \
 	smtp-handler/smtp_replies | smtp-handler/smtp_parameters | \
 	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;
+	common/maildir_scan | common/maildir_index | common/maildir_cache | \
 	common/conn | common/maildir | common/maildir_deliver | \
 	common/account | common/relay | common/auth | common/users | \
 	common/command | common/hook | \

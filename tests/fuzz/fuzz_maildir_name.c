@@ -190,8 +190,8 @@ drop_files(const struct file *files, size_t n)
 static struct slice
 uidl(const struct maildir *maildir, size_t i)
 {
-	return (struct slice){ maildir->text + maildir->messages[i].uidl,
-		maildir->messages[i].uidl_len };
+	return (struct slice){ maildir->index.text + maildir->index.messages[i].uidl,
+		maildir->index.messages[i].uidl_len };
 }
 
 /* smtp-handler's own names are believed, where S agrees. */
@@ -211,7 +211,7 @@ may_be_believed(const struct file *files, size_t n, size_t size)
 static void
 check_maildrop(const struct maildir *maildir, size_t size, bool believed)
 {
-	for (size_t i = 0; i < maildir->n; i++) {
+	for (size_t i = 0; i < maildir->index.n; i++) {
 		struct slice id = uidl(maildir, i);
 
 		/* RFC 1939 section 7. */
@@ -221,9 +221,9 @@ check_maildrop(const struct maildir *maildir, size_t size, bool believed)
 		for (size_t k = 0; k < i; k++)
 			CHECK(!slice_equal(uidl(maildir, k), id));
 		/* Whatever else its name claims. */
-		CHECK(believed || maildir->messages[i].octets ==
+		CHECK(believed || maildir->index.messages[i].octets ==
 		    (size + 1) / 2 * 3);
-		CHECK(!maildir->messages[i].deleted);
+		CHECK(!maildir->index.messages[i].deleted);
 	}
 }
 
@@ -234,13 +234,13 @@ check_open(struct maildir *maildir, size_t size)
 	struct error error;
 	struct stat st;
 
-	for (size_t i = 0; i < maildir->n; i++) {
-		uint64_t octets = maildir->messages[i].octets;
+	for (size_t i = 0; i < maildir->index.n; i++) {
+		uint64_t octets = maildir->index.messages[i].octets;
 		int fd = maildir_open_message(maildir, i, &error);
 
 		CHECK(fd >= 0 && fstat(fd, &st) == 0);
 		CHECK(st.st_size == (off_t)size);
-		CHECK(maildir->messages[i].octets == octets);
+		CHECK(maildir->index.messages[i].octets == octets);
 		close(fd);
 	}
 }
@@ -260,8 +260,9 @@ check_flags(struct file *file, struct slice id, enum maildir_scan scan)
 	CHECK(renameat(open_place(file->place), file->name,
 	    open_place(file->place), renamed.name) == 0);
 	*file = renamed;
-	CHECK(maildir_scan(&maildir, root, scan, false, &error) == 0);
-	CHECK(maildir.n == 1);
+	CHECK(maildir_scan(&maildir, root,
+	    &(struct maildir_options){ .scan = scan }, &error) == 0);
+	CHECK(maildir.index.n == 1);
 	CHECK_SAME(uidl(&maildir, 0), id);
 	maildir_close(&maildir);
 }
@@ -295,11 +296,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!doubled)
 			make_file(&files[n++], octets);
 	}
-	CHECK(maildir_scan(&maildir, root, scan, false, &error) == 0);
+	CHECK(maildir_scan(&maildir, root,
+	    &(struct maildir_options){ .scan = scan }, &error) == 0);
 	check_maildrop(&maildir, octets, may_be_believed(files, n, octets));
-	CHECK(maildir.n == count_served(files, n, scan));
+	CHECK(maildir.index.n == count_served(files, n, scan));
 	check_open(&maildir, octets);
-	if (n == 1 && maildir.n == 1)
+	if (n == 1 && maildir.index.n == 1)
 		check_flags(&files[0], uidl(&maildir, 0), scan);
 	maildir_close(&maildir);
 	drop_files(files, n);

@@ -127,8 +127,10 @@ serve_login(struct session *session)
 		session->failed_logins++;
 		pop3_login_failed(pop3, failures[answer]);
 	} else {
-		pop3_logged_in(pop3, maildrop->messages, maildrop->n,
-		    maildrop->uidls);
+		static const char *uidls;
+
+		uidls = maildrop->uidls;
+		pop3_logged_in(pop3, maildrop->messages, maildrop->n, &uidls);
 	}
 	CHECK(pop3->user.len == 0 && pop3->password.len == 0);
 	dialogue_check_forgotten(&session->dialogue);

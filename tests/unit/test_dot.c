@@ -160,6 +160,7 @@ check_encoding(struct encoding run, struct slice text,
 	}
 	size_t len = dot_encode_end(&run.encoder, end);
 	assert_true(len <= DOT_END_MAX);
+	assert_false(run.encoder.in_line);
 	text_add(&made, (struct slice){ end, len });
 	if (!slice_equal(text_slice(&made), text_slice(&want->text))) {
 		char *shown_text = shown(text);
@@ -331,7 +332,10 @@ measure(struct slice text, size_t piece)
 		dot_measure(&encoder, slice_from(NULL));
 		text = slice_skip(text, len);
 	}
-	return dot_measure_end(&encoder);
+	uint64_t octets = dot_measure_end(&encoder);
+	/* The end is the end, however often it is said. */
+	assert_int_equal(dot_measure_end(&encoder), octets);
+	return octets;
 }
 
 static void

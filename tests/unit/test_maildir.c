@@ -68,7 +68,11 @@ put(const char *name, const char *text, time_t seconds)
 static int
 scan_at(const char *path, enum maildir_scan mode, bool may_be_missing)
 {
-	return maildir_scan(&maildir, path, mode, may_be_missing, &error);
+	const struct maildir_options options = {
+		.scan = mode, .may_be_missing = may_be_missing,
+	};
+
+	return maildir_scan(&maildir, path, &options, &error);
 }
 
 /* What the scan found: "uidl octets" for each message, in order. */
@@ -78,14 +82,14 @@ listing(void)
 	struct text text = { .data = NULL };
 
 	text_add(&text, SLICE(""));
-	for (size_t i = 0; i < maildir.n; i++) {
-		const struct message *message = &maildir.messages[i];
+	for (size_t i = 0; i < maildir.index.n; i++) {
+		const struct message *message = &maildir.index.messages[i];
 
 		assert_false(message->deleted);
 		assert_true(message->uidl_len >= 1 &&
 		    message->uidl_len <= 70);
 		text_format(&text, "%.*s %ju\n", message->uidl_len,
-		    maildir.text + message->uidl,
+		    maildir.index.text + message->uidl,
 		    (uintmax_t)message->octets);
 	}
 	return text;
@@ -133,7 +137,7 @@ test_missing(void **state)
 	assert_int_equal(error.kind, ERROR_MISSING);
 	assert_int_equal(scan_at(directory_path(&directory, "none"),
 	    MAILDIR_SCAN_ALL, true), 0);
-	assert_int_equal(maildir.n, 0);
+	assert_int_equal(maildir.index.n, 0);
 	maildir_close(&maildir);
 	maildir_close(&maildir);
 
@@ -278,9 +282,9 @@ test_exclusions(void **state)
 			text_format(&want, "%zu\n", 2 * (i + 1));
 	/* By their sizes: what the unique-ids are is tried below. */
 	struct text got = { .data = NULL };
-	for (size_t i = 0; i < maildir.n; i++)
+	for (size_t i = 0; i < maildir.index.n; i++)
 		text_format(&got, "%ju\n",
-		    (uintmax_t)maildir.messages[i].octets);
+		    (uintmax_t)maildir.index.messages[i].octets);
 	assert_slices(text_slice(&got), text_slice(&want));
 	maildir_close(&maildir);
 
@@ -343,8 +347,8 @@ test_depth(void **state)
 	}
 	scan_all();
 	/* In the directory of the deepest level, not in those below. */
-	assert_int_equal(maildir.n, 1);
-	assert_int_equal(maildir.messages[0].octets, 3);
+	assert_int_equal(maildir.index.n, 1);
+	assert_int_equal(maildir.index.messages[0].octets, 3);
 	int fd = maildir_open_message(&maildir, 0, &error);
 	assert_true(fd >= 0);
 	close(fd);
@@ -371,7 +375,7 @@ test_unreadable_folder(void **state)
 	if (all == 0)
 		maildir_close(&maildir);
 	int inbox = scan_at(directory.path, MAILDIR_SCAN_INBOX, false);
-	size_t n = inbox == 0 ? maildir.n : 0;
+	size_t n = inbox == 0 ? maildir.index.n : 0;
 	if (inbox == 0)
 		maildir_close(&maildir);
 	if (root)
@@ -541,11 +545,11 @@ test_octets(void **state)
 		put_octets(name, rows[i].text, (time_t)i);
 	}
 	scan_all();
-	assert_int_equal(maildir.n, COUNT(rows));
+	assert_int_equal(maildir.index.n, COUNT(rows));
 	for (size_t i = 0; i < COUNT(rows); i++)
-		if (maildir.messages[i].octets != rows[i].octets)
+		if (maildir.index.messages[i].octets != rows[i].octets)
 			fail_msg("row %zu: %ju", i,
-			    (uintmax_t)maildir.messages[i].octets);
+			    (uintmax_t)maildir.index.messages[i].octets);
 	maildir_close(&maildir);
 }
 
@@ -631,12 +635,12 @@ test_octets_in_names(void **state)
 			continue;
 		uint64_t want = rows[i].octets > 0 ? rows[i].octets
 		    : UINT64_MAX;
-		if (maildir.messages[at].octets != want)
+		if (maildir.index.messages[at].octets != want)
 			fail_msg("%s: %ju", rows[i].name,
-			    (uintmax_t)maildir.messages[at].octets);
+			    (uintmax_t)maildir.index.messages[at].octets);
 		at++;
 	}
-	assert_int_equal(at, maildir.n);
+	assert_int_equal(at, maildir.index.n);
 	maildir_close(&maildir);
 }
 
@@ -655,7 +659,7 @@ check_message(size_t i, struct slice want, uint64_t octets)
 	assert_true(n >= 0);
 	assert_slices(((struct slice){ got, (size_t)n }), want);
 	close(fd);
-	assert_int_equal(maildir.messages[i].octets, octets);
+	assert_int_equal(maildir.index.messages[i].octets, octets);
 }
 
 static void
@@ -794,7 +798,7 @@ test_open_changed(void **state)
 	put("new/1.M1P1_1.h,S=4,W=999", "a\n\n\n", 4);
 	check_message(1, SLICE("a\n\n\n"), 7);
 	/* Untouched it is not counted: the number stays what it was. */
-	maildir.messages[2].octets = 4711;
+	maildir.index.messages[2].octets = 4711;
 	check_message(2, SLICE("one\n"), 4711);
 	maildir_close(&maildir);
 }

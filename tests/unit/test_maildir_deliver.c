@@ -223,8 +223,9 @@ test_octets(void **state)
 			snprintf(to, sizeof(to), "%s/new/m", box);
 			assert_int_equal(rename(from, to), 0);
 			assert_int_equal(maildir_scan(&maildir, box,
-			    MAILDIR_SCAN_ALL, false, &error), 0);
-			assert_int_equal(maildir.messages[0].octets,
+			    &(struct maildir_options){ .scan =
+			    MAILDIR_SCAN_ALL }, &error), 0);
+			assert_int_equal(maildir.index.messages[0].octets,
 			    rows[i].octets);
 			maildir_close(&maildir);
 			assert_int_equal(unlink(to), 0);

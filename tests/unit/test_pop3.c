@@ -91,6 +91,7 @@ struct server {
 	const struct stored *stored;
 	struct message messages[MANY];
 	char uidls[8192];
+	const char *uidl_text;
 	bool all_removed;
 	bool end_noted;
 };
@@ -126,7 +127,9 @@ open_maildrop(struct server *server, const struct stored *stored, size_t n)
 		};
 		at += (uint32_t)uidl.len;
 	}
-	pop3_logged_in(&server->pop3, server->messages, n, server->uidls);
+	server->uidl_text = server->uidls;
+	pop3_logged_in(&server->pop3, server->messages, n,
+	    &server->uidl_text);
 }
 
 static void
@@ -314,8 +317,12 @@ static const struct drive_core core = {
 
 #define CAPA_HEAD "+OK Capabilities:\r\n"
 #define CAPA_LOGIN "USER\r\nSASL PLAIN LOGIN\r\n"
-#define CAPA_TAIL "TOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\n" \
-	"AUTH-RESP-CODE\r\nEXPIRE NEVER\r\nIMPLEMENTATION test-1\r\n.\r\n"
+#define CAPA_TAIL_WITH(utf8) "TOP\r\nUIDL\r\nPIPELINING\r\n" \
+	"RESP-CODES\r\nAUTH-RESP-CODE\r\n" utf8 "LANG\r\n" \
+	"EXPIRE NEVER\r\nIMPLEMENTATION test-1\r\n.\r\n"
+#define CAPA_TAIL CAPA_TAIL_WITH("UTF8 USER\r\n")
+/* Names cannot be given now, in UTF-8 or otherwise. */
+#define CAPA_TAIL_BARE CAPA_TAIL_WITH("UTF8\r\n")
 #define CAPA CAPA_HEAD CAPA_LOGIN CAPA_TAIL
 
 struct row {
@@ -688,9 +695,9 @@ test_user_pass(void **state)
 		    SLICE(GREETING USER_OK WRONG USER_OK WRONG),
 		    SLICE("login joe \nlogin joe \nend 0 0\n"), DRIVE_EOF,
 		    false },
-		{ SLICE("USER j\xC3\xB6\r\nPASS \xFF\r\n"),
+		{ SLICE("USER j\xC3\xB6\r\nPASS \xC3\xBF\r\n"),
 		    SLICE(GREETING USER_OK WRONG),
-		    SLICE("login j\xC3\xB6 \xFF\nend 0 0\n"), DRIVE_EOF,
+		    SLICE("login j\xC3\xB6 \xC3\xBF\nend 0 0\n"), DRIVE_EOF,
 		    false },
 		{ SLICE("USER\r\nUSER \r\nUSER a\0b\r\nUSER \x7F\r\n"
 		    "PASS secret\r\n"),
@@ -803,7 +810,7 @@ test_no_login(void **state)
 		    "-ERR Logins are not possible on this connection\r\n"
 		    "-ERR Logins are not possible on this connection\r\n"
 		    "-ERR Logins are not possible on this connection\r\n"
-		    CAPA_HEAD CAPA_TAIL BYE), SLICE(QUIT_END), DRIVE_EOF,
+		    CAPA_HEAD CAPA_TAIL_BARE BYE), SLICE(QUIT_END), DRIVE_EOF,
 		    true },
 	};
 	static const struct row needs_tls[] = {
@@ -814,7 +821,7 @@ test_no_login(void **state)
 		    "-ERR Logins need STLS first\r\n"
 		    "-ERR Logins need STLS first\r\n"
 		    "-ERR Logins need STLS first\r\n"
-		    CAPA_HEAD "STLS\r\n" CAPA_TAIL NO_ARGUMENT BYE),
+		    CAPA_HEAD "STLS\r\n" CAPA_TAIL_BARE NO_ARGUMENT BYE),
 		    SLICE(QUIT_END), DRIVE_EOF, true },
 	};
 	/* A local peer: STLS is offered and not needed. */
@@ -869,7 +876,7 @@ test_stls(void **state)
 	drive.wire = server_start(&server, in.data, in.size, out.data,
 	    out.size);
 	step(&drive, SLICE("CAPA\r\nUSER joe\r\n"),
-	    SLICE(GREETING CAPA_HEAD "STLS\r\n" CAPA_TAIL
+	    SLICE(GREETING CAPA_HEAD "STLS\r\n" CAPA_TAIL_BARE
 	    "-ERR Logins need STLS first\r\n"));
 	step(&drive, SLICE("STLS\r\nUSER evil\r\nPASS secret\r\nQUI"),
 	    SLICE("+OK Go ahead\r\n"));

@@ -1,0 +1,129 @@
+/*
+ * maildir_index: what is known of a maildrop's directories and files, and
+ * the messages they make. No I/O: maildir.h fills it, maildir_cache.h keeps
+ * it.
+ *
+ * There may be a million messages, so everything is small: 40 octets and the
+ * file's name for each.
+ */
+#ifndef MAILDIR_INDEX_H
+#define MAILDIR_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "error.h"
+#include "message.h"
+#include "slice.h"
+
+/* Folders within folders, at most. What is deeper is not served. */
+#define MAILDIR_DEPTH_MAX 32
+/* Directories and messages in one maildrop: more is an error. */
+#define MAILDIR_FOLDERS_MAX 65535
+#define MAILDIR_MESSAGES_MAX (UINT32_MAX / 4)
+#define MAILDIR_SIZE_MASK ((UINT64_C(1) << 48) - 1)
+#define MAILDIR_INODE_MASK 0x07FFFFFFu
+
+struct maildir_file {
+	uint64_t size : 48;   /* octets in the file */
+	uint64_t folder : 16; /* its directory, an index in folders */
+	int64_t mtime;        /* nanoseconds */
+	uint32_t name;        /* where its name begins in text */
+	uint32_t inode : 27;  /* the low bits of its number */
+	uint32_t uncounted : 1;   /* its message's octets are a guess */
+	uint32_t aliased : 1;     /* beside new and cur, and one in them has
+	                           * its name: it needs another unique-id */
+	uint32_t was_aliased : 1; /* when it got the one it has */
+	uint32_t doubled : 1;     /* it is in new and in cur */
+	uint32_t seen : 1;        /* in this scan */
+};
+
+struct maildir_folder {
+	uint32_t path;   /* where it begins in text, "" for the maildrop */
+	uint32_t parent; /* its directory's; the first one's own is 0 */
+	uint64_t device; /* what a scan's names stand for: read when it was */
+	uint64_t inode;  /* this directory, with these times, */
+	int64_t mtime;
+	int64_t ctime;
+	uint32_t owner;
+	uint8_t trusted; /* which were old enough to show any change since */
+	uint8_t state;   /* maildir.c's, in a scan's course */
+	uint8_t padding[2];
+};
+
+struct maildir_index {
+	struct message *messages;   /* n of them, oldest first */
+	struct maildir_file *files; /* beside messages */
+	size_t n;
+	size_t size;
+	struct maildir_folder *folders; /* parents before their children */
+	size_t n_folders;
+	size_t folders_size;
+	char *text; /* names, paths and unique-ids; NUL after all but those */
+	size_t text_len;
+	size_t text_size;
+};
+
+void maildir_index_free(struct maildir_index *index);
+
+/* Times in nanoseconds; such as do not fit become the nearest that does. */
+int64_t maildir_time(const struct timespec *time);
+
+/* Names: without ":2,flags"; a folder's path without its new or cur; is this
+ * path a new or a cur? */
+struct slice maildir_base_name(struct slice name);
+struct slice maildir_folder_path(struct slice path);
+bool maildir_holds_mail(struct slice path);
+
+struct slice maildir_file_name(const struct maildir_index *index, size_t i);
+struct slice maildir_path(const struct maildir_index *index, size_t folder);
+
+/*
+ * Adds one at the end. A new file is uncounted, and its message has no
+ * unique-id until maildir_index_finish. Errors: ERROR_SYSTEM.
+ */
+int maildir_index_add_text(struct maildir_index *index, struct slice s,
+    uint32_t *at, struct error *error);
+int maildir_index_add_folder(struct maildir_index *index, struct slice path,
+    uint32_t parent, struct error *error);
+int maildir_index_add_file(struct maildir_index *index, size_t folder,
+    const char *name, const struct stat *st, struct error *error);
+
+/*
+ * Finding files by folder path and base name: a hash table of their numbers.
+ * What bits a slot has to spare hold a piece of the hash, so that few names
+ * are compared in vain.
+ */
+struct maildir_table {
+	uint32_t *slots;
+	size_t n;
+	unsigned number_bits;
+};
+
+/* For so many files, none of which has a number above last. */
+int maildir_table_init(struct maildir_table *table, size_t files, size_t last,
+    struct error *error);
+void maildir_table_free(struct maildir_table *table);
+void maildir_table_put(struct maildir_table *table,
+    const struct maildir_index *index, size_t i);
+/*
+ * The next file with that base name in that folder; *after is 0 for the first
+ * call, and not the caller's. SIZE_MAX where there is no more.
+ */
+size_t maildir_table_next(const struct maildir_table *table,
+    const struct maildir_index *index, struct slice base,
+    struct slice folder_path, size_t *after);
+
+/*
+ * After files were added: one message for each base name in a folder, in
+ * order, with unique-ids. Errors: ERROR_SYSTEM.
+ */
+int maildir_index_finish(struct maildir_index *index, size_t added,
+    struct error *error);
+
+/* 64 bits of s and all that made seed. No secret and no proof. */
+uint64_t maildir_hash(uint64_t seed, struct slice s);
+
+#endif
