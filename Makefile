@@ -65,7 +65,7 @@ endif
 # Sources, by the layers of the house: see README.md.
 COMMON = slice buf error \
 	wire dot sasl envelope smtp_client proxy_header \
-	conn maildir maildir_deliver account relay auth users command pattern peer \
+	conn maildir maildir_deliver account relay relay_open auth users command pattern peer \
 	options process settings log tls_server \
 	program
 POP3 = pop3

@@ -423,12 +423,26 @@ conn_read_plain(struct conn *conn, char *data, size_t size, int64_t deadline,
 	}
 }
 
-bool
-conn_readable(const struct conn *conn)
+int
+conn_read_ready(struct conn *conn, struct wire *wire, struct error *error)
 {
-	struct pollfd pollfd = { .fd = conn->in_fd, .events = POLLIN };
+	size_t room;
+	char *at = buf_reserve(&wire->in, &room);
 
-	return has_ciphertext(conn) || poll(&pollfd, 1, 0) != 0;
+	if (room == 0)
+		return 0;
+	/* Not by asking poll(2): TLS may hold something, and what has come
+	 * may be a ticket that says nothing. */
+	ssize_t n = conn_read(conn, at, room);
+	if (n == IO_WANT_IN || n == IO_WANT_OUT)
+		return 0;
+	if (n < 0)
+		return peer_error(conn, "read", error);
+	if (n == 0)
+		wire->eof = true;
+	else
+		buf_commit(&wire->in, (size_t)n);
+	return 0;
 }
 
 static void

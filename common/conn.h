@@ -100,8 +100,10 @@ ssize_t conn_read_plain(struct conn *conn, char *data, size_t size,
  */
 int conn_pump(struct conn *conn, struct wire *wire, struct error *error);
 
-/* Is there input, or its end, that conn_pump would read without a wait? */
-bool conn_readable(const struct conn *conn);
+/* Reads what has come already, if anything: never waits, sends nothing. The
+ * end of input sets wire->eof. */
+int conn_read_ready(struct conn *conn, struct wire *wire,
+    struct error *error);
 
 /* Drains wire->out, for when the program is about to wait elsewhere. */
 int conn_flush(struct conn *conn, struct wire *wire, struct error *error);

@@ -42,7 +42,8 @@ layer()
 	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;
 	common/conn | common/maildir | common/maildir_deliver | \
-	common/account | common/relay | common/auth | common/users | \
+	common/account | common/relay | common/relay_open | \
+	common/relay_private | common/auth | common/users | \
 	common/command | common/hook | \
 	common/pattern | common/peer | common/options | common/process | \
 	common/settings | common/log | common/tls_server)
