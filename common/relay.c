@@ -9,6 +9,7 @@
 #include "relay.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 #include "relay_private.h"
 
 #define READ_SIZE 65536
+/* Seconds for the rest of a reply that began before its time. */
+#define EARLY_TIMEOUT 5
 
 void
 relay_init(struct relay *relay, const char *hostname)
@@ -186,6 +189,40 @@ can_carry(const struct relay *relay, const struct envelope *envelope,
 	return true;
 }
 
+/* The reply to MAIL: relay->mail_sent where it is a 2xx. */
+static int
+await_mail(struct relay *relay, struct error *error)
+{
+	if (relay_await_reply(relay, error) < 0)
+		return -1;
+	relay->mail_sent = relay_reply_class(relay) == 2;
+	return 0;
+}
+
+/*
+ * A refused sender is the verdict on every recipient. The RCPT that went
+ * with it (RFC 2920 3.1) has a reply too, which says nothing; were it a 2xx,
+ * the next hop would be in a transaction that we are not.
+ */
+static int
+refused_mail(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct error ignored;
+
+	if (pass_on(relay, verdict, error) < 0)
+		return -1;
+	memcpy(relay->refusal, verdict->text.data, verdict->text.len);
+	verdict->text.data = relay->refusal;
+	snprintf(relay->refusal_enhanced, sizeof(relay->refusal_enhanced),
+	    "%s", verdict->enhanced);
+	verdict->enhanced = relay->refusal_enhanced;
+	if (relay_await_reply(relay, &ignored) < 0 ||
+	    relay_reply_class(relay) < 4)
+		drop_connection(relay);
+	return 0;
+}
+
 int
 relay_recipient(struct relay *relay, const struct account *account,
     const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
@@ -210,24 +247,39 @@ relay_recipient(struct relay *relay, const struct account *account,
 	}
 	if (!can_carry(relay, envelope, i, verdict))
 		return 0;
-	if (!relay->mail_sent) {
-		smtp_client_mail(&relay->client, envelope);
-		if (relay_await_reply(relay, error) < 0)
-			return lost(relay, verdict);
-		/* A refused sender is the verdict on every recipient. */
-		if (relay_reply_class(relay) != 2)
-			return pass_on(relay, verdict, error);
-		relay->mail_sent = true;
-	}
+	/* Nothing is said that a reply is there to already. */
 	if (check_step(relay, error) < 0)
 		return lost(relay, verdict);
+	bool first = !relay->mail_sent;
+	bool together = first && relay->client.extensions.pipelining;
+	if (first)
+		smtp_client_mail(&relay->client, envelope);
+	if (first && !together && await_mail(relay, error) < 0)
+		return lost(relay, verdict);
+	if (first && !together && !relay->mail_sent)
+		return pass_on(relay, verdict, error);
 	smtp_client_rcpt(&relay->client, &envelope->recipients[i]);
+	if (together && await_mail(relay, error) < 0)
+		return lost(relay, verdict);
+	if (together && !relay->mail_sent)
+		return refused_mail(relay, verdict, error);
 	if (relay_await_reply(relay, error) < 0)
 		return lost(relay, verdict);
 	if (pass_on(relay, verdict, error) < 0)
 		return -1;
 	relay->accepted += verdict->code / 100 == 2;
 	return 0;
+}
+
+/* To be called when there is no room. -1 also when the next hop has said
+ * something: it takes no more. */
+static int
+flush_text(struct relay *relay, struct error *error)
+{
+	relay->conn.heed_input = true;
+	int result = conn_flush(&relay->conn, &relay->client.wire, error);
+	relay->conn.heed_input = false;
+	return result < 0 ? -1 : check_step(relay, error);
 }
 
 /* The text between 354 and the final dot. */
@@ -251,18 +303,42 @@ send_text(struct relay *relay, int fd, off_t offset, struct error *error)
 		while (rest.len > 0 && result == 0) {
 			size_t taken = smtp_client_text(client, rest);
 			if (taken == 0)
-				result = conn_flush(&relay->conn,
-				    &client->wire, error);
+				result = flush_text(relay, error);
 			rest = slice_skip(rest, taken);
 		}
 	}
 	free(buffer);
 	if (result < 0)
 		return -1;
-	if (buf_room(&client->wire.out) < DOT_END_MAX &&
-	    conn_flush(&relay->conn, &client->wire, error) < 0)
-		return -1;
-	return 0;
+	while (buf_room(&client->wire.out) < DOT_END_MAX)
+		if (flush_text(relay, error) < 0)
+			return -1;
+	return check_step(relay, error);
+}
+
+/*
+ * The text cannot go on: the next hop left, or spoke before it was all
+ * there. What it said, if it is a refusal, is the verdict, and true whatever
+ * it says later, for it never sees the end of the text. *error says what
+ * happened already.
+ */
+static int
+early_verdict(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct buf *out = &relay->client.wire.out;
+	struct error ignored;
+
+	buf_consume(out, out->end - out->start);
+	conn_set_timeout(&relay->conn, EARLY_TIMEOUT);
+	if (relay_await_reply(relay, &ignored) < 0 ||
+	    relay_reply_class(relay) < 4)
+		return lost(relay, verdict);
+	error->kind = ERROR_NONE;
+	int result = pass_on(relay, verdict, error);
+	if (result == 0)
+		drop_connection(relay);
+	return result;
 }
 
 int
@@ -303,9 +379,8 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 		relay->reset_due = true;
 		return result;
 	}
-	if (send_text(relay, fd, offset, error) < 0 ||
-	    check_step(relay, error) < 0)
-		return lost(relay, verdict);
+	if (send_text(relay, fd, offset, error) < 0)
+		return early_verdict(relay, verdict, error);
 	/* From here on the message may be the next hop's: SIGTERM does not
 	 * end the wait for its word (RFC 1047). */
 	relay->conn.finish = true;
