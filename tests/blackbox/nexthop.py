@@ -22,6 +22,14 @@ class Dropped(Exception):
     pass
 
 
+class Early:
+    """A reply after so many octets of message text; then "close", "read" the
+    rest without another word, or "stall": read no more."""
+
+    def __init__(self, octets, reply, then):
+        self.octets, self.reply, self.then = octets, reply, then
+
+
 class AfterReply:
     """Answer, then close."""
 
@@ -47,8 +55,8 @@ class ScriptedHop:
     parted by newlines make a multi-line one; bytes are sent as they are),
     DROP, AfterReply, or for steps that come more than once a list of such.
     Steps: connect (before TLS; only DROP), greeting, EHLO, HELO, LHLO,
-    STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only DropAfter),
-    final, RSET, QUIT.  The default is to accept all.
+    STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
+    DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
 
     tls: from the first octet; starttls: offered, where the default list of
     extensions is used; path: a UNIX socket in place of a port.
@@ -83,6 +91,7 @@ class ScriptedHop:
         self.changed = threading.Condition()
         self.open = 0
         self.stopping = False
+        self.released = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
         test.addCleanup(self.stop)
@@ -107,6 +116,7 @@ class ScriptedHop:
 
     def stop(self):
         self.stopping = True
+        self.released.set()
         self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
         self.thread.join(15)
@@ -246,6 +256,9 @@ class ScriptedHop:
         while not (data.endswith(b"\r\n.\r\n") or data == b".\r\n"):
             if isinstance(stop, DropAfter) and len(data) >= stop.octets:
                 raise Dropped
+            if isinstance(stop, Early) and len(data) >= stop.octets:
+                self.speak_early(client, stop)
+                stop = None
             line = stream.readline(65536)
             if not line:
                 connection.ended = "eof"
@@ -253,6 +266,16 @@ class ScriptedHop:
             data += line
         connection.messages.append(bytes(data))
         self.answer(client, "final")
+
+
+    def speak_early(self, client, early):
+        del self.script["text"]     # the next one is let in peace
+        self.say(client, early.reply)
+        if early.then == "close":
+            raise Dropped
+        if early.then == "stall":
+            self.released.wait(20)
+            raise Dropped
 
 
 class RealHop:
