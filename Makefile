@@ -71,7 +71,7 @@ COMMON = slice buf error \
 POP3 = pop3
 POP3_PROGRAM = pop3_settings main
 SMTP = smtp smtp_replies smtp_parameters smtp_text address
-SMTP_PROGRAM = smtp_settings trace places delivery main
+SMTP_PROGRAM = smtp_settings trace places delivery accounts_show main
 
 OBJ = $(BUILD)/obj
 common_objects = $(COMMON:%=$(OBJ)/common/%.o)

@@ -227,6 +227,20 @@ fail:
 	return NULL;
 }
 
+static ssize_t
+no_read(struct tls *tls, void *data, size_t size, void *arg)
+{
+	(void)tls, (void)data, (void)size, (void)arg;
+	return -1;
+}
+
+static ssize_t
+no_write(struct tls *tls, const void *data, size_t size, void *arg)
+{
+	(void)tls, (void)data, (void)size, (void)arg;
+	return -1;
+}
+
 int
 relay_check_account(const struct account *account, struct error *error)
 {
@@ -235,8 +249,16 @@ relay_check_account(const struct account *account, struct error *error)
 	struct tls *tls = new_tls(account, error);
 	if (tls == NULL)
 		return -1;
+	/* libtls looks into the CA file when it is about to connect; nothing
+	 * is sent before the handshake. */
+	int result = tls_connect_cbs(tls, no_read, no_write, NULL,
+	    account->host) == 0 ? 0
+	    : error_set(error, ERROR_CONFIG, "TLS for %s%s%.120s: %s",
+	          account->host, account->ca_file != NULL ? " with CA file "
+	          : "", account->ca_file != NULL ? account->ca_file : "",
+	          tls_error(tls));
 	tls_free(tls);
-	return 0;
+	return result;
 }
 
 static int

@@ -51,7 +51,8 @@ layer()
 	common/program | \
 	pop3-handler/main | pop3-handler/pop3_settings | \
 	smtp-handler/main | smtp-handler/smtp_settings | \
-	smtp-handler/trace | smtp-handler/places | smtp-handler/delivery)
+	smtp-handler/trace | smtp-handler/places | \
+	smtp-handler/delivery | smtp-handler/accounts_show)
 		echo 3 ;;
 	*)
 		return 1 ;;
