@@ -376,7 +376,7 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 		}
 		/* It refused, and so its transaction may still be open; the
 		 * verdict is in the buffer that the answer to RSET takes. */
-		relay->reset_due = true;
+		relay->reset_due = relay->account != NULL;
 		return result;
 	}
 	if (send_text(relay, fd, offset, error) < 0)
