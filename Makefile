@@ -66,13 +66,14 @@ endif
 COMMON = slice buf error \
 	wire dot sasl envelope smtp_client proxy_header \
 	conn maildir maildir_scan maildir_index maildir_cache \
-	maildir_deliver account relay auth users command pattern peer \
+	maildir_deliver account relay relay_open auth users command \
+	pattern peer \
 	options process settings log tls_server \
 	program
 POP3 = pop3 pop3_text
 POP3_PROGRAM = pop3_settings main
 SMTP = smtp smtp_replies smtp_parameters smtp_text address
-SMTP_PROGRAM = smtp_settings trace places delivery main
+SMTP_PROGRAM = smtp_settings trace places delivery accounts_show main
 
 OBJ = $(BUILD)/obj
 common_objects = $(COMMON:%=$(OBJ)/common/%.o)

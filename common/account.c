@@ -6,15 +6,34 @@
  */
 #include "account.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "options.h"
 
 #define WORDS_MAX 5
 #define PASSWORD_FILE_MAX 1024
+
+/* What comes before the colon of a URL. */
+static const struct {
+	const char *name;
+	const char *port;
+	bool tls;
+	bool lmtp;
+} schemes[] = {
+	/* RFC 8314 7.3 */
+	[ACCOUNT_SMTPS] = { "smtps", "465", true, false },
+	/* RFC 6409 3.1 */
+	[ACCOUNT_SMTP] = { "smtp", "587", true, false },
+	[ACCOUNT_SMTP_PLAIN] = { "smtp+plain", "25", false, false },
+	/* RFC 2033 5: not 25. What Dovecot and Cyrus listen on. */
+	[ACCOUNT_LMTP] = { "lmtp", "24", false, true },
+	[ACCOUNT_LMTP_UNIX] = { "lmtp+unix", "", false, true },
+};
 
 struct line {
 	const char *path;
@@ -123,33 +142,84 @@ parse_host(struct account *account, char *host, const struct line *line)
 	return 0;
 }
 
+/* Which scheme a URL has, and what comes after its colon; NULL for none. */
+static char *
+cut_scheme(char *url, enum account_scheme *scheme)
+{
+	char *colon = strchr(url, ':');
+
+	for (size_t i = 0; colon != NULL &&
+	    i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (strlen(schemes[i].name) == (size_t)(colon - url) &&
+		    strncmp(schemes[i].name, url, (size_t)(colon - url)) == 0) {
+			*scheme = (enum account_scheme)i;
+			return colon + 1;
+		}
+	return NULL;
+}
+
+/* The path of a UNIX socket. */
+static int
+parse_path(struct account *account, char *path, const struct line *line)
+{
+	if (!decode_percent(path))
+		return wrong(line, "bad percent-encoding", path);
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return wrong(line, "too long for a socket's path", path);
+	account->host = path;
+	return 0;
+}
+
 static int
 parse_url(struct account *account, char *url, const struct line *line)
 {
-	static const char smtps[] = "smtps://";
-
-	account->verify = true;
 	/* Before anything that would show the URL: there may be a password
 	 * in it. */
 	const char *at = strchr(url, '@');
 	if (at != NULL && at < url + strcspn(url, "?"))
 		return wrong(line, "login and password are words of their "
 		    "own after the URL, not part of it", NULL);
-	if (strncmp(url, smtps, sizeof(smtps) - 1) != 0)
-		return wrong(line, "a next hop is smtps://HOST[:PORT], not",
-		    url);
-	account->scheme = ACCOUNT_SMTPS;
-	account->port = "465"; /* RFC 8314 7.3 */
-	char *host = url + sizeof(smtps) - 1;
-	char *query = strchr(host, '?');
+	char *rest = cut_scheme(url, &account->scheme);
+	bool is_path = account->scheme == ACCOUNT_LMTP_UNIX;
+	if (rest == NULL || strncmp(rest, "//", is_path ? 1 : 2) != 0)
+		return wrong(line, "a next hop is smtps://HOST[:PORT], "
+		    "smtp://, smtp+plain:// or lmtp:// with the same, or "
+		    "lmtp+unix:/PATH, not", url);
+	account->port = schemes[account->scheme].port;
+	account->verify = schemes[account->scheme].tls;
+	char *query = strchr(rest, '?');
 	if (query != NULL)
 		*query++ = '\0';
+	if (query != NULL && !schemes[account->scheme].tls)
+		return wrong(line, "ca= and verify= are for smtps and smtp: "
+		    "there is no TLS in", schemes[account->scheme].name);
+	if (is_path)
+		return parse_path(account, rest, line);
 	/* A slash at the end is what URLs often have. */
-	size_t len = strlen(host);
-	if (len > 0 && host[len - 1] == '/')
-		host[len - 1] = '\0';
-	return parse_host(account, host, line) < 0 ? -1
+	size_t len = strlen(rest);
+	if (len > 2 && rest[len - 1] == '/')
+		rest[len - 1] = '\0';
+	return parse_host(account, rest + 2, line) < 0 ? -1
 	    : parse_query(account, query, line);
+}
+
+/* Is that this machine, whatever a resolver may say? */
+static bool
+is_this_machine(const struct account *account)
+{
+	struct in_addr in;
+	struct in6_addr in6;
+
+	if (account->scheme == ACCOUNT_LMTP_UNIX)
+		return true;
+	if (inet_pton(AF_INET, account->host, &in) == 1)
+		return ntohl(in.s_addr) >> 24 == 127;
+	if (inet_pton(AF_INET6, account->host, &in6) == 1)
+		return IN6_IS_ADDR_LOOPBACK(&in6) ||
+		    (IN6_IS_ADDR_V4MAPPED(&in6) && in6.s6_addr[12] == 127);
+	/* RFC 6761 6.3. */
+	return slice_equal_nocase(slice_from(account->host),
+	    SLICE("localhost"));
 }
 
 /* Inline with %XX, or file:PATH, its first line. */
@@ -226,6 +296,9 @@ parse_account(struct account *account, char **words, size_t n,
 		return -1;
 	if (n == 2)
 		return 0;
+	if (!account_has_tls(account) && !is_this_machine(account))
+		return wrong(line, "a password leaves this machine only under "
+		    "TLS, with smtps or smtp, and so not for", account->host);
 	if (!decode_percent(words[2]))
 		return wrong(line, "bad percent-encoding", words[2]);
 	account->login = words[2];
@@ -336,6 +409,24 @@ accounts_find(const struct accounts *accounts, struct slice sender,
 			return account;
 	}
 	return NULL;
+}
+
+bool
+account_has_tls(const struct account *account)
+{
+	return schemes[account->scheme].tls;
+}
+
+bool
+account_is_lmtp(const struct account *account)
+{
+	return schemes[account->scheme].lmtp;
+}
+
+const char *
+account_scheme_name(enum account_scheme scheme)
+{
+	return schemes[scheme].name;
 }
 
 void

@@ -71,6 +71,7 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 	conn->out_fd = out_fd;
 	conn->tls = NULL;
 	conn->eof = conn->finish = conn->is_tcp = false;
+	conn->heed_input = conn->input_came = false;
 	conn->transport_errno = 0;
 	conn->in_flags = conn->out_flags = -1;
 	conn->lines = conn->unwaited = 0;
@@ -297,6 +298,10 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 		.events = want == IO_WANT_IN ? POLLIN : POLLOUT,
 	};
 
+	/* Where input is heeded, it comes on the same socket. */
+	if (conn->heed_input)
+		pollfd.events |= POLLIN;
+	conn->input_came = false;
 	if (left <= 0)
 		return false;
 	const struct timespec timeout = {
@@ -306,7 +311,9 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 	conn->unwaited = 0;
 	if (want == IO_WANT_IN)
 		acknowledge_now(conn);
-	return ppoll(&pollfd, 1, &timeout, process_wait_mask()) != 0;
+	int n = ppoll(&pollfd, 1, &timeout, process_wait_mask());
+	conn->input_came = n > 0 && (pollfd.revents & POLLIN) != 0;
+	return n != 0;
 }
 
 static bool
@@ -356,7 +363,8 @@ set_write_deadline(struct conn *conn)
 		conn->write_deadline = conn->stop_deadline;
 }
 
-/* Hands all of wire->out over, to the transport or to TLS. */
+/* Hands all of wire->out over, to the transport or to TLS. 1: there is input
+ * to heed first. */
 static int
 drain(struct conn *conn, struct wire *wire, struct error *error)
 {
@@ -375,6 +383,8 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 			if (!wait_for(conn, n, conn->write_deadline))
 				return error_set(error, ERROR_TIMEOUT,
 				    "the peer does not read");
+			if (conn->heed_input && conn->input_came)
+				return 1;
 			continue;
 		}
 		if (n < 0)
@@ -388,7 +398,7 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 	return 0;
 }
 
-/* Waits until the transport has all ciphertext. */
+/* Waits until the transport has all ciphertext; results as above. */
 static int
 drain_ciphertext(struct conn *conn, struct error *error)
 {
@@ -399,6 +409,8 @@ drain_ciphertext(struct conn *conn, struct error *error)
 		if (!wait_for(conn, n, conn->write_deadline))
 			return error_set(error, ERROR_TIMEOUT,
 			    "the peer does not read");
+		if (conn->heed_input && conn->input_came)
+			return 1;
 	}
 	return n < 0 ? peer_error(conn, "write", error) : 0;
 }
@@ -406,9 +418,9 @@ drain_ciphertext(struct conn *conn, struct error *error)
 int
 conn_flush(struct conn *conn, struct wire *wire, struct error *error)
 {
-	if (drain(conn, wire, error) < 0)
-		return -1;
-	return drain_ciphertext(conn, error);
+	int result = drain(conn, wire, error);
+
+	return result != 0 ? result : drain_ciphertext(conn, error);
 }
 
 ssize_t
@@ -429,12 +441,26 @@ conn_read_plain(struct conn *conn, char *data, size_t size, int64_t deadline,
 	}
 }
 
-bool
-conn_readable(const struct conn *conn)
+int
+conn_read_ready(struct conn *conn, struct wire *wire, struct error *error)
 {
-	struct pollfd pollfd = { .fd = conn->in_fd, .events = POLLIN };
+	size_t room;
+	char *at = buf_reserve(&wire->in, &room);
 
-	return has_ciphertext(conn) || poll(&pollfd, 1, 0) != 0;
+	if (room == 0)
+		return 0;
+	/* Not by asking poll(2): TLS may hold something, and what has come
+	 * may be a ticket that says nothing. */
+	ssize_t n = conn_read(conn, at, room);
+	if (n == IO_WANT_IN || n == IO_WANT_OUT)
+		return 0;
+	if (n < 0)
+		return peer_error(conn, "read", error);
+	if (n == 0)
+		wire->eof = true;
+	else
+		buf_commit(&wire->in, (size_t)n);
+	return 0;
 }
 
 static void

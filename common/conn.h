@@ -36,6 +36,7 @@ struct conn {
 	bool eof;        /* the transport has ended */
 	int transport_errno;
 	bool finish;     /* set by the caller: go on in spite of SIGTERM */
+	bool heed_input; /* set by the caller: see conn_flush */
 
 	/* conn.c's own. All times are milliseconds of CLOCK_MONOTONIC. */
 	bool is_tcp;
@@ -53,6 +54,7 @@ struct conn {
 	bool in_command;  /* the deadline counts from a first octet */
 	bool in_text;
 	bool writing;
+	bool input_came;   /* seen while waiting for room */
 	unsigned unwaited; /* reads and writes since we last let signals in */
 	struct buf cipher_in;  /* only ever touched under TLS */
 	struct buf cipher_out;
@@ -100,10 +102,16 @@ ssize_t conn_read_plain(struct conn *conn, char *data, size_t size,
  */
 int conn_pump(struct conn *conn, struct wire *wire, struct error *error);
 
-/* Is there input, or its end, that conn_pump would read without a wait? */
-bool conn_readable(const struct conn *conn);
+/* Reads what has come already, if anything: never waits, sends nothing. The
+ * end of input sets wire->eof. */
+int conn_read_ready(struct conn *conn, struct wire *wire,
+    struct error *error);
 
-/* Drains wire->out, for when the program is about to wait elsewhere. */
+/*
+ * Drains wire->out, for when the program is about to wait elsewhere. With
+ * heed_input the result is 1, and not all is gone, when the peer says
+ * something while it is not reading: conn_read_ready takes it.
+ */
 int conn_flush(struct conn *conn, struct wire *wire, struct error *error);
 
 /*

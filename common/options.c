@@ -257,8 +257,9 @@ options_read_file(const char *path, size_t max, bool secret, char **text,
 	}
 	if (secret && (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
 		error_set(error, ERROR_CONFIG, "%.120s: anyone may %s it; "
-		    "chmod o-rw it", path,
-		    (st.st_mode & S_IROTH) != 0 ? "read" : "write");
+		    "chmod o-%s it", path,
+		    (st.st_mode & S_IROTH) != 0 ? "read" : "write",
+		    (st.st_mode & S_IROTH) != 0 ? "r" : "w");
 		goto fail;
 	}
 	buffer = malloc(max + 1);

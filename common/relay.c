@@ -9,19 +9,16 @@
 #include "relay.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "process.h"
+#include "relay_private.h"
 
 #define READ_SIZE 65536
-#define OUT_SIZE 65536
+/* Seconds for the rest of a reply that began before its time. */
+#define EARLY_TIMEOUT 5
 
 void
 relay_init(struct relay *relay, const char *hostname)
@@ -116,303 +113,23 @@ pass_on(struct relay *relay, struct smtp_reply *verdict, struct error *error)
  * and then nobody knows any more which reply is to which command.
  */
 static bool
-out_of_step(const struct relay *relay)
+out_of_step(struct relay *relay)
 {
-	return wire_mid_line(&relay->client.wire) ||
-	    conn_readable(&relay->conn);
+	struct wire *wire = &relay->client.wire;
+	struct error ignored;
+
+	return conn_read_ready(&relay->conn, wire, &ignored) < 0 ||
+	    wire->eof || wire_mid_line(wire);
 }
 
 /* To be asked before whatever a verdict depends on is sent. */
 static int
-check_step(const struct relay *relay, struct error *error)
+check_step(struct relay *relay, struct error *error)
 {
 	if (!out_of_step(relay))
 		return 0;
 	return error_set(error, ERROR_SYSTEM,
 	    "%s said something before its turn", relay->account->host);
-}
-
-/* Waits for the next reply. -1: none will come. */
-static int
-await_reply(struct relay *relay, struct error *error)
-{
-	for (;;) {
-		switch (smtp_client_next(&relay->client)) {
-		case SMTP_CLIENT_REPLY:
-			return 0;
-		case SMTP_CLIENT_WANT_IO:
-			if (conn_pump(&relay->conn, &relay->client.wire,
-			    error) < 0)
-				return -1;
-			break;
-		case SMTP_CLIENT_BROKEN:
-			return error_set(error, ERROR_SYSTEM, "%s: %s",
-			    relay->account->host, relay->client.why);
-		}
-	}
-}
-
-static unsigned
-reply_class(const struct relay *relay)
-{
-	return relay->client.reply.code / 100;
-}
-
-/* ---- connecting ---- */
-
-static int
-connect_one(const struct addrinfo *address, int64_t deadline,
-    struct error *error)
-{
-	int fd = socket(address->ai_family,
-	    address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-	    address->ai_protocol);
-	int failure = 0;
-	socklen_t len = sizeof(failure);
-
-	if (fd < 0)
-		return error_system(error, errno, "socket");
-	if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)
-		return fd;
-	failure = errno;
-	while (failure == EINPROGRESS) {
-		struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
-		int64_t left = deadline - conn_now();
-		const struct timespec timeout = {
-			.tv_sec = left / 1000,
-			.tv_nsec = left % 1000 * 1000000,
-		};
-
-		if (left <= 0 || process_stop_requested())
-			failure = ETIMEDOUT;
-		else if (ppoll(&pollfd, 1, &timeout,
-		    process_wait_mask()) == 1 &&
-		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure,
-		    &len) != 0)
-			failure = errno;
-	}
-	if (failure == 0)
-		return fd;
-	close(fd);
-	return error_system(error, failure, "connect");
-}
-
-static int
-connect_host(const struct account *account, struct error *error)
-{
-	const struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV,
-	};
-	struct addrinfo *addresses;
-	int64_t deadline = conn_now() + RELAY_CONNECT_TIMEOUT * 1000;
-	struct error why = { .kind = ERROR_NONE };
-	int fd = -1;
-
-	/* The resolver has limits of its own (resolv.conf(5)). */
-	int failure = getaddrinfo(account->host, account->port, &hints,
-	    &addresses);
-	if (failure != 0)
-		return error_set(error, ERROR_SYSTEM, "%s: %s", account->host,
-		    gai_strerror(failure));
-	for (const struct addrinfo *a = addresses; a != NULL && fd < 0;
-	    a = a->ai_next)
-		fd = connect_one(a, deadline, &why);
-	freeaddrinfo(addresses);
-	if (fd < 0)
-		return error_set(error, ERROR_SYSTEM, "%s port %s: %.150s",
-		    account->host, account->port, why.text);
-	return fd;
-}
-
-/* ---- TLS ---- */
-
-static struct tls *
-new_tls(const struct account *account, struct error *error)
-{
-	struct tls_config *config = tls_config_new();
-	struct tls *tls = tls_client();
-	/* Where the system keeps its CAs: libtls has one place compiled in,
-	 * which not every system fills. */
-	static const char *const system_cas[] = {
-		"/etc/ssl/certs/ca-certificates.crt",
-		"/etc/pki/tls/certs/ca-bundle.crt",
-	};
-	const char *ca_file = account->ca_file;
-
-	if (config == NULL || tls == NULL) {
-		error_set(error, ERROR_SYSTEM, "TLS: out of memory");
-		goto fail;
-	}
-	if (ca_file == NULL && account->verify &&
-	    access(tls_default_ca_cert_file(), R_OK) != 0)
-		for (size_t i = 0; i < 2 && ca_file == NULL; i++)
-			if (access(system_cas[i], R_OK) == 0)
-				ca_file = system_cas[i];
-	if (!account->verify) {
-		tls_config_insecure_noverifycert(config);
-		tls_config_insecure_noverifyname(config);
-		tls_config_insecure_noverifytime(config);
-	} else if (ca_file != NULL &&
-	    tls_config_set_ca_file(config, ca_file) != 0) {
-		error_set(error, ERROR_CONFIG, "CA file %.120s: %s", ca_file,
-		    tls_config_error(config));
-		goto fail;
-	}
-	if (tls_configure(tls, config) != 0) {
-		error_set(error, ERROR_CONFIG, "TLS for %s: %s",
-		    account->host, tls_error(tls));
-		goto fail;
-	}
-	tls_config_free(config);
-	return tls;
-fail:
-	tls_config_free(config);
-	tls_free(tls);
-	return NULL;
-}
-
-int
-relay_check_account(const struct account *account, struct error *error)
-{
-	struct tls *tls = new_tls(account, error);
-
-	if (tls == NULL)
-		return -1;
-	tls_free(tls);
-	return 0;
-}
-
-static int
-start_tls(struct relay *relay, const struct account *account,
-    struct error *error)
-{
-	struct tls *tls = new_tls(account, error);
-	struct error why;
-
-	if (tls == NULL)
-		return -1;
-	if (conn_start_tls_client(&relay->conn, tls, account->host,
-	    &why) == 0)
-		return 0;
-	return error_set(error, ERROR_SYSTEM, "%s: %.180s", account->host,
-	    why.text);
-}
-
-/* ---- opening: greeting, EHLO, AUTH ---- */
-
-static int
-unexpected(struct relay *relay, const char *what, struct error *error)
-{
-	const struct smtp_reply *reply = &relay->client.reply;
-
-	return error_set(error, ERROR_SYSTEM, "%s answered %s with %u %s %.*s",
-	    relay->account->host, what, reply->code, reply->enhanced,
-	    SLICE_ARG(reply->text));
-}
-
-static int
-say_hello(struct relay *relay, struct error *error)
-{
-	struct smtp_client *client = &relay->client;
-
-	smtp_client_ehlo(client, relay->hostname);
-	if (await_reply(relay, error) < 0)
-		return -1;
-	if (reply_class(relay) == 2) {
-		smtp_client_take_extensions(client);
-		return 0;
-	}
-	/* RFC 5321 3.2: an old server, which has no extensions at all. */
-	if (reply_class(relay) == 5) {
-		smtp_client_helo(client, relay->hostname);
-		if (await_reply(relay, error) < 0)
-			return -1;
-		if (reply_class(relay) == 2)
-			return 0;
-	}
-	return unexpected(relay, "EHLO", error);
-}
-
-/* LOGIN has two challenges, "Username:" and "Password:". */
-static int
-log_in_by_login(struct relay *relay, struct error *error)
-{
-	const char *const answers[] = { relay->account->login,
-		relay->account->password };
-
-	smtp_client_auth_login(&relay->client);
-	for (size_t i = 0; i < 2; i++) {
-		if (await_reply(relay, error) < 0)
-			return -1;
-		if (relay->client.reply.code != 334)
-			return 0;
-		if (!smtp_client_auth_response(&relay->client,
-		    slice_from(answers[i])))
-			return error_set(error, ERROR_CONFIG,
-			    "login or password is too long");
-	}
-	return await_reply(relay, error);
-}
-
-static int
-log_in(struct relay *relay, struct error *error)
-{
-	const struct account *account = relay->account;
-	const struct smtp_extensions *extensions = &relay->client.extensions;
-	int result;
-
-	if (account->login == NULL)
-		return 0;
-	if (extensions->auth_plain) {
-		if (!smtp_client_auth_plain(&relay->client,
-		    slice_from(account->login),
-		    slice_from(account->password)))
-			return error_set(error, ERROR_CONFIG,
-			    "login or password is too long");
-		result = await_reply(relay, error);
-	} else if (extensions->auth_login) {
-		result = log_in_by_login(relay, error);
-	} else {
-		return error_set(error, ERROR_SYSTEM,
-		    "%s offers neither AUTH PLAIN nor LOGIN", account->host);
-	}
-	buf_wipe(&relay->client.wire.out);
-	if (result == 0 && relay->client.reply.code != 235)
-		/* Without its text: servers do quote what they were sent. */
-		return error_set(error, ERROR_SYSTEM,
-		    "%s answered AUTH with %u %s", account->host,
-		    relay->client.reply.code, relay->client.reply.enhanced);
-	return result;
-}
-
-/* 0, or -1 and in *stage "4.4.x" or "4.7.0". */
-static int
-open_connection(struct relay *relay, const struct account *account,
-    const char **stage, struct error *error)
-{
-	*stage = "4.4.1"; /* RFC 3463: no answer from host */
-	relay->account = account;
-	int fd = connect_host(account, error);
-	if (fd < 0)
-		return -1;
-	conn_open(&relay->conn, fd, fd, RELAY_COMMAND_TIMEOUT);
-	relay->storage = malloc(SMTP_CLIENT_IN_MIN + OUT_SIZE);
-	if (relay->storage == NULL)
-		return error_system(error, ENOMEM, "relay");
-	smtp_client_init(&relay->client, relay->storage, SMTP_CLIENT_IN_MIN,
-	    relay->storage + SMTP_CLIENT_IN_MIN, OUT_SIZE);
-	if (start_tls(relay, account, error) < 0)
-		return -1;
-	*stage = "4.4.2"; /* bad connection */
-	if (await_reply(relay, error) < 0)
-		return -1;
-	if (relay->client.reply.code != 220)
-		return unexpected(relay, "the connection", error);
-	if (say_hello(relay, error) < 0)
-		return -1;
-	*stage = "4.7.0";
-	return log_in(relay, error);
 }
 
 /* ---- the transaction ---- */
@@ -426,7 +143,7 @@ reset_if_due(struct relay *relay)
 		return 0;
 	relay->reset_due = false;
 	smtp_client_rset(&relay->client);
-	return await_reply(relay, &error) < 0 || reply_class(relay) != 2
+	return relay_await_reply(relay, &error) < 0 || relay_reply_class(relay) != 2
 	    ? -1 : 0;
 }
 
@@ -439,7 +156,7 @@ begin(struct relay *relay, const struct account *account,
 	if (relay->account == account)
 		return 0;
 	relay_close(relay);
-	if (open_connection(relay, account, &stage, error) == 0)
+	if (relay_open_connection(relay, account, &stage, error) == 0)
 		return 0;
 	drop_connection(relay);
 	return trouble(stage, stage[2] == '7'
@@ -472,6 +189,40 @@ can_carry(const struct relay *relay, const struct envelope *envelope,
 	return true;
 }
 
+/* The reply to MAIL: relay->mail_sent where it is a 2xx. */
+static int
+await_mail(struct relay *relay, struct error *error)
+{
+	if (relay_await_reply(relay, error) < 0)
+		return -1;
+	relay->mail_sent = relay_reply_class(relay) == 2;
+	return 0;
+}
+
+/*
+ * A refused sender is the verdict on every recipient. The RCPT that went
+ * with it (RFC 2920 3.1) has a reply too, which says nothing; were it a 2xx,
+ * the next hop would be in a transaction that we are not.
+ */
+static int
+refused_mail(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct error ignored;
+
+	if (pass_on(relay, verdict, error) < 0)
+		return -1;
+	memcpy(relay->refusal, verdict->text.data, verdict->text.len);
+	verdict->text.data = relay->refusal;
+	snprintf(relay->refusal_enhanced, sizeof(relay->refusal_enhanced),
+	    "%s", verdict->enhanced);
+	verdict->enhanced = relay->refusal_enhanced;
+	if (relay_await_reply(relay, &ignored) < 0 ||
+	    relay_reply_class(relay) < 4)
+		drop_connection(relay);
+	return 0;
+}
+
 int
 relay_recipient(struct relay *relay, const struct account *account,
     const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
@@ -486,26 +237,49 @@ relay_recipient(struct relay *relay, const struct account *account,
 		drop_connection(relay);
 	if (begin(relay, account, verdict, error) < 0)
 		return -1;
+	/* RFC 2033 4.2: each recipient gets a reply of its own after the
+	 * text, and our client gets one for all. The client sends the rest
+	 * in a transaction after this one (RFC 5321 4.5.3.1.10). */
+	if (account_is_lmtp(account) && relay->accepted > 0) {
+		*verdict = (struct smtp_reply){ 452, "4.5.3",
+			SLICE("One recipient at a time, please") };
+		return 0;
+	}
 	if (!can_carry(relay, envelope, i, verdict))
 		return 0;
-	if (!relay->mail_sent) {
-		smtp_client_mail(&relay->client, envelope);
-		if (await_reply(relay, error) < 0)
-			return lost(relay, verdict);
-		/* A refused sender is the verdict on every recipient. */
-		if (reply_class(relay) != 2)
-			return pass_on(relay, verdict, error);
-		relay->mail_sent = true;
-	}
+	/* Nothing is said that a reply is there to already. */
 	if (check_step(relay, error) < 0)
 		return lost(relay, verdict);
+	bool first = !relay->mail_sent;
+	bool together = first && relay->client.extensions.pipelining;
+	if (first)
+		smtp_client_mail(&relay->client, envelope);
+	if (first && !together && await_mail(relay, error) < 0)
+		return lost(relay, verdict);
+	if (first && !together && !relay->mail_sent)
+		return pass_on(relay, verdict, error);
 	smtp_client_rcpt(&relay->client, &envelope->recipients[i]);
-	if (await_reply(relay, error) < 0)
+	if (together && await_mail(relay, error) < 0)
+		return lost(relay, verdict);
+	if (together && !relay->mail_sent)
+		return refused_mail(relay, verdict, error);
+	if (relay_await_reply(relay, error) < 0)
 		return lost(relay, verdict);
 	if (pass_on(relay, verdict, error) < 0)
 		return -1;
 	relay->accepted += verdict->code / 100 == 2;
 	return 0;
+}
+
+/* To be called when there is no room. -1 also when the next hop has said
+ * something: it takes no more. */
+static int
+flush_text(struct relay *relay, struct error *error)
+{
+	relay->conn.heed_input = true;
+	int result = conn_flush(&relay->conn, &relay->client.wire, error);
+	relay->conn.heed_input = false;
+	return result < 0 ? -1 : check_step(relay, error);
 }
 
 /* The text between 354 and the final dot. */
@@ -529,18 +303,42 @@ send_text(struct relay *relay, int fd, off_t offset, struct error *error)
 		while (rest.len > 0 && result == 0) {
 			size_t taken = smtp_client_text(client, rest);
 			if (taken == 0)
-				result = conn_flush(&relay->conn,
-				    &client->wire, error);
+				result = flush_text(relay, error);
 			rest = slice_skip(rest, taken);
 		}
 	}
 	free(buffer);
 	if (result < 0)
 		return -1;
-	if (buf_room(&client->wire.out) < DOT_END_MAX &&
-	    conn_flush(&relay->conn, &client->wire, error) < 0)
-		return -1;
-	return 0;
+	while (buf_room(&client->wire.out) < DOT_END_MAX)
+		if (flush_text(relay, error) < 0)
+			return -1;
+	return check_step(relay, error);
+}
+
+/*
+ * The text cannot go on: the next hop left, or spoke before it was all
+ * there. What it said, if it is a refusal, is the verdict, and true whatever
+ * it says later, for it never sees the end of the text. *error says what
+ * happened already.
+ */
+static int
+early_verdict(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct buf *out = &relay->client.wire.out;
+	struct error ignored;
+
+	buf_consume(out, out->end - out->start);
+	conn_set_timeout(&relay->conn, EARLY_TIMEOUT);
+	if (relay_await_reply(relay, &ignored) < 0 ||
+	    relay_reply_class(relay) < 4)
+		return lost(relay, verdict);
+	error->kind = ERROR_NONE;
+	int result = pass_on(relay, verdict, error);
+	if (result == 0)
+		drop_connection(relay);
+	return result;
 }
 
 int
@@ -568,28 +366,27 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 	if (check_step(relay, error) < 0)
 		return lost(relay, verdict);
 	smtp_client_data(client);
-	if (await_reply(relay, error) < 0)
+	if (relay_await_reply(relay, error) < 0)
 		return lost(relay, verdict);
 	if (client->reply.code != 354) {
 		int result = pass_on(relay, verdict, error);
-		if (result == 0 && reply_class(relay) == 2) {
-			unexpected(relay, "DATA", error);
+		if (result == 0 && relay_reply_class(relay) == 2) {
+			relay_unexpected(relay, "DATA", error);
 			return lost(relay, verdict);
 		}
 		/* It refused, and so its transaction may still be open; the
 		 * verdict is in the buffer that the answer to RSET takes. */
-		relay->reset_due = true;
+		relay->reset_due = relay->account != NULL;
 		return result;
 	}
-	if (send_text(relay, fd, offset, error) < 0 ||
-	    check_step(relay, error) < 0)
-		return lost(relay, verdict);
+	if (send_text(relay, fd, offset, error) < 0)
+		return early_verdict(relay, verdict, error);
 	/* From here on the message may be the next hop's: SIGTERM does not
 	 * end the wait for its word (RFC 1047). */
 	relay->conn.finish = true;
 	conn_set_timeout(&relay->conn, RELAY_FINAL_TIMEOUT);
 	smtp_client_text_end(client);
-	if (await_reply(relay, error) < 0)
+	if (relay_await_reply(relay, error) < 0)
 		return lost(relay, verdict);
 	relay->conn.finish = false;
 	conn_set_timeout(&relay->conn, RELAY_COMMAND_TIMEOUT);

@@ -37,6 +37,8 @@ struct relay {
 	bool broken;     /* the connection was lost with recipients in it */
 	bool reset_due;  /* RSET before the next transaction */
 	char *storage;
+	char refusal[SMTP_REPLY_TEXT_MAX]; /* of MAIL, kept */
+	char refusal_enhanced[12];
 };
 
 /* relay must be zeroed. */

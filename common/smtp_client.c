@@ -209,6 +209,12 @@ smtp_client_helo(struct smtp_client *client, const char *hostname)
 	wire_format(&client->wire, "HELO %s", hostname);
 }
 
+void
+smtp_client_lhlo(struct smtp_client *client, const char *hostname)
+{
+	wire_format(&client->wire, "LHLO %s", hostname);
+}
+
 static bool
 has_word(struct slice words, struct slice wanted)
 {

@@ -70,7 +70,9 @@ enum smtp_client_event smtp_client_next(struct smtp_client *client);
 
 void smtp_client_ehlo(struct smtp_client *client, const char *hostname);
 void smtp_client_helo(struct smtp_client *client, const char *hostname);
-/* After the reply to EHLO: fills client->extensions from it. */
+/* EHLO's in LMTP (RFC 2033 4.1). */
+void smtp_client_lhlo(struct smtp_client *client, const char *hostname);
+/* After the reply to EHLO or LHLO: fills client->extensions from it. */
 void smtp_client_take_extensions(struct smtp_client *client);
 
 void smtp_client_starttls(struct smtp_client *client);

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "account.h"
+#include "accounts_show.h"
 #include "delivery.h"
 #include "log.h"
 #include "maildir_deliver.h"
@@ -141,11 +143,20 @@ check_config(struct smtp_program *p)
 		log_error(&error);
 		result = -1;
 	}
-	for (size_t i = 0; i < p->accounts.n; i++)
-		if (relay_check_account(&p->accounts.items[i], &error) < 0) {
-			log_error(&error);
-			result = -1;
-		}
+	for (size_t i = 0; i < p->accounts.n; i++) {
+		const struct account *account = &p->accounts.items[i];
+		struct error why;
+
+		if (relay_check_account(account, &why) == 0)
+			continue;
+		error_set(&error, ERROR_CONFIG, "%.120s:%u: %.300s",
+		    p->settings.relay, account->line, why.text);
+		log_error(&error);
+		result = -1;
+	}
+	/* For a person; a script wants the exit status. */
+	if (isatty(1))
+		accounts_show(&p->accounts, p->settings.relay, stdout);
 	accounts_free(&p->accounts);
 	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
 }

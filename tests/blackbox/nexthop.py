@@ -22,6 +22,21 @@ class Dropped(Exception):
     pass
 
 
+class Early:
+    """A reply after so many octets of message text; then "close", "read" the
+    rest without another word, or "stall": read no more."""
+
+    def __init__(self, octets, reply, then):
+        self.octets, self.reply, self.then = octets, reply, then
+
+
+class AfterReply:
+    """Answer, then close."""
+
+    def __init__(self, reply):
+        self.reply = reply
+
+
 class Connection:
     """What one connection said."""
 
@@ -29,6 +44,7 @@ class Connection:
         self.commands = []      # lines, text; the AUTH exchange too
         self.logins = []        # (name, password)
         self.messages = []      # octets after DATA, the final dot included
+        self.secure_from = None  # so many commands came before STARTTLS
         self.ended = None       # "quit", "eof", "dropped", "broken"
 
 
@@ -37,14 +53,18 @@ class ScriptedHop:
 
     script says what to answer at a step: a reply ("550 5.1.1 no"; lines
     parted by newlines make a multi-line one; bytes are sent as they are),
-    DROP, or for steps that come more than once a list of such.  Steps:
-    connect (before TLS; only DROP), greeting, EHLO, HELO, AUTH, MAIL, RCPT,
-    "RCPT address", DATA, text (only DropAfter), final, RSET, QUIT.  The
-    default is to accept all.
+    DROP, AfterReply, or for steps that come more than once a list of such.
+    Steps: connect (before TLS; only DROP), greeting, EHLO, HELO, LHLO,
+    STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
+    DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
+
+    tls: from the first octet; starttls: offered, where the default list of
+    extensions is used; path: a UNIX socket in place of a port.
     """
 
     DEFAULTS = {
         "greeting": "220 hop.test ESMTP", "HELO": "250 hop.test",
+        "STARTTLS": "220 2.0.0 go on",
         "AUTH": "235 2.7.0 welcome", "MAIL": "250 2.1.0 sender fine",
         "RCPT": "250 2.1.5 recipient fine", "DATA": "354 go on",
         "final": "250 2.0.0 hop has it", "RSET": "250 2.0.0 reset",
@@ -54,16 +74,24 @@ class ScriptedHop:
     def __init__(self, test, script=None, *, tls=None, auth="PLAIN LOGIN",
                  extensions=("PIPELINING", "SIZE 50000000", "8BITMIME",
                              "ENHANCEDSTATUSCODES"),
-                 bytewise=False, address="127.0.0.1"):
-        self.script = dict(script or {})
+                 bytewise=False, address="127.0.0.1", starttls=None,
+                 path=None):
+        self.script = {step: list(value) if isinstance(value, list) else value
+                       for step, value in (script or {}).items()}
         self.tls, self.auth, self.extensions = tls, auth, extensions
-        self.bytewise = bytewise
+        self.bytewise, self.starttls = bytewise, starttls
         self.connections = []
-        self.sock = socket.create_server((address, 0))
-        self.port = self.sock.getsockname()[1]
+        if path:
+            self.sock = socket.create_server(str(path),
+                                             family=socket.AF_UNIX)
+            self.port = None
+        else:
+            self.sock = socket.create_server((address, 0))
+            self.port = self.sock.getsockname()[1]
         self.changed = threading.Condition()
         self.open = 0
         self.stopping = False
+        self.released = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
         test.addCleanup(self.stop)
@@ -88,6 +116,7 @@ class ScriptedHop:
 
     def stop(self):
         self.stopping = True
+        self.released.set()
         self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
         self.thread.join(15)
@@ -114,8 +143,15 @@ class ScriptedHop:
                 raise Dropped
             if self.tls:
                 client = self.tls.wrap_socket(client, server_side=True)
-            with client.makefile("rb") as stream:
-                self.dialogue(client, stream, connection)
+            self.answer(client, "greeting")
+            while connection.ended is None:
+                with client.makefile("rb") as stream:
+                    self.dialogue(client, stream, connection)
+                if connection.ended == "starttls":
+                    connection.ended = None
+                    connection.secure_from = len(connection.commands)
+                    client = self.starttls.wrap_socket(client,
+                                                       server_side=True)
         except Dropped:
             connection.ended = "dropped"
         except (OSError, ssl.SSLError) as error:
@@ -128,7 +164,6 @@ class ScriptedHop:
             print("hop:", connection.ended, connection.commands)
 
     def dialogue(self, client, stream, connection):
-        self.answer(client, "greeting")
         while connection.ended is None:
             line = stream.readline()
             if not line.endswith(b"\r\n"):
@@ -137,8 +172,12 @@ class ScriptedHop:
             text = line[:-2].decode("utf-8", "backslashreplace")
             connection.commands.append(text)
             verb = text.split(" ")[0].upper()
-            if verb == "EHLO":
-                self.answer(client, "EHLO", self.ehlo_reply())
+            if verb in ("EHLO", "LHLO"):
+                self.answer(client, verb, self.ehlo_reply(
+                    self.starttls and connection.secure_from is None))
+            elif verb == "STARTTLS" and self.starttls:
+                if self.answer(client, verb)[:3] in ("220", b"220"):
+                    connection.ended = "starttls"
             elif verb == "AUTH":
                 self.login(client, stream, connection, text)
             elif verb == "RCPT":
@@ -156,9 +195,10 @@ class ScriptedHop:
             else:
                 self.say(client, "500 5.5.1 what?")
 
-    def ehlo_reply(self):
-        auth = [f"AUTH {self.auth}"] if self.auth else []
-        return "250 " + "\n".join(["hop.test", *self.extensions, *auth])
+    def ehlo_reply(self, starttls=False):
+        more = [f"AUTH {self.auth}"] if self.auth else []
+        more += ["STARTTLS"] if starttls else []
+        return "250 " + "\n".join(["hop.test", *self.extensions, *more])
 
     def answer(self, client, step, default=None):
         reply = self.script.get(step, default or self.DEFAULTS.get(
@@ -166,6 +206,9 @@ class ScriptedHop:
         if isinstance(reply, list):
             reply = reply.pop(0) if len(reply) > 1 else reply[0]
         if reply is DROP:
+            raise Dropped
+        if isinstance(reply, AfterReply):
+            self.say(client, reply.reply)
             raise Dropped
         self.say(client, reply)
         return reply
@@ -213,6 +256,9 @@ class ScriptedHop:
         while not (data.endswith(b"\r\n.\r\n") or data == b".\r\n"):
             if isinstance(stop, DropAfter) and len(data) >= stop.octets:
                 raise Dropped
+            if isinstance(stop, Early) and len(data) >= stop.octets:
+                self.speak_early(client, stop)
+                stop = None
             line = stream.readline(65536)
             if not line:
                 connection.ended = "eof"
@@ -220,6 +266,16 @@ class ScriptedHop:
             data += line
         connection.messages.append(bytes(data))
         self.answer(client, "final")
+
+
+    def speak_early(self, client, early):
+        del self.script["text"]     # the next one is let in peace
+        self.say(client, early.reply)
+        if early.then == "close":
+            raise Dropped
+        if early.then == "stall":
+            self.released.wait(20)
+            raise Dropped
 
 
 class RealHop:

@@ -1,10 +1,7 @@
 """Logins: --auth file: and exec:, delays, secrets.  BEHAVIOUR.md section 3,
 Logins."""
 
-import base64
 import os
-import pathlib
-import re
 import shlex
 import subprocess
 import time
@@ -13,8 +10,7 @@ from frontdoor import (BOTH, HELPERS, LATER, METHODS, REMOTE, RIGHT, WRONG,
                        FrontDoor, HashCount, Witness, alive, find_in_memory,
                        hash_of, login_reply, noop, offers, send_login,
                        start_tls, try_login)
-from mailtest import (NOBODY, POP3, SMTP, Closed, FdTransport, Peer, b64,
-                      plain, wait_for)
+from mailtest import NOBODY, POP3, SMTP, b64, plain, wait_for
 
 PASSWORD = "Tr0ub4dor-hush"
 PLAIN = ("--tls", "off")
@@ -288,7 +284,8 @@ class BadFile(FrontDoor):
     def test_lines(self):
         right = f"ann:{hash_of(PASSWORD)}\n"
         for line in ("joe-hush", ":" + hash_of(PASSWORD), "joe:",
-                     f"joe:{PASSWORD}", "joe:$9$unknown$hush", "joe:*", "joe:!",
+                     f"joe:{PASSWORD}", "joe:$9$unknown$hush", "joe:*",
+                     "joe:!",
                      f"joe\t:{hash_of(PASSWORD)}",
                      f"{'j' * 256}:{hash_of(PASSWORD)}",
                      f"joe:{hash_of(PASSWORD)}:relative/maildir",

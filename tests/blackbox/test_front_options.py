@@ -3,12 +3,10 @@ switches, relative names, --check-config, and what errors say.  BEHAVIOUR.md
 section 3."""
 
 import os
-import re
-import subprocess
 
 from frontdoor import (BOTH, HELPERS, KIND, RIGHT, FrontDoor, hash_of,
-                       offers, start_tls, try_login, upgrade)
-from mailtest import DEADLINE, POP3, SMTP
+                       offers, try_login, upgrade)
+from mailtest import POP3, SMTP
 
 PLAIN = ("--tls", "off")
 

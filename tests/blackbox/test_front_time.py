@@ -341,7 +341,8 @@ class Earned(Timed):
             self.assertEqual((got, tail), (octets + 3, b".\r\n"))
             self.assertGreater(time.monotonic() - begin, 2)
             pop.quit()
-        self.together({"plain": lambda: read(False), "tls": lambda: read(True)})
+        self.together({"plain": lambda: read(False),
+                       "tls": lambda: read(True)})
 
     def test_reader_of_nothing(self):
         """In the middle of RETR, LIST and many small replies."""

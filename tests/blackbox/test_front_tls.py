@@ -14,7 +14,7 @@ from certs import Pair
 from frontdoor import (BOTH, REMOTE, RIGHT, FrontDoor, capa, client_hello,
                        drip, hash_of, noop, offers, offers_login, start_tls,
                        taken, try_login, upgrade)
-from mailtest import (DEADLINE, POP3, SMTP, Pop3Peer, SmtpPeer, plain,
+from mailtest import (DEADLINE, POP3, SMTP, SmtpPeer, plain,
                       smtp_wire, split_stored)
 
 
@@ -340,12 +340,14 @@ class Injected(Starttls):
     SMTP_LINES = (
         b"NOOP\r\n", b"EHLO evil.test\r\n", b"QUIT\r\n", b"RSET", b"\r\n",
         b"EHLO evil.test\r\nAUTH PLAIN AGpvZQB4\r\n"
-        b"MAIL FROM:<mallory@evil.test>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n",
+        b"MAIL FROM:<mallory@evil.test>\r\n"
+        b"RCPT TO:<ann@example.org>\r\nDATA\r\n",
         b"MAIL FROM:<mallory@evil.test>", b"x" * 5000 + b"\r\n",
         b"NOOP\r\n" * 1000, b"STARTTLS\r\n")
     POP3_LINES = (
-        b"CAPA\r\n", b"USER mallory\r\n", b"USER mallory\r\nPASS x\r\n", b"QUIT\r\n",
-        b"USER", b"\r\n", b"x" * 5000 + b"\r\n", b"CAPA\r\n" * 1000,
+        b"CAPA\r\n", b"USER mallory\r\n", b"USER mallory\r\nPASS x\r\n",
+        b"QUIT\r\n", b"USER", b"\r\n", b"x" * 5000 + b"\r\n",
+        b"CAPA\r\n" * 1000,
         b"STLS\r\n")
 
     def test_smtp(self):
@@ -628,7 +630,8 @@ class HandshakeLimit(Starttls):
             self.assertGreater(took, 0.9)
             self.assertLess(took, 6)
             # TLS records at most, none of a protocol
-            self.assertRegex(bytes(peer.buffer), rb"(?s)^([\x14-\x17]\x03.*)?$")
+            self.assertRegex(bytes(peer.buffer),
+                             rb"(?s)^([\x14-\x17]\x03.*)?$")
             self.assert_ended_well(peer)
             self.assertRegex(peer.process.log(),
                              r"tls-failed: reason=\"[^\"]*took too long")

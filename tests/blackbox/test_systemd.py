@@ -389,12 +389,18 @@ class Units(Systemd):
             self.assertEqual(self.fetch(sender, "anna"),
                              self.fetch(sender, "bert"))
             return
-        sender = "own@example.com"
+        self.submit("own@example.com", "for anna", f"anna@{HOST}")
+        before = self.count("anna")
+        sender = "others@example.com"
         self.submit(sender, "for bert")
         self.fetch(sender, "bert")
-        pop = self.pop3("anna")
-        self.assertEqual(pop.stat(), (0, 0))
+        self.assertEqual(self.count("anna"), before)
+
+    def count(self, user):
+        pop = self.pop3(user)
+        counted = pop.stat()
         pop.quit()
+        return counted
 
     def test_delete(self):
         """DELE does what the sample says."""

@@ -44,7 +44,8 @@ layer()
 		echo 1 ;;
 	common/maildir_scan | common/maildir_index | common/maildir_cache | \
 	common/conn | common/maildir | common/maildir_deliver | \
-	common/account | common/relay | common/auth | common/users | \
+	common/account | common/relay | common/relay_open | \
+	common/relay_private | common/auth | common/users | \
 	common/command | common/hook | \
 	common/pattern | common/peer | common/options | common/process | \
 	common/settings | common/log | common/tls_server)
@@ -52,7 +53,8 @@ layer()
 	common/program | \
 	pop3-handler/main | pop3-handler/pop3_settings | \
 	smtp-handler/main | smtp-handler/smtp_settings | \
-	smtp-handler/trace | smtp-handler/places | smtp-handler/delivery)
+	smtp-handler/trace | smtp-handler/places | \
+	smtp-handler/delivery | smtp-handler/accounts_show)
 		echo 3 ;;
 	*)
 		return 1 ;;

@@ -163,11 +163,62 @@ test_password_files(void **state)
 	unsetenv("CREDENTIALS_DIRECTORY");
 }
 
+static void
+test_schemes(void **state)
+{
+	static const struct {
+		enum account_scheme scheme;
+		const char *host, *port;
+		bool tls, lmtp;
+	} rows[] = {
+		{ ACCOUNT_SMTP, "h", "587", true, false },
+		{ ACCOUNT_SMTP, "::1", "2525", true, false },
+		{ ACCOUNT_SMTP_PLAIN, "h", "25", false, false },
+		{ ACCOUNT_SMTP_PLAIN, "127.0.0.1", "2525", false, false },
+		{ ACCOUNT_SMTP_PLAIN, "::1", "25", false, false },
+		{ ACCOUNT_SMTP_PLAIN, "LocalHost", "25", false, false },
+		{ ACCOUNT_LMTP, "mail.example.org", "24", false, true },
+		{ ACCOUNT_LMTP, "::ffff:127.9.9.9", "26", false, true },
+		{ ACCOUNT_LMTP_UNIX, "/run/dovecot/lmtp", "", false, true },
+		{ ACCOUNT_LMTP_UNIX, "/a b@c", "", false, true },
+	};
+
+	(void)state;
+	read_good(SLICE("* smtp://h\n* smtp://[::1]:2525?ca=x&verify=no\n"
+	    "* smtp+plain://h/\n"
+	    "* smtp+plain://127.0.0.1:2525 joe pw\n"
+	    "* smtp+plain://[::1] joe pw\n"
+	    "* smtp+plain://LocalHost joe pw\n"
+	    "* lmtp://mail.example.org for=joe\n"
+	    "* lmtp://[::ffff:127.9.9.9]:26 joe pw\n"
+	    "* lmtp+unix:/run/dovecot/lmtp\n"
+	    "* lmtp+unix:/a%20b%40c joe pw for=x\n"));
+	assert_int_equal(accounts.n, COUNT(rows));
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct account *account = &accounts.items[i];
+
+		assert_int_equal(account->scheme, rows[i].scheme);
+		assert_string_equal(account->host, rows[i].host);
+		assert_string_equal(account->port, rows[i].port);
+		assert_int_equal(account_has_tls(account), rows[i].tls);
+		assert_int_equal(account_is_lmtp(account), rows[i].lmtp);
+	}
+	assert_false(accounts.items[1].verify);
+	accounts_free(&accounts);
+}
+
 /* ---- mistakes ---- */
 
 #define USAGE "an account is SENDER URL [LOGIN PASSWORD] [for=NAME]"
 #define PORT "a port is a number from 1 to 65535, not: "
 #define QUERY "allowed after ? are ca=FILE, verify=yes and verify=no, not: "
+
+#define URL "a next hop is smtps://HOST[:PORT], smtp://, smtp+plain:// or " \
+	"lmtp:// with the same, or lmtp+unix:/PATH, not: "
+#define CLEAR "a password leaves this machine only under TLS, with smtps " \
+	"or smtp, and so not for: "
+#define NO_TLS "ca= and verify= are for smtps and smtp: there is no TLS in: "
+#define LONG "0123456789012345678901234567890123456789"
 
 static void
 test_errors(void **state)
@@ -240,6 +291,35 @@ test_errors(void **state)
 		{ SLICE("* smtps://h joe file:.\n"),
 		    "relay:1: .: not a regular file" },
 		{ SLICE("* smtps://h\0\n"), "relay: has NUL bytes" },
+		/* No password in the clear. */
+		{ SLICE("* smtp+plain://h joe hunter22\n"),
+		    "relay:1: " CLEAR "'h'" },
+		{ SLICE("* lmtp://192.0.2.1 joe hunter22\n"),
+		    "relay:1: " CLEAR "'192.0.2.1'" },
+		{ SLICE("* lmtp://128.0.0.1 joe hunter22\n"),
+		    "relay:1: " CLEAR "'128.0.0.1'" },
+		{ SLICE("* smtp+plain://127.0.0.1.example.org joe hunter22\n"),
+		    "relay:1: " CLEAR "'127.0.0.1.example.org'" },
+		{ SLICE("* smtp+plain://localhost.example.org joe hunter22\n"),
+		    "relay:1: " CLEAR "'localhost.example.org'" },
+		{ SLICE("* smtp+plain://[2001:db8::1] joe hunter22\n"),
+		    "relay:1: " CLEAR "'2001:db8::1'" },
+		{ SLICE("* smtp+plain://[::ffff:192.0.2.1] joe hunter22\n"),
+		    "relay:1: " CLEAR "'::ffff:192.0.2.1'" },
+		{ SLICE("* smtp+plain://h?verify=no\n"),
+		    "relay:1: " NO_TLS "'smtp+plain'" },
+		{ SLICE("* lmtp://h?ca=x\n"), "relay:1: " NO_TLS "'lmtp'" },
+		{ SLICE("* lmtp+unix:/x?ca=x\n"),
+		    "relay:1: " NO_TLS "'lmtp+unix'" },
+		{ SLICE("* lmtp+unix:x\n"), "relay:1: " URL "'lmtp+unix:x'" },
+		{ SLICE("* lmtp+unix:\n"), "relay:1: " URL "'lmtp+unix:'" },
+		{ SLICE("* smtp:h\n"), "relay:1: " URL "'smtp:h'" },
+		{ SLICE("* smtp+tls://h\n"), "relay:1: " URL
+		    "'smtp+tls://h'" },
+		{ SLICE("* lmtp+unix:/a%zz\n"),
+		    "relay:1: bad percent-encoding: '/a%zz'" },
+		{ SLICE("* lmtp+unix:/" LONG LONG LONG "\n"), "relay:1: too "
+		    "long for a socket's path: '/" LONG "0123456789012345678'" },
 	};
 
 	(void)state;
@@ -378,6 +458,7 @@ main(void)
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_percent_encoding),
 		cmocka_unit_test(test_queries),
+		cmocka_unit_test(test_schemes),
 		cmocka_unit_test(test_password_files),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_scheme_errors),

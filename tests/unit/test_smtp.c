@@ -615,7 +615,7 @@ test_mail(void **state)
 		    "mail <a@b> size 999\n" },
 		{ "FROM:<a@b> SIZE=1001", TOO_BIG, "" },
 		{ "FROM:<a@b> SIZE=18446744073709551615", TOO_BIG, "" },
-		{ "FROM:<a@b> SIZE=18446744073709551616", PARAMETER, "" },
+		{ "FROM:<a@b> SIZE=18446744073709551616", TOO_BIG, "" },
 		{ "FROM:<a@b> SIZE=000000000000000000001", PARAMETER, "" },
 		{ "FROM:<a@b> SIZE", PARAMETER, "" },
 		{ "FROM:<a@b> SIZE=", PARAMETER, "" },
