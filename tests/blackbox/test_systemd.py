@@ -298,9 +298,11 @@ class Systemd(TestCase):
         text = self.machine.path(f"{SETTINGS}/{program}.conf").read_text()
         return bool(re.search(rf"(?m)^{name}\s*=.*{part}", text))
 
-    def submit(self, sender, body, url="smtps://localhost", *args):
+    def submit(self, sender, body, url="smtps://localhost", *args,
+               recipient=None):
         self.curl("--crlf", "--user", f"anna:{PASSWORD}",
-                  "--mail-from", sender, "--mail-rcpt", self.recipient(),
+                  "--mail-from", sender,
+                  "--mail-rcpt", recipient or self.recipient(),
                   "--upload-file", "-", f"{url}/client.test", *args,
                   stdin=f"Subject: {sender}\n\n{body}\n".encode())
         return self.machine.event("MAIL_EVENT=accepted",
@@ -389,7 +391,8 @@ class Units(Systemd):
             self.assertEqual(self.fetch(sender, "anna"),
                              self.fetch(sender, "bert"))
             return
-        self.submit("own@example.com", "for anna", f"anna@{HOST}")
+        self.submit("own@example.com", "for anna",
+                    recipient=f"anna@{HOST}")
         before = self.count("anna")
         sender = "others@example.com"
         self.submit(sender, "for bert")

@@ -519,6 +519,22 @@ reader_take_command(struct smtp_reader *reader, struct slice line)
 		reader_take_text(reader, verdict);
 }
 
+/* The session ended in a chunk, which so has no reply. */
+static inline bool
+reader_is_in_chunk(const struct smtp_reader *reader)
+{
+	struct slice line, rest, verb, argument;
+
+	if (reader->closed || reader->in_sasl ||
+	    !slice_cut(reader->client, '\n', &line, &rest))
+		return false;
+	slice_cut(line, ' ', &verb, &argument);
+	if (argument.len > 0 && argument.data[argument.len - 1] == '\r')
+		argument.len--;
+	return reader_is(verb, "BDAT") && line.len < SASL_LINE_MAX &&
+	    reader_read_chunk(argument).size > rest.len;
+}
+
 /* Every line that was taken has its reply, and there is no other. */
 static inline void
 reader_read(struct smtp_reader *reader)
@@ -526,7 +542,7 @@ reader_read(struct smtp_reader *reader)
 	reader->client = reader->dialogue->client;
 	reader->sent = text_slice(&reader->dialogue->sent);
 	CHECK(reader_take_reply(reader).code == 220);
-	while (reader->sent.len > 0) {
+	while (reader->sent.len > 0 || reader_is_in_chunk(reader)) {
 		struct slice line, rest;
 
 		CHECK(!reader->closed);

@@ -166,8 +166,8 @@ test_check(void **state)
 	    "--x: no-such-program-here: not found in PATH");
 	check_program("/no/such/program",
 	    "--x: /no/such/program: No such file or directory");
-	check_program("./plain", "--x: ./plain: Permission denied");
 	check_program("./folder", "--x: ./folder: Permission denied");
+	check_program("./plain", "--x: ./plain: Permission denied");
 	/* A directory in PATH is no program either. */
 	setenv("PATH", directory.path, 1);
 	check_program("folder", "--x: folder: not found in PATH");

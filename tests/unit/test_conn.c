@@ -269,23 +269,42 @@ test_writes(void **state)
 	}
 }
 
+/* What has come already, and never a wait. */
 static void
-test_readable(void **state)
+test_read_ready(void **state)
 {
 	(void)state;
 	for (enum kind kind = 0; kind < KINDS; kind++) {
+		int64_t began = conn_now();
+
 		open_conn(kind);
-		assert_false(conn_readable(&conn));
-		assert_int_equal(write(peer_out, "x", 1), 1);
-		while (kind == TCP && !conn_readable(&conn))
-			pause_ms(1);
-		assert_true(conn_readable(&conn));
-		assert_pump(0);
-		assert_false(conn_readable(&conn));
+		/* It sends nothing, whatever there is to send. */
+		wire_put_line(&wire, SLICE("+OK"));
+		assert_int_equal(conn_read_ready(&conn, &wire, &error), 0);
+		assert_int_equal(buf_contents(&wire.in).len, 0);
+		assert_int_equal(write(peer_out, "abc", 3), 3);
+		while (buf_contents(&wire.in).len == 0 &&
+		    conn_now() - began < MUCH_LATER)
+			assert_int_equal(conn_read_ready(&conn, &wire,
+			    &error), 0);
+		assert_slice(buf_contents(&wire.in), "abc");
+		assert_slice(buf_contents(&wire.out), "+OK\r\n");
+		/* Full is full. */
+		while (buf_append(&wire.in, SLICE("x")))
+			;
+		assert_int_equal(write(peer_out, "d", 1), 1);
+		assert_int_equal(conn_read_ready(&conn, &wire, &error), 0);
+		assert_int_equal(buf_contents(&wire.in).len,
+		    sizeof(in_storage));
+		buf_consume(&wire.in, sizeof(in_storage));
 		close_peer();
-		while (kind == TCP && !conn_readable(&conn))
-			pause_ms(1);
-		assert_true(conn_readable(&conn));
+		assert_false(wire.eof);
+		while (!wire.eof && conn_now() - began < MUCH_LATER)
+			assert_int_equal(conn_read_ready(&conn, &wire,
+			    &error), 0);
+		assert_true(wire.eof);
+		assert_slice(buf_contents(&wire.in), "d");
+		assert_false(wire.timed_out);
 		close_all();
 	}
 }
@@ -543,6 +562,49 @@ test_peer_reads_nothing(void **state)
 		assert_int_equal(error.kind, ERROR_TIMEOUT);
 		assert_text(error.text, "the peer does not read");
 		assert_true(took >= LIMIT && took < MUCH_LATER);
+		close_all();
+	}
+}
+
+static void
+play_interrupter(void)
+{
+	pause_ms(50);
+	say("421 Bye\r\n");
+	pause();
+}
+
+/* Where that is asked for, a peer that speaks instead of reading is heard,
+ * and what it says is left to be read. */
+static void
+test_heed_input(void **state)
+{
+	const int small = 4096;
+
+	(void)state;
+	for (enum kind kind = 0; kind < KINDS; kind++) {
+		int result = 0;
+
+		if (kind == PIPES)
+			continue;
+		open_conn(kind);
+		setsockopt(conn.out_fd, SOL_SOCKET, SO_SNDBUF, &small,
+		    sizeof(small));
+		conn.timeout = MUCH_LATER;
+		conn.heed_input = true;
+		start_peer(play_interrupter);
+		int64_t began = conn_now();
+		while (result == 0 && conn_now() - began < MUCH_LATER) {
+			fill_out(sizeof(out_storage) -
+			    buf_contents(&wire.out).len);
+			result = conn_flush(&conn, &wire, &error);
+		}
+		assert_int_equal(result, 1);
+		assert_true(buf_contents(&wire.out).len > 0);
+		assert_int_equal(buf_contents(&wire.in).len, 0);
+		assert_int_equal(conn_read_ready(&conn, &wire, &error), 0);
+		assert_slice(buf_contents(&wire.in), "421 Bye\r\n");
+		kill(peer_pid, SIGKILL);
 		close_all();
 	}
 }
@@ -883,7 +945,7 @@ main(void)
 		cmocka_unit_test(test_reads),
 		cmocka_unit_test(test_reads_no_more),
 		cmocka_unit_test(test_writes),
-		cmocka_unit_test(test_readable),
+		cmocka_unit_test(test_read_ready),
 		cmocka_unit_test(test_read_plain),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_slow_command),
@@ -894,6 +956,7 @@ main(void)
 		cmocka_unit_test(test_text_earns_time),
 		cmocka_unit_test(test_text_earns_no_store),
 		cmocka_unit_test(test_peer_reads_nothing),
+		cmocka_unit_test(test_heed_input),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_set_timeout),
 		cmocka_unit_test(test_flags_restored),

@@ -325,6 +325,12 @@ static const struct drive_core core = {
 #define CAPA_TAIL_BARE CAPA_TAIL_WITH("UTF8\r\n")
 #define CAPA CAPA_HEAD CAPA_LOGIN CAPA_TAIL
 
+#define LANGUAGES "+OK Languages:\r\ni-default Default language\r\n" \
+	"en English\r\nde Deutsch\r\n.\r\n"
+#define ENGLISH "+OK en Texts are in English now\r\n"
+#define NO_LANGUAGE "-ERR No such language, LANG lists them\r\n"
+#define NOT_UTF8 "-ERR [UTF8] Names and passwords are UTF-8\r\n"
+
 struct row {
 	struct slice input, output, events;
 	enum drive_end end;
@@ -616,6 +622,11 @@ test_states(void **state)
 		{ "NOOP", LOG_IN_FIRST, "+OK\r\n", "", false },
 		{ "RSET", LOG_IN_FIRST, "+OK\r\n", "", false },
 		{ "QUIT", BYE, BYE, "", true },
+		{ "UTF8", "+OK UTF-8 it is\r\n", LOGGED_IN_ALREADY, "", false },
+		{ "UTF8 x", NO_ARGUMENT, LOGGED_IN_ALREADY, "", false },
+		{ "LANG", LANGUAGES, LANGUAGES, "", false },
+		{ "LANG en-GB", ENGLISH, ENGLISH, "", false },
+		{ "LANG fr", NO_LANGUAGE, NO_LANGUAGE, "", false },
 		/* APOP needs passwords in clear text; the rest is no POP3. */
 		{ "APOP joe 0", UNKNOWN, UNKNOWN, "", false },
 		{ "XTND", UNKNOWN, UNKNOWN, "", false },
@@ -1009,6 +1020,121 @@ test_marked(void **state)
 	check_rows(rows, COUNT(rows));
 }
 
+#define MARK "+OK Marked to be deleted\r\n"
+
+/* DELE, where it is allowed, marks; RSET takes the marks back. */
+static void
+test_delete(void **state)
+{
+	static const struct row rows[] = {
+		{ SLICE(LOGIN "DELE 1\r\nDELE 3\r\nSTAT\r\nLIST\r\n"
+		    "UIDL 3\r\nRETR 1\r\nTOP 1 0\r\nDELE 1\r\nDELE 5\r\n"
+		    "DELE\r\nDELE x\r\nDELE 0\r\nLIST 2\r\nQUIT\r\n"),
+		    SLICE(GREETING LOGIN_OK MARK MARK "+OK 2 39\r\n"
+		    "+OK 2 messages (39 octets)\r\n2 21\r\n4 18\r\n.\r\n"
+		    NO_SUCH NO_SUCH NO_SUCH NO_SUCH NO_SUCH NO_SUCH NO_SUCH
+		    NO_SUCH "+OK 2 21\r\n" BYE),
+		    SLICE(JOE "update 1 3\n" QUIT_END), DRIVE_EOF, true },
+		{ SLICE(LOGIN "DELE 1\r\nDELE 2\r\nDELE 3\r\nDELE 4\r\n"
+		    "STAT\r\nUIDL\r\nRSET\r\nSTAT\r\nDELE 4\r\n"
+		    "QUIT\r\n"),
+		    SLICE(GREETING LOGIN_OK MARK MARK MARK MARK "+OK 0 0\r\n"
+		    "+OK 0 messages (0 octets)\r\n.\r\n+OK\r\n"
+		    "+OK 4 61\r\n" MARK BYE),
+		    SLICE(JOE "update 4\n" QUIT_END), DRIVE_EOF, true },
+		{ SLICE(LOGIN "DELE 1\r\nRSET\r\nQUIT\r\n"),
+		    SLICE(GREETING LOGIN_OK MARK "+OK\r\n" BYE),
+		    SLICE(JOE QUIT_END), DRIVE_EOF, true },
+		/* A dropped connection removes nothing. */
+		{ SLICE(LOGIN "DELE 1\r\n"),
+		    SLICE(GREETING LOGIN_OK MARK), SLICE(JOE "end 0 0\n"),
+		    DRIVE_EOF, false },
+		{ SLICE(LOGIN "DELE 1\r\nQUI"),
+		    SLICE(GREETING LOGIN_OK MARK), SLICE(JOE "end 0 0\n"),
+		    DRIVE_TIMEOUT, false },
+		{ SLICE("DELE 1\r\n" LOGIN "STAT\r\n"),
+		    SLICE(GREETING LOG_IN_FIRST LOGIN_OK "+OK 4 61\r\n"),
+		    SLICE(JOE "end 0 0\n"), DRIVE_EOF, false },
+	};
+
+	(void)state;
+	server.options = usual;
+	server.options.allow_delete = true;
+	check_rows(rows, COUNT(rows));
+}
+
+/* ---- languages ---- */
+
+/* RFC 6856: texts change, what programs read does not. */
+static void
+test_languages(void **state)
+{
+	static const struct row rows[] = {
+		{ SLICE("LANG de\r\nUSER joe\r\nPASS wrong\r\nLANG\r\n"
+		    "USER joe\r\nPASS secret\r\nSTAT\r\nLIST 2\r\n"
+		    "RETR 3\r\nTOP 3 1\r\nDELE 1\r\nRETR 9\r\n"
+		    "CAPA x\r\nLANG fr\r\nQUIT\r\n"),
+		    SLICE(GREETING "+OK de Texte sind jetzt deutsch\r\n"
+		    "+OK Bitte das Passwort\r\n"
+		    "-ERR [AUTH] Name oder Passwort falsch\r\n"
+		    "+OK Sprachen:\r\ni-default Default language\r\n"
+		    "en English\r\nde Deutsch\r\n.\r\n"
+		    "+OK Bitte das Passwort\r\n"
+		    "+OK 4 Nachrichten (61 Oktette)\r\n+OK 4 61\r\n"
+		    "+OK 2 21\r\n+OK 0 Oktette\r\n.\r\n"
+		    "+OK Es folgt der Anfang der Nachricht\r\n.\r\n"
+		    "-ERR Nachrichten k\xC3\xB6nnen hier nicht "
+		    "gel\xC3\xB6scht werden\r\n"
+		    "-ERR Diese Nachricht gibt es nicht\r\n"
+		    "-ERR Kein Argument erwartet\r\n"
+		    "-ERR Unbekannte Sprache, LANG nennt sie\r\n"
+		    "+OK Auf Wiedersehen\r\n"),
+		    SLICE("login joe wrong\n" JOE "message 3\nmessage 3\n"
+		    "end quit 1 0\n"), DRIVE_EOF, true },
+		/* Back again; a language that is not there changes
+		 * nothing. */
+		{ SLICE("LANG DE-at\r\nNOOP\r\nLANG x-klingon\r\nNOOP\r\n"
+		    "LANG *\r\nNOOP\r\nlang en\r\nNOOP\r\nLANG  de\r\n"
+		    "LANG de en\r\n"),
+		    SLICE(GREETING "+OK de Texte sind jetzt deutsch\r\n"
+		    "-ERR Erst anmelden\r\n"
+		    "-ERR Unbekannte Sprache, LANG nennt sie\r\n"
+		    "-ERR Erst anmelden\r\n"
+		    "+OK i-default Texts are in English now\r\n"
+		    LOG_IN_FIRST ENGLISH LOG_IN_FIRST
+		    "+OK de Texte sind jetzt deutsch\r\n"
+		    "-ERR Unbekannte Sprache, LANG nennt sie\r\n"),
+		    SLICE("end 0 0\n"), DRIVE_EOF, false },
+	};
+
+	(void)state;
+	server.options = usual;
+	check_rows(rows, COUNT(rows));
+}
+
+/* Names and passwords are UTF-8, asked for or not. */
+static void
+test_not_utf8(void **state)
+{
+	static const struct row rows[] = {
+		{ SLICE("USER j\xF6\r\nPASS secret\r\nUSER joe\r\n"
+		    "PASS \xFF\r\nPASS secret\r\n"),
+		    SLICE(GREETING NOT_UTF8 "-ERR USER comes first\r\n"
+		    USER_OK NOT_UTF8 WELCOME),
+		    SLICE(JOE "end 0 0\n"), DRIVE_EOF, false },
+		/* "\0j\xF6\0x", "\0joe\0\xFF", and by LOGIN. */
+		{ SLICE("AUTH PLAIN AGr2AHg=\r\nAUTH PLAIN AGpvZQD/\r\n"
+		    "AUTH LOGIN\r\navY=\r\n" B64_SECRET "\r\n" LOGIN),
+		    SLICE(GREETING NOT_UTF8 NOT_UTF8 ASK_NAME ASK_PASSWORD
+		    NOT_UTF8 LOGIN_OK), SLICE(JOE "end 0 0\n"), DRIVE_EOF,
+		    false },
+	};
+
+	(void)state;
+	server.options = usual;
+	check_rows(rows, COUNT(rows));
+}
+
 /* ---- limits ---- */
 
 /* The octets that come before the line end of a line of len in all. */
@@ -1268,12 +1394,13 @@ add_random_command(struct text *input, uint64_t *seed)
 		PLAIN_JOE, B64_JOE, B64_SECRET, "*", "=", "STAT", "LIST",
 		"LIST 2", "UIDL", "UIDL 1", "RETR 1", "RETR 2", "RETR 3",
 		"RETR 4", "TOP 1 1", "TOP 2 0", "DELE 1", "DELE 2", "NOOP",
-		"RSET", "QUIT", "LIST 9", "TOP 1", "XYZZY", "",
+		"RSET", "QUIT", "LIST 9", "TOP 1", "XYZZY", "", "LANG de",
+		"LANG", "UTF8", "DELE 3",
 	};
 	static const char *const line_ends[] = {
 		"\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r\r\n", " \r\n",
 	};
-	/* QUIT, the last but four, comes seldom. */
+	/* QUIT comes seldom. */
 	size_t i = chance(seed, COUNT(commands));
 
 	if (strcmp(commands[i], "QUIT") == 0 && chance(seed, 4) != 0)
@@ -1297,6 +1424,7 @@ test_random(void **state)
 
 	(void)state;
 	server.options = usual;
+	server.options.allow_delete = true;
 	for (unsigned i = 0; i < 50; i++) {
 		struct drive_dialogue dialogue = {
 			.name = "by chance",
@@ -1338,6 +1466,9 @@ main(void)
 		cmocka_unit_test(test_stls),
 		cmocka_unit_test(test_secrets_wiped),
 		cmocka_unit_test(test_marked),
+		cmocka_unit_test(test_delete),
+		cmocka_unit_test(test_languages),
+		cmocka_unit_test(test_not_utf8),
 		cmocka_unit_test(test_long_lines),
 		cmocka_unit_test(test_long_response),
 		cmocka_unit_test(test_bad_commands),
