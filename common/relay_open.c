@@ -131,6 +131,7 @@ connect_host(const struct account *account, struct error *error)
 	struct addrinfo *addresses;
 	int64_t deadline = conn_now() + RELAY_CONNECT_TIMEOUT * 1000;
 	struct error why;
+	size_t left = 0;
 	int fd = -1;
 
 	/* The resolver has limits of its own (resolv.conf(5)). */
@@ -141,10 +142,18 @@ connect_host(const struct account *account, struct error *error)
 		    gai_strerror(failure));
 	error_set(&why, ERROR_SYSTEM, "not on this machine, and there is a "
 	    "password");
+	for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next)
+		left += may_connect(account, a);
+	/* A share of the time for each address: one that swallows everything,
+	 * as broken IPv6 does, must not use up that of the others. */
 	for (const struct addrinfo *a = addresses; a != NULL && fd < 0;
 	    a = a->ai_next)
-		if (may_connect(account, a))
-			fd = connect_one(a, deadline, &why);
+		if (may_connect(account, a)) {
+			int64_t now = conn_now();
+			int64_t share = (deadline - now) / (int64_t)left--;
+
+			fd = connect_one(a, now + share, &why);
+		}
 	freeaddrinfo(addresses);
 	if (fd < 0)
 		return error_set(error, ERROR_SYSTEM, "%s port %s: %.150s",

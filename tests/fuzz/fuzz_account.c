@@ -8,6 +8,9 @@
  */
 #include "fuzz.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include "account.h"
 
 static bool
@@ -95,6 +98,59 @@ check_port(const char *port)
 	CHECK(number > 0);
 }
 
+/* 127.0.0.0/8, ::1, or the name that means them (RFC 6761 6.3). */
+static bool
+is_loopback(const char *host)
+{
+	struct in6_addr address;
+	char mapped[64];
+
+	if (strcasecmp(host, "localhost") == 0)
+		return true;
+	snprintf(mapped, sizeof(mapped), "%s%.50s",
+	    strchr(host, ':') == NULL ? "::ffff:" : "", host);
+	if (inet_pton(AF_INET6, mapped, &address) != 1)
+		return false;
+	return IN6_IS_ADDR_LOOPBACK(&address) ||
+	    (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == 127);
+}
+
+/* Where it is, and how it is spoken to. */
+static void
+check_place(const struct account *account, struct slice url)
+{
+	const char *scheme = account_scheme_name(account->scheme);
+	size_t len = strlen(scheme);
+	bool tls = strcmp(scheme, "smtps") == 0 ||
+	    strcmp(scheme, "smtp") == 0;
+	bool local = account->scheme == ACCOUNT_LMTP_UNIX;
+
+	CHECK(slice_starts_with(url, slice_from(scheme)) &&
+	    url.len > len + 1 && url.data[len] == ':');
+	CHECK(account_has_tls(account) == tls);
+	CHECK(account_is_lmtp(account) == (scheme[0] == 'l'));
+	CHECK(account->host != NULL && account->host[0] != '\0');
+	if (local) {
+		CHECK(account->host[0] == '/' && account->port[0] == '\0');
+		check_decoded(account->host, slice_skip(url, len + 1));
+	} else {
+		/* It stands where it was said, and is no more than that. */
+		CHECK(fuzz_find(url, slice_from(account->host)) < url.len);
+		CHECK(strpbrk(account->host, " \t@?/[]") == NULL);
+		CHECK(!slice_has_control(slice_from(account->host)));
+		check_port(account->port);
+	}
+	/* In the clear there is nothing to verify and no password goes out,
+	 * and what can be verified is, unless that was forbidden. */
+	CHECK(tls || (account->ca_file == NULL && !account->verify));
+	CHECK(!tls || account->verify ||
+	    fuzz_find(url, SLICE("verify")) < url.len ||
+	    fuzz_find(url, SLICE("%")) < url.len);
+	CHECK(tls || local || account->password == NULL ||
+	    is_loopback(account->host));
+	CHECK(account->ca_file == NULL || account->ca_file[0] != '\0');
+}
+
 static void
 check_account(const struct account *account, struct slice file)
 {
@@ -106,12 +162,7 @@ check_account(const struct account *account, struct slice file)
 	CHECK(!slice_has_control(account->sender));
 	CHECK(memrchr(account->sender.data, '@', account->sender.len) !=
 	    account->sender.data);
-	CHECK(account->host != NULL && account->host[0] != '\0');
-	/* It stands where it was said, not in a query or before an "@". */
-	CHECK(fuzz_find(words[1], slice_from(account->host)) < words[1].len);
-	CHECK(strpbrk(account->host, " \t@?/[]") == NULL);
-	check_port(account->port);
-	CHECK(account->ca_file == NULL || account->ca_file[0] != '\0');
+	check_place(account, words[1]);
 	CHECK((account->login == NULL) == (account->password == NULL));
 	if (account->login != NULL) {
 		CHECK(n >= 4);

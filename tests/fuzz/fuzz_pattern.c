@@ -31,7 +31,8 @@ add_lower(struct text *path, struct slice s)
 		    ? (char)(s.data[i] | 0x20) : s.data[i]);
 }
 
-static bool
+/* What becomes part of the path must be safe, and nothing else. */
+static enum error_kind
 expand(struct text *path, struct slice pattern, struct slice name,
     struct slice hostname)
 {
@@ -43,28 +44,23 @@ expand(struct text *path, struct slice pattern, struct slice name,
 			local = (struct slice){ name.data, i };
 			domain = slice_skip(name, i + 1);
 		}
-	if (!is_safe(name) || !is_safe(local) || !is_safe(domain))
-		return false;
 	for (size_t i = 0; i < pattern.len; i++) {
-		if (pattern.data[i] != '%') {
-			text_add_octet(path, pattern.data[i]);
-			continue;
+		struct slice part = { pattern.data + i, 1 };
+
+		if (pattern.data[i] == '%') {
+			char letter = pattern.data[++i];
+			part = letter == 'u' ? name : letter == 'n' ? local
+			    : letter == 'd' ? domain : part;
+			if (!is_safe(part))
+				return ERROR_PEER;
+			add_lower(path, part);
+		} else {
+			text_add(path, part);
 		}
-		switch (pattern.data[++i]) {
-		case 'u':
-			add_lower(path, name);
-			break;
-		case 'n':
-			add_lower(path, local);
-			break;
-		case 'd':
-			add_lower(path, domain);
-			break;
-		default:
-			text_add_octet(path, '%');
-		}
+		if (path->len >= PATH_SIZE)
+			return ERROR_CONFIG;
 	}
-	return path->len < PATH_SIZE;
+	return ERROR_NONE;
 }
 
 static bool
@@ -138,15 +134,14 @@ check_expansion(const char *pattern, const char *hostname, struct slice name)
 	CHECK(path != NULL);
 	int result = pattern_expand(pattern, (struct slice){ copy, name.len },
 	    hostname, path, PATH_SIZE, &error);
-	bool good = expand(&want, slice_from(pattern), name,
+	enum error_kind kind = expand(&want, slice_from(pattern), name,
 	    slice_from(hostname));
-	CHECK((result == 0) == good);
-	if (good) {
+	CHECK((result == 0) == (kind == ERROR_NONE));
+	if (result == 0) {
 		CHECK_SAME(slice_from(path), text_slice(&want));
 		check_components(slice_from(pattern), slice_from(path));
 	} else {
-		CHECK(error.kind == (want.len >= PATH_SIZE ? ERROR_CONFIG
-		    : ERROR_PEER));
+		CHECK(error.kind == kind);
 	}
 	free(path);
 	free(copy);

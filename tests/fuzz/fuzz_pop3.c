@@ -20,6 +20,7 @@
 #define OPTION_INSECURE 0x02
 #define OPTION_STLS 0x04
 #define OPTION_END(options) ((options) >> 3 & 3)
+#define OPTION_DELETE 0x20
 #define OPTION_MAILDROP(options) ((options) >> 8 & 3)
 
 /* ---- maildrops ---- */
@@ -28,7 +29,9 @@ struct maildrop {
 	struct slice contents[MESSAGES_MAX];
 	struct message messages[MESSAGES_MAX];
 	size_t n;
-	char uidls[MESSAGES_MAX * 70];
+	/* The text of the unique-ids, which moves from time to time. */
+	const char *uidls;
+	char texts[2][MESSAGES_MAX * 70];
 };
 
 static const struct slice few[] = {
@@ -45,12 +48,12 @@ add_message(struct maildrop *maildrop, struct slice contents,
 {
 	struct dot_encoder encoder = { .in_line = false };
 	struct message *message = &maildrop->messages[maildrop->n];
-	char *uidl = maildrop->uidls + maildrop->n * 70;
+	char *uidl = maildrop->texts[0] + maildrop->n * 70;
 	char name[32];
 
 	dot_measure(&encoder, contents);
 	message->octets = dot_measure_end(&encoder);
-	message->uidl = (uint32_t)(uidl - maildrop->uidls);
+	message->uidl = (uint32_t)(uidl - maildrop->texts[0]);
 	message->uidl_len = (uint8_t)uidl_len;
 	/* The longest there may be, of the outermost octets allowed. */
 	memset(uidl, maildrop->n % 2 == 0 ? '!' : '~', uidl_len);
@@ -64,7 +67,8 @@ make_maildrop(struct maildrop *maildrop, unsigned which)
 {
 	static char large[6000];
 
-	*maildrop = (struct maildrop){ .n = 0 };
+	maildrop->n = 0;
+	maildrop->uidls = maildrop->texts[0];
 	if (which == 1)
 		for (size_t i = 0; i < COUNT(few); i++)
 			add_message(maildrop, few[i], 1 + i * 15);
@@ -79,6 +83,18 @@ make_maildrop(struct maildrop *maildrop, unsigned which)
 		add_message(maildrop, (struct slice){ large, sizeof(large) },
 		    3);
 	}
+}
+
+/* Opening a message may do that. */
+static void
+move_uidls(struct maildrop *maildrop)
+{
+	size_t from = maildrop->uidls == maildrop->texts[0] ? 0 : 1;
+
+	memcpy(maildrop->texts[1 - from], maildrop->texts[from],
+	    sizeof(maildrop->texts[from]));
+	memset(maildrop->texts[from], '\n', sizeof(maildrop->texts[from]));
+	maildrop->uidls = maildrop->texts[1 - from];
 }
 
 /* ---- the program's side ---- */
@@ -119,6 +135,8 @@ serve_login(struct session *session)
 	CHECK(pop3->password.len <= SASL_SECRET_MAX);
 	CHECK(pop3->password.len == 0 || memchr(pop3->password.data, '\0',
 	    pop3->password.len) == NULL);
+	/* RFC 6856 section 2.2. */
+	CHECK(slice_is_utf8(pop3->user) && slice_is_utf8(pop3->password));
 	/* It logs in once, with the means it has, and not for ever. */
 	CHECK((session->dialogue.options & OPTION_ALLOW_LOGIN) != 0);
 	CHECK(pop3->options.secure && session->failed_logins < LOGINS_MAX);
@@ -127,10 +145,8 @@ serve_login(struct session *session)
 		session->failed_logins++;
 		pop3_login_failed(pop3, failures[answer]);
 	} else {
-		static const char *uidls;
-
-		uidls = maildrop->uidls;
-		pop3_logged_in(pop3, maildrop->messages, maildrop->n, &uidls);
+		pop3_logged_in(pop3, maildrop->messages, maildrop->n,
+		    &maildrop->uidls);
 	}
 	CHECK(pop3->user.len == 0 && pop3->password.len == 0);
 	dialogue_check_forgotten(&session->dialogue);
@@ -166,6 +182,7 @@ serve_message(struct session *session)
 	unsigned answer = dialogue_answer(&session->dialogue) % 8;
 
 	CHECK(pop3->message < session->maildrop.n);
+	move_uidls(&session->maildrop);
 	const struct message *message =
 	    &session->maildrop.messages[pop3->message];
 	struct slice contents = session->maildrop.contents[pop3->message];
@@ -204,12 +221,10 @@ serve_update(struct session *session)
 	size_t deleted = 0;
 
 	for (size_t i = 0; i < session->maildrop.n; i++) {
-		struct slice number = { NULL, 0 };
-
 		if (!session->maildrop.messages[i].deleted)
 			continue;
 		deleted++;
-		note(session, "remove", number, number);
+		text_format(&session->dialogue.events, "remove %zu\n", i);
 	}
 	CHECK(deleted > 0 && session->pop3.quit);
 	pop3_updated(&session->pop3,
@@ -256,6 +271,7 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 		.allow_login = (options & OPTION_ALLOW_LOGIN) != 0,
 		.secure = (options & OPTION_INSECURE) == 0,
 		.stls = (options & OPTION_STLS) != 0,
+		.allow_delete = (options & OPTION_DELETE) != 0,
 	};
 	enum pop3_event event;
 
@@ -281,6 +297,7 @@ struct reader {
 	struct slice sent;
 	const struct maildrop *maildrop;
 	bool stls;
+	bool allow_delete;
 	bool logged_in;
 	bool in_sasl;
 	bool closed; /* there can be nothing more */
@@ -354,9 +371,8 @@ read_message(struct reader *reader, struct slice status, size_t i, bool top,
 	struct slice text = text_slice(&want);
 	if (slice_starts_with(reader->sent, text) && slice_starts_with(
 	    slice_skip(reader->sent, want.len), SLICE(".\r\n"))) {
-		snprintf(ok, sizeof(ok), "+OK %ju octets", (uintmax_t)octets);
-		if (!top)
-			CHECK_SAME(status, slice_from(ok));
+		snprintf(ok, sizeof(ok), "+OK %ju ", (uintmax_t)octets);
+		CHECK(top || slice_starts_with(status, slice_from(ok)));
 		reader->sent = slice_skip(reader->sent, want.len + 3);
 		reader->retrieved += !top;
 	} else {
@@ -473,7 +489,7 @@ read_transaction(struct reader *reader, struct slice status,
 			lines = UINT64_MAX;
 		read_message(reader, status, i, true, lines);
 	} else if (is(verb, "DELE")) {
-		CHECK(i < MESSAGES_MAX);
+		CHECK(i < MESSAGES_MAX && reader->allow_delete);
 		reader->deleted[i] = true;
 	} else if (is(verb, "RSET")) {
 		CHECK(argument.len == 0);
@@ -535,6 +551,9 @@ read_reply(struct reader *reader, struct slice line)
 		/* Something was not removed. */
 		reader->closed = slice_starts_with(status,
 		    SLICE("-ERR [SYS/"));
+	else if (is(verb, "DELE") && reader->logged_in && !too_long)
+		CHECK(!reader->allow_delete || find_message(reader,
+		    slice_trim(argument)) == MESSAGES_MAX);
 	reader->in_sasl = challenge;
 }
 
@@ -566,6 +585,7 @@ check_session(const struct session *session)
 		.sent = text_slice(&dialogue->sent),
 		.maildrop = &session->maildrop,
 		.stls = (dialogue->options & OPTION_STLS) != 0,
+		.allow_delete = (dialogue->options & OPTION_DELETE) != 0,
 	};
 	read_session(&reader);
 	CHECK(reader.lines == session->pop3.wire.lines);

@@ -62,6 +62,12 @@ decode(struct slice s, struct text *out)
 
 /* ---- what the server should make of it ---- */
 
+static bool
+has_nul(struct slice s)
+{
+	return s.len > 0 && memchr(s.data, '\0', s.len) != NULL;
+}
+
 struct model {
 	enum sasl_state state;
 	struct text message;
@@ -100,7 +106,8 @@ model_take(struct model *model, struct slice line)
 		return SASL_BAD_BASE64;
 	if (model->state == SASL_PLAIN)
 		return model_plain(model);
-	if (model->message.len > SASL_SECRET_MAX)
+	if (model->message.len > SASL_SECRET_MAX ||
+	    has_nul(text_slice(&model->message)))
 		return SASL_BAD_MESSAGE;
 	if (model->state == SASL_LOGIN_USER) {
 		text_add(&model->name, text_slice(&model->message));
@@ -179,11 +186,9 @@ check_plain(struct slice user, struct slice password)
 		CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
 		enum sasl_outcome outcome = sasl_server_start(&sasl,
 		    SLICE("plain"), (struct slice){ out, len }, &challenge);
-		bool has_nul = memchr(message.data + 1, '\0', user.len) !=
-		    NULL || memchr(message.data + user.len + 2, '\0',
-		    password.len) != NULL;
-		CHECK(outcome == (has_nul ? SASL_BAD_MESSAGE : SASL_DONE));
-		if (!has_nul) {
+		bool bad = has_nul(user) || has_nul(password);
+		CHECK(outcome == (bad ? SASL_BAD_MESSAGE : SASL_DONE));
+		if (!bad) {
 			CHECK_SAME(sasl.user, user);
 			CHECK_SAME(sasl.password, password);
 		}
@@ -210,10 +215,16 @@ check_login(struct slice user, struct slice password)
 	size_t len = sasl_client_login(user, out, sizeof(out));
 	CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
 	CHECK(sasl_server_start(&sasl, SLICE("LOGIN"),
-	    (struct slice){ out, len }, &challenge) == SASL_CONTINUE);
+	    (struct slice){ out, len }, &challenge) == (has_nul(user)
+	    ? SASL_BAD_MESSAGE : SASL_CONTINUE));
+	if (has_nul(user))
+		goto done;
 	len = sasl_client_login(password, out, sizeof(out));
 	CHECK(sasl_server_take(&sasl, (struct slice){ out, len },
-	    &challenge) == SASL_DONE);
+	    &challenge) == (has_nul(password) ? SASL_BAD_MESSAGE
+	    : SASL_DONE));
+	if (has_nul(password))
+		goto done;
 	CHECK_SAME(sasl.user, user);
 	CHECK_SAME(sasl.password, password);
 done:

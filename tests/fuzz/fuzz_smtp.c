@@ -90,7 +90,11 @@ make_reply(unsigned answer)
 	/* One line as long as all of them together may be. */
 	if ((answer & 8) != 0)
 		memset(lines, 'y', sizeof(lines));
-	return replies[answer % COUNT(replies)];
+	struct smtp_reply reply = replies[answer % COUNT(replies)];
+	/* What ends the session where we say it ourselves. */
+	if ((answer & 16) != 0 && reply.code >= 500)
+		reply.code = 521;
+	return reply;
 }
 
 /* Answers, and says whether that was a yes. */

@@ -111,7 +111,9 @@ reader_take_reply(struct smtp_reader *reader)
 		said.enhanced = said.enhanced &&
 		    reader_has_enhanced(slice_skip(line, 4), line.data[0]);
 	} while (line.data[3] == '-');
-	reader->closed = said.code == 421 || said.code == 521;
+	/* 521 from somewhere else is no end. */
+	reader->closed = said.code == 421 ||
+	    (said.code == 521 && !said.scripted);
 	return said;
 }
 
@@ -122,8 +124,10 @@ reader_take_verdict(struct smtp_reader *reader)
 	struct smtp_said first = reader_take_reply(reader);
 
 	for (size_t i = 1; reader->lmtp && i < reader->recipients &&
-	    !reader->closed; i++)
+	    first.code != 421; i++) {
 		CHECK(reader_take_reply(reader).code == first.code);
+		reader->closed = false;
+	}
 	return first;
 }
 

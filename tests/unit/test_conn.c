@@ -364,20 +364,33 @@ play_octet_by_octet(void)
 	}
 }
 
+static void
+play_commands_then_octets(void)
+{
+	say("NOOP\r\nNOOP\r\n");
+	play_octet_by_octet();
+}
+
 /* A command must be whole within the limit of its first octet, however
- * busily its other octets come. */
+ * busily its other octets come; the first one, and any later one. */
 static void
 test_slow_command(void **state)
 {
+	static void (*const plays[])(void) = {
+		play_octet_by_octet, play_commands_then_octets,
+	};
+
 	(void)state;
-	for (enum kind kind = 0; kind < TCP; kind++) {
-		open_conn(kind);
-		start_peer(play_octet_by_octet);
-		int64_t took = pump_lines();
-		assert_true(wire.timed_out);
-		assert_true(took >= LIMIT && took < MUCH_LATER);
-		close_all();
-	}
+	for (enum kind kind = 0; kind < TCP; kind++)
+		for (size_t i = 0; i < COUNT(plays); i++) {
+			open_conn(kind);
+			start_peer(plays[i]);
+			int64_t took = pump_lines();
+			assert_true(wire.timed_out);
+			assert_true(took >= LIMIT && took < MUCH_LATER);
+			assert_int_equal(wire.lines, 2 * i);
+			close_all();
+		}
 }
 
 static void

@@ -544,6 +544,64 @@ test_stderr_is_file(void **state)
 	directory_remove(&directory);
 }
 
+/* As systemd passes the connection on descriptor 3: the others may be one
+ * and the same stream of the journal's, and that is the log's. */
+static void
+log_where_passed(int connection, int stream)
+{
+	char pid[24];
+
+	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+	setenv("LISTEN_PID", pid, 1);
+	unsetenv("JOURNAL_STREAM");
+	int high = fcntl(connection, F_DUPFD, 50);
+	int high_stream = fcntl(stream, F_DUPFD, 50);
+	null_at(STDIN_FILENO);
+	dup2(high_stream, STDOUT_FILENO);
+	dup2(high_stream, STDERR_FILENO);
+	dup2(high, STDERR_FILENO + 1);
+	closefrom(STDERR_FILENO + 2);
+	log_open("t");
+	log_one();
+	_exit(0);
+}
+
+static void
+test_stderr_where_passed(void **state)
+{
+	(void)state;
+	for (int same = 0; same < 2; same++) {
+		struct text text = { .data = NULL };
+		int stream[2], connection[2];
+		int status;
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, stream),
+		    0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0,
+		    connection), 0);
+		fflush(NULL);
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			log_where_passed(same ? stream[1] : connection[1],
+			    stream[1]);
+		close(stream[1]);
+		close(connection[1]);
+		read_all(stream[0], &text);
+		close(stream[0]);
+		close(connection[0]);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		/* Where it is the connection after all, nothing gets there. */
+		if (same)
+			assert_int_equal(text.len, 0);
+		else
+			assert_true(slice_ends_with(text_slice(&text),
+			    SLICE("]: notice: reason=hello\n")));
+		text_free(&text);
+	}
+}
+
 /* A standard descriptor that is closed would be the next one opened. */
 static void
 close_and_open(void)
@@ -621,6 +679,7 @@ main(void)
 		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_transcript),
 		cmocka_unit_test(test_stderr_is_connection),
+		cmocka_unit_test(test_stderr_where_passed),
 		cmocka_unit_test(test_stderr_is_file),
 		cmocka_unit_test(test_closed_descriptors),
 		cmocka_unit_test(test_unwritable),
