@@ -235,7 +235,9 @@ take_parameters(struct taking *taking, struct slice text,
 
 		slice_cut(text, ' ', &word, &text);
 		bool has_value = slice_cut(word, '=', &keyword, &value);
-		if (!is_keyword(keyword))
+		/* esmtp-value = 1*(%d33-60 / %d62-126), or UTF-8 */
+		if (!is_keyword(keyword) || (value.len > 0 &&
+		    memchr(value.data, '=', value.len) != NULL))
 			return REPLY_BAD_PARAMETER;
 		while (i < n && !slice_equal_nocase(keyword,
 		    parameters[i].keyword))

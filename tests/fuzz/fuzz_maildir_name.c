@@ -190,8 +190,10 @@ drop_files(const struct file *files, size_t n)
 static struct slice
 uidl(const struct maildir *maildir, size_t i)
 {
-	return (struct slice){ maildir->index.text + maildir->index.messages[i].uidl,
-		maildir->index.messages[i].uidl_len };
+	const struct message *message = &maildir->index.messages[i];
+
+	return (struct slice){ maildir->index.text + message->uidl,
+		message->uidl_len };
 }
 
 /* smtp-handler's own names are believed, where S agrees. */

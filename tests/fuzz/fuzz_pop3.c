@@ -51,6 +51,7 @@ add_message(struct maildrop *maildrop, struct slice contents,
 	char *uidl = maildrop->texts[0] + maildrop->n * 70;
 	char name[32];
 
+	message->deleted = false;
 	dot_measure(&encoder, contents);
 	message->octets = dot_measure_end(&encoder);
 	message->uidl = (uint32_t)(uidl - maildrop->texts[0]);

@@ -237,7 +237,7 @@ remove_tree(int at, const char *path)
 	}
 }
 
-/* The directory a test works in; its name is made by enter_directory. */
+/* A directory of a test's own. */
 struct directory {
 	char path[64];
 	int fd;
