@@ -235,17 +235,17 @@ take_parameters(struct taking *taking, struct slice text,
 
 		slice_cut(text, ' ', &word, &text);
 		bool has_value = slice_cut(word, '=', &keyword, &value);
-		/* esmtp-value = 1*(%d33-60 / %d62-126), or UTF-8 */
-		if (!is_keyword(keyword) || (value.len > 0 &&
-		    memchr(value.data, '=', value.len) != NULL))
+		if (!is_keyword(keyword))
 			return REPLY_BAD_PARAMETER;
 		while (i < n && !slice_equal_nocase(keyword,
 		    parameters[i].keyword))
 			i++;
 		if (i == n || (parameters[i].dsn && !taking->options->dsn))
 			return REPLY_UNKNOWN_PARAMETER;
+		/* esmtp-value = 1*(%d33-60 / %d62-126), or UTF-8 */
 		if ((seen & 1u << i) != 0 ||
-		    has_value != parameters[i].needs_value)
+		    has_value != parameters[i].needs_value || (value.len > 0 &&
+		    memchr(value.data, '=', value.len) != NULL))
 			return REPLY_BAD_PARAMETER;
 		seen |= 1u << i;
 		int reply = parameters[i].take(taking, value);
