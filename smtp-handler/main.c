@@ -245,6 +245,21 @@ log_refused_recipient(struct smtp_program *p, const struct smtp_reply *reply,
 	log_send();
 }
 
+/* A command that was wrong in itself: its line tells the sender or the
+ * recipient, if it had one. */
+static void
+serve_refused(struct smtp_program *p)
+{
+	struct smtp *smtp = &p->smtp;
+
+	log_begin(LOG_KIND_REFUSED);
+	log_add(LOG_FIELD_LINE, smtp->refused_line);
+	add_reply(smtp->refused_with);
+	log_add(LOG_FIELD_REASON, smtp->refused_with->text);
+	log_send();
+	smtp_accept(smtp);
+}
+
 static void
 log_delivered(const struct smtp_program *p,
     const struct maildir_deliver *deliver)
@@ -529,6 +544,9 @@ serve(struct smtp_program *p, enum smtp_event event, struct error *error)
 		break;
 	case SMTP_RCPT:
 		return serve_recipient(p, error);
+	case SMTP_REFUSED:
+		serve_refused(p);
+		break;
 	case SMTP_DATA_BEGIN:
 		serve_data_begin(p);
 		break;

@@ -470,6 +470,12 @@ take_command(struct smtp *smtp, struct slice line, int wrong)
 		smtp_bad_command(smtp, out_of_order(smtp, command));
 	else
 		command->run(smtp, argument);
+	if (command != NULL && smtp->pending == SMTP_WANT_IO &&
+	    (command->run == run_mail || command->run == run_rcpt)) {
+		/* Else both would have asked the program. */
+		smtp->refused_line = line;
+		smtp->pending = SMTP_REFUSED;
+	}
 	if (is_auth && smtp->pending == SMTP_WANT_IO)
 		wire_wipe_taken(&smtp->wire);
 }
@@ -669,6 +675,7 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 		break;
 	case SMTP_WANT_IO:
 	case SMTP_STARTTLS:
+	case SMTP_REFUSED:
 	case SMTP_DATA:
 	case SMTP_RESET:
 	case SMTP_CLOSED:
@@ -705,6 +712,7 @@ smtp_accept(struct smtp *smtp)
 		answer_reset(smtp);
 		break;
 	case SMTP_WANT_IO:
+	case SMTP_REFUSED:
 	case SMTP_DATA:
 	case SMTP_DATA_END:
 	case SMTP_CLOSED:
@@ -730,7 +738,8 @@ smtp_reply(struct smtp *smtp, const struct smtp_reply *reply)
 	enum smtp_event event = smtp->pending;
 	bool accepted = reply->code >= 200 && reply->code <= 299;
 
-	assert(event != SMTP_WANT_IO && event != SMTP_RESET);
+	assert(event != SMTP_WANT_IO && event != SMTP_RESET &&
+	    event != SMTP_REFUSED);
 	assert(!accepted || event != SMTP_DATA_BEGIN);
 	if (event == SMTP_DATA ||
 	    (event == SMTP_DATA_BEGIN && smtp->chunked)) {

@@ -4,8 +4,8 @@
  * RFC 5321 with RFC 1870 (SIZE), 2034 (enhanced status codes), 2920
  * (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH),
  * 6152 (8BITMIME), 6531 (SMTPUTF8) and 9422 (LIMITS), and LMTP (RFC 2033).
- * The caller pumps octets between smtp->wire and the peer, calls smtp_next, does what the event
- * says and answers it with smtp_accept or smtp_reply:
+ * The caller pumps octets between smtp->wire and the peer, calls smtp_next,
+ * does what the event says and answers it with smtp_accept or smtp_reply:
  *
  *	while ((event = smtp_next(&smtp)) != SMTP_CLOSED)
  *		...
@@ -41,8 +41,11 @@ enum smtp_event {
 	SMTP_MAIL,       /* a transaction begins: envelope.reverse_path */
 	SMTP_RCPT,       /* the last recipient in the envelope, not yet
 	                  * accepted; refused, it is taken out again */
-	SMTP_DATA_BEGIN, /* is there a place for a message? */
-	                 /* (by DATA or by BDAT is all the same) */
+	SMTP_REFUSED,    /* a MAIL or RCPT was wrong in itself, and the client
+	                  * has heard so: smtp->refused_line, refused_with.
+	                  * For the log; accept it */
+	SMTP_DATA_BEGIN, /* is there a place for a message? By DATA or by
+	                  * BDAT is all the same */
 	SMTP_DATA,       /* smtp->text: a piece of it, with LF line ends.
 	                  * Refused, the rest is read and dropped, and the
 	                  * reply comes at the end */
@@ -86,6 +89,10 @@ struct smtp {
 	/* With SMTP_AUTH. */
 	struct slice user;
 	struct slice password;
+
+	/* With SMTP_REFUSED. */
+	struct slice refused_line;
+	const struct smtp_reply *refused_with;
 
 	/* With SMTP_DATA. */
 	struct slice text;

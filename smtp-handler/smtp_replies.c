@@ -147,6 +147,7 @@ smtp_put_reply(struct smtp *smtp, const struct smtp_reply *reply)
 void
 smtp_say(struct smtp *smtp, enum smtp_reply_id id)
 {
+	smtp->refused_with = &smtp_replies[id]; /* should it be one */
 	smtp_put_reply(smtp, &smtp_replies[id]);
 	if (id == REPLY_SMUGGLING || id == REPLY_CHUNK_ENDLESS)
 		smtp->state = SMTP_ENDED;

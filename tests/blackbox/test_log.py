@@ -194,6 +194,29 @@ class Events(Log):
         self.assertRegex(log, "5.3.4|size|large")
         self.assertRegex(log, r"5\.6\.0|bare")
 
+    def test_refused_senders_and_recipients(self):
+        """What never became a transaction leaves a line too."""
+        smtp = self.smtp()
+        smtp.hello()
+        smtp.expect("MAIL FROM:<eve@example.com>", "530 5.7.0")
+        smtp.login("joe", PASSWORD)
+        smtp.expect("MAIL FROM:<joe@example.com> SIZE=99999999999",
+                    "552 5.3.4")
+        smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+        smtp.expect("RCPT TO:<no address>", "501 5.1.3")
+        smtp.quit()
+        smtp.process.wait()
+        refused = [line.partition(" refused: ")[2]
+                   for line in self.lines(smtp.process.log())
+                   if " refused: " in line]
+        self.assertEqual(refused, [
+            'line="MAIL FROM:<eve@example.com>" reply="530 5.7.0 Log in '
+            'first" reason="Log in first"',
+            'line="MAIL FROM:<joe@example.com> SIZE=99999999999" reply='
+            '"552 5.3.4 Message too big" reason="Message too big"',
+            'line="RCPT TO:<no address>" reply="501 5.1.3 Not an address" '
+            'reason="Not an address"'])
+
     def test_pop3_events(self):
         log = self.pop3_session()
         self.assertTrue(any("joe" in line for line in self.lines(log)), log)

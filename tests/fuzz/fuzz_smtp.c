@@ -318,6 +318,11 @@ serve(struct session *session, enum smtp_event event)
 	case SMTP_RCPT:
 		serve_rcpt(session);
 		break;
+	case SMTP_REFUSED:
+		CHECK(session->smtp.refused_with->code >= 400);
+		note(session, "refused", session->smtp.refused_line);
+		smtp_accept(&session->smtp);
+		break;
 	case SMTP_DATA_BEGIN:
 		serve_data_begin(session);
 		break;

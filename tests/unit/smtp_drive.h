@@ -20,6 +20,8 @@ struct smtp_drive {
 	struct smtp smtp;
 	struct envelope_recipient recipients[8];
 	char text[8192];
+	bool notes_refusals; /* SMTP_REFUSED too */
+
 	bool in_text; /* the last event was text: pieces are one */
 	size_t text_start; /* of a message, in the events */
 };
@@ -119,6 +121,14 @@ smtp_drive_run(void *arg, struct drive *drive)
 		case SMTP_RCPT:
 			smtp_drive_note_rcpt(d, drive);
 			smtp_drive_answer(smtp, &d->rcpt_reply);
+			break;
+		case SMTP_REFUSED:
+			if (d->notes_refusals)
+				smtp_drive_note(d, drive, false,
+				    "refused %u %.*s\n",
+				    smtp->refused_with->code,
+				    SLICE_ARG(smtp->refused_line));
+			smtp_accept(smtp);
 			break;
 		case SMTP_DATA_BEGIN:
 			smtp_drive_note(d, drive, false, "begin\n");

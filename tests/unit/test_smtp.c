@@ -148,6 +148,9 @@ server_run(void *arg, struct drive *drive)
 		case SMTP_RCPT:
 			answer_rcpt(server, events);
 			break;
+		case SMTP_REFUSED:
+			smtp_accept(smtp);
+			break;
 		case SMTP_DATA_BEGIN:
 			text_format(events, "data\n");
 			server->text.len = 0;

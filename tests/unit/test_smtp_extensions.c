@@ -760,6 +760,35 @@ test_random(void **state)
 	}
 }
 
+/* What the machine refuses of a sender or a recipient by itself, the program
+ * hears of, in order, and of nothing else. */
+static void
+test_refusals_are_told(void **state)
+{
+	struct smtp_drive d = { .options = usual, .notes_refusals = true };
+
+	(void)state;
+	d.options.login = SMTP_LOGIN_OFFERED;
+	check(&d, EHLO "MAIL FROM:<a@b> SIZE=1001\r\n" "RCPT TO:<c@d>\r\n"
+	    "DATA\r\nFOO\r\n" MAIL "mail from:<x>\r\n" "RCPT TO:<>\r\n"
+	    "RCPT TO:<c@d> X\r\n" RCPT "QUIT\r\n",
+	    GREETING EHLO_HEAD "250-AUTH PLAIN LOGIN\r\n"
+	    "250-AUTH=PLAIN LOGIN\r\n" EHLO_TAIL TOO_BIG MAIL_FIRST
+	    MAIL_FIRST UNKNOWN SENDER_OK NESTED BAD_RCPT UNKNOWN_PARAMETER
+	    RCPT_OK BYE,
+	    "refused 552 MAIL FROM:<a@b> SIZE=1001\n"
+	    "refused 503 RCPT TO:<c@d>\nmail a@b\n"
+	    "refused 503 mail from:<x>\nrefused 501 RCPT TO:<>\n"
+	    "refused 555 RCPT TO:<c@d> X\nrcpt c@d\n", true);
+
+	d.options.login_required = true;
+	check(&d, EHLO MAIL "QUIT\r\n",
+	    GREETING EHLO_HEAD "250-AUTH PLAIN LOGIN\r\n"
+	    "250-AUTH=PLAIN LOGIN\r\n" EHLO_TAIL
+	    "530 5.7.0 Log in first\r\n" BYE,
+	    "refused 530 MAIL FROM:<a@b>\n", true);
+}
+
 int
 main(void)
 {
@@ -777,6 +806,7 @@ main(void)
 		cmocka_unit_test(test_lmtp_commands),
 		cmocka_unit_test(test_lmtp_long_replies),
 		cmocka_unit_test(test_lmtp_421),
+		cmocka_unit_test(test_refusals_are_told),
 		cmocka_unit_test(test_random),
 	};
 
