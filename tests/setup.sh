@@ -6,7 +6,8 @@
 # Debian and its kin: missing packages are named and installed with apt-get.
 # Super-servers and proxies are not installed but unpacked below build/tools:
 # some of them conflict with each other, and none of them shall be started,
-# now or at the next boot, on a machine that only wanted to run our tests.
+# now or at the next boot, on a machine that only wanted to run our tests. But
+# s6 is: nothing starts it, and its programs look for each other in /usr/bin.
 # Elsewhere: says which commands and libraries are missing.
 # Silent when nothing is.
 
@@ -25,14 +26,14 @@ demo_commands="$build_commands openssl curl systemd-socket-activate"
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev mandoc
 	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
 	fetchmail getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
-	libauthen-sasl-perl iproute2 util-linux procps whois"
+	libauthen-sasl-perl iproute2 util-linux procps whois s6"
 check_commands="$demo_commands clang mandoc python3 swaks msmtp mpop tcpserver
 	fetchmail getmail inetd xinetd strace ip unshare setpriv ps mkpasswd mutt
-	neomutt node perl"
+	neomutt node perl s6-svscan"
 check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
-	s6/s6-ipcserver haproxy/haproxy stunnel4/stunnel4
+	haproxy/haproxy stunnel4/stunnel4
 	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.

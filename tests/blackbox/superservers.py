@@ -182,10 +182,7 @@ class S6Ipcserver(SuperServer):
 
     def command(self, argv):
         self.path = self.test.fresh_path("socket")
-        return [tool("s6", "s6-ipcserver"), self.path, *argv]
-
-    def environ(self, env):
-        return tool_environment("s6", env)
+        return ["s6-ipcserver", self.path, *argv]
 
     def listening(self):
         for row in pathlib.Path("/proc/net/unix").read_text().splitlines():

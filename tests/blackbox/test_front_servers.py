@@ -73,7 +73,11 @@ class Daemontools6(Daemontools):
 
 
 class S6(Services):
-    package, server = "s6", "s6-svscan"
+    def command(self, folder):
+        return self.inner(["s6-svscan", folder])
+
+    def environ(self, env):
+        return clean_environment(env)
 
     def wait_ready(self):
         """For its sockets, which are not TCP's."""
