@@ -18,6 +18,8 @@ class Traced(TestCase):
     """A whole session from a pipe that is filled and closed before, so that
     each run makes the same system calls."""
 
+    time_limit = 180    # a run for each call, and strace is slow
+
     SESSION = (f"EHLO client.test\r\nAUTH PLAIN {plain('joe', 'x')}\r\n"
                "MAIL FROM:<joe@example.com>\r\nRCPT TO:<ann@example.org>\r\n"
                "DATA\r\n").encode() + smtp_wire(TEXT) + b"QUIT\r\n"
