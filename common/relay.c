@@ -105,6 +105,17 @@ pass_on(struct relay *relay, struct smtp_reply *verdict, struct error *error)
 	return 0;
 }
 
+/* Copies what is said in it: another reply is to be read before it is. */
+static void
+keep_verdict(struct relay *relay, struct smtp_reply *verdict)
+{
+	memcpy(relay->verdict, verdict->text.data, verdict->text.len);
+	verdict->text.data = relay->verdict;
+	snprintf(relay->verdict_enhanced, sizeof(relay->verdict_enhanced),
+	    "%s", verdict->enhanced);
+	verdict->enhanced = relay->verdict_enhanced;
+}
+
 /* ---- one exchange ---- */
 
 /*
@@ -212,11 +223,7 @@ refused_mail(struct relay *relay, struct smtp_reply *verdict,
 
 	if (pass_on(relay, verdict, error) < 0)
 		return -1;
-	memcpy(relay->refusal, verdict->text.data, verdict->text.len);
-	verdict->text.data = relay->refusal;
-	snprintf(relay->refusal_enhanced, sizeof(relay->refusal_enhanced),
-	    "%s", verdict->enhanced);
-	verdict->enhanced = relay->refusal_enhanced;
+	keep_verdict(relay, verdict);
 	if (relay_await_reply(relay, &ignored) < 0 ||
 	    relay_reply_class(relay) < 4)
 		drop_connection(relay);
@@ -282,38 +289,65 @@ flush_text(struct relay *relay, struct error *error)
 	return result < 0 ? -1 : check_step(relay, error);
 }
 
-/* The text between 354 and the final dot. */
-static int
-send_text(struct relay *relay, int fd, off_t offset, struct error *error)
+/* What goes wrong with the text. */
+enum sending {
+	SENT,
+	NOT_READ,  /* our own trouble */
+	NOT_TAKEN, /* the next hop left, or spoke before it was all there */
+};
+
+static enum sending
+send_piece(struct relay *relay, struct slice piece, struct error *error)
 {
 	struct smtp_client *client = &relay->client;
-	char *buffer = malloc(READ_SIZE);
-	int result = 0;
-	ssize_t n;
 
-	if (buffer == NULL)
-		return error_system(error, ENOMEM, "relay");
-	while (result == 0 && (n = pread(fd, buffer, READ_SIZE, offset)) != 0) {
-		if (n < 0) {
-			result = error_system(error, errno, "spool");
-			break;
+	while (piece.len > 0) {
+		size_t taken = smtp_client_text(client, piece);
+
+		if (relay->chunking && smtp_client_chunk_left(client) < 0) {
+			error_set(error, ERROR_SYSTEM, "the spool grew");
+			return NOT_READ;
 		}
-		offset += n;
-		struct slice rest = { buffer, (size_t)n };
-		while (rest.len > 0 && result == 0) {
-			size_t taken = smtp_client_text(client, rest);
-			if (taken == 0)
-				result = flush_text(relay, error);
-			rest = slice_skip(rest, taken);
+		if (taken == 0 && flush_text(relay, error) < 0)
+			return NOT_TAKEN;
+		piece = slice_skip(piece, taken);
+	}
+	return SENT;
+}
+
+/* The text after 354 or BDAT, all but its end. */
+static enum sending
+send_text(struct relay *relay, const struct relay_text *text,
+    struct error *error)
+{
+	char *buffer = malloc(READ_SIZE);
+	enum sending result = SENT;
+	off_t offset = text->offset;
+	ssize_t n = 1;
+
+	if (buffer == NULL) {
+		error_system(error, ENOMEM, "relay");
+		return NOT_READ;
+	}
+	while (result == SENT && n > 0) {
+		n = pread(text->fd, buffer, READ_SIZE, offset);
+		if (n < 0) {
+			error_system(error, errno, "spool");
+			result = NOT_READ;
+		} else if (n > 0) {
+			offset += n;
+			result = send_piece(relay, (struct slice){ buffer,
+			    (size_t)n }, error);
 		}
 	}
 	free(buffer);
-	if (result < 0)
-		return -1;
-	while (buf_room(&client->wire.out) < DOT_END_MAX)
-		if (flush_text(relay, error) < 0)
-			return -1;
-	return check_step(relay, error);
+	if (result != SENT)
+		return result;
+	if (relay->chunking && smtp_client_chunk_left(&relay->client) != 0) {
+		error_set(error, ERROR_SYSTEM, "the spool shrank");
+		return NOT_READ;
+	}
+	return check_step(relay, error) < 0 ? NOT_TAKEN : SENT;
 }
 
 /*
@@ -341,12 +375,95 @@ early_verdict(struct relay *relay, struct smtp_reply *verdict,
 	return result;
 }
 
-int
-relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
+/*
+ * 1: the next hop waits for the text. 0 and *verdict: it does not take it;
+ * -1: nor anything else any more.
+ */
+static int
+begin_text(struct relay *relay, const struct relay_text *text,
     struct smtp_reply *verdict, struct error *error)
 {
 	struct smtp_client *client = &relay->client;
 
+	if (check_step(relay, error) < 0)
+		return lost(relay, verdict);
+	/* RFC 3030 4.2: a round trip less, and no dot means anything. */
+	relay->chunking = client->extensions.chunking &&
+	    client->extensions.pipelining;
+	if (relay->chunking) {
+		smtp_client_bdat(client, text->octets);
+		return 1;
+	}
+	smtp_client_data(client);
+	if (relay_await_reply(relay, error) < 0)
+		return lost(relay, verdict);
+	if (client->reply.code == 354)
+		return 1;
+	int result = pass_on(relay, verdict, error);
+	if (result == 0 && relay_reply_class(relay) == 2) {
+		relay_unexpected(relay, "DATA", error);
+		return lost(relay, verdict);
+	}
+	/* It refused, and so its transaction may still be open; the verdict
+	 * is in the buffer that the answer to RSET takes. */
+	relay->reset_due = relay->account != NULL;
+	return result;
+}
+
+/*
+ * The reply to the RSET that went with a chunk, which has two purposes. After
+ * a chunk that failed only RSET helps (RFC 3030 2). And no 354 has shown that
+ * replies and commands are in step: were the verdict one reply too many, that
+ * came before its time, then this is the verdict. What it says against a 2xx
+ * is believed; a next hop that leaves without another word has said it.
+ */
+static int
+confirm_verdict(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct error why;
+
+	keep_verdict(relay, verdict);
+	if (relay_await_reply(relay, &why) == 0 &&
+	    relay_reply_class(relay) == 2)
+		return 0;
+	bool gone = !wire_mid_line(&relay->client.wire) &&
+	    (relay->client.wire.eof || relay->conn.transport_errno != 0);
+	if (gone || verdict->code / 100 != 2) {
+		drop_connection(relay);
+		return 0;
+	}
+	error_set(error, ERROR_SYSTEM, "%s took it, and then said something "
+	    "else", relay->account->host);
+	return lost(relay, verdict);
+}
+
+/* The end of the text, and the next hop's word on it. */
+static int
+finish_text(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	/* From here on the message may be the next hop's: SIGTERM does not
+	 * end the wait for its word (RFC 1047). */
+	relay->conn.finish = true;
+	conn_set_timeout(&relay->conn, RELAY_FINAL_TIMEOUT);
+	smtp_client_text_end(&relay->client);
+	if (relay->chunking)
+		smtp_client_rset(&relay->client);
+	if (relay_await_reply(relay, error) < 0)
+		return lost(relay, verdict);
+	conn_set_timeout(&relay->conn, RELAY_COMMAND_TIMEOUT);
+	int result = pass_on(relay, verdict, error);
+	if (result == 0 && relay->chunking)
+		result = confirm_verdict(relay, verdict, error);
+	relay->conn.finish = false;
+	return result;
+}
+
+int
+relay_message(struct relay *relay, const struct relay_text *text,
+    struct smtp_reply *verdict, struct error *error)
+{
 	if (relay->broken || relay->account == NULL) {
 		error_set(error, ERROR_SYSTEM, "the next hop left");
 		drop_connection(relay);
@@ -354,7 +471,7 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 		return lost(relay, verdict);
 	}
 	relay->accepted = 0;
-	if (has_8bit && !client->extensions.eight_bit) {
+	if (text->has_8bit && !relay->client.extensions.eight_bit) {
 		/* RFC 6152 3: not to be sent, and converting is not our
 		 * business. */
 		relay_reset(relay);
@@ -363,34 +480,21 @@ relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
 		return 0;
 	}
 	relay->mail_sent = false;
-	if (check_step(relay, error) < 0)
-		return lost(relay, verdict);
-	smtp_client_data(client);
-	if (relay_await_reply(relay, error) < 0)
-		return lost(relay, verdict);
-	if (client->reply.code != 354) {
-		int result = pass_on(relay, verdict, error);
-		if (result == 0 && relay_reply_class(relay) == 2) {
-			relay_unexpected(relay, "DATA", error);
-			return lost(relay, verdict);
-		}
-		/* It refused, and so its transaction may still be open; the
-		 * verdict is in the buffer that the answer to RSET takes. */
-		relay->reset_due = relay->account != NULL;
+	int result = begin_text(relay, text, verdict, error);
+	if (result <= 0)
 		return result;
-	}
-	if (send_text(relay, fd, offset, error) < 0)
+	switch (send_text(relay, text, error)) {
+	case SENT:
+		return finish_text(relay, verdict, error);
+	case NOT_TAKEN:
 		return early_verdict(relay, verdict, error);
-	/* From here on the message may be the next hop's: SIGTERM does not
-	 * end the wait for its word (RFC 1047). */
-	relay->conn.finish = true;
-	conn_set_timeout(&relay->conn, RELAY_FINAL_TIMEOUT);
-	smtp_client_text_end(client);
-	if (relay_await_reply(relay, error) < 0)
-		return lost(relay, verdict);
-	relay->conn.finish = false;
-	conn_set_timeout(&relay->conn, RELAY_COMMAND_TIMEOUT);
-	return pass_on(relay, verdict, error);
+	case NOT_READ:
+		break;
+	}
+	/* Half a message, without its end: it is none. */
+	drop_connection(relay);
+	return trouble("4.3.0", "Cannot read the message back, try again "
+	    "later", verdict);
 }
 
 void

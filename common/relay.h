@@ -36,9 +36,10 @@ struct relay {
 	size_t accepted; /* recipients in it */
 	bool broken;     /* the connection was lost with recipients in it */
 	bool reset_due;  /* RSET before the next transaction */
+	bool chunking;   /* the text goes by BDAT */
 	char *storage;
-	char refusal[SMTP_REPLY_TEXT_MAX]; /* of MAIL, kept */
-	char refusal_enhanced[12];
+	char verdict[SMTP_REPLY_TEXT_MAX]; /* one that is kept */
+	char verdict_enhanced[12];
 };
 
 /* relay must be zeroed. */
@@ -54,13 +55,19 @@ int relay_recipient(struct relay *relay, const struct account *account,
     const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
     struct error *error);
 
+/* A message that is whole, in a file, with LF line ends. */
+struct relay_text {
+	int fd;
+	off_t offset;    /* where it begins, up to the end of the file */
+	uint64_t octets; /* with CRLF line ends, as BDAT counts */
+	bool has_8bit;   /* it has octets above 0x7F */
+};
+
 /*
- * Sends the message, which is in the file fd from offset on with LF line
- * ends, to the recipients accepted so far. has_8bit: it has octets above
- * 0x7F. *verdict and result as above. Whatever the verdict, the transaction
- * is over.
+ * Sends the message to the recipients accepted so far. *verdict and result
+ * as above. Whatever the verdict, the transaction is over.
  */
-int relay_message(struct relay *relay, int fd, off_t offset, bool has_8bit,
+int relay_message(struct relay *relay, const struct relay_text *text,
     struct smtp_reply *verdict, struct error *error);
 
 /* Gives up the transaction, if one is open; the connection stays. Call it

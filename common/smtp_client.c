@@ -253,6 +253,8 @@ smtp_client_take_extensions(struct smtp_client *client)
 			extensions->dsn = true;
 		else if (slice_equal_nocase(keyword, SLICE("STARTTLS")))
 			extensions->starttls = true;
+		else if (slice_equal_nocase(keyword, SLICE("CHUNKING")))
+			extensions->chunking = true;
 		else if (slice_equal_nocase(keyword, SLICE("AUTH"))) {
 			extensions->auth_plain |= has_word(arguments,
 			    SLICE("PLAIN"));
@@ -365,6 +367,14 @@ smtp_client_data(struct smtp_client *client)
 }
 
 void
+smtp_client_bdat(struct smtp_client *client, uint64_t octets)
+{
+	wire_format(&client->wire, "BDAT %ju LAST", (uintmax_t)octets);
+	client->encoder = (struct dot_encoder){ .unstuffed = true };
+	client->chunk = octets;
+}
+
+void
 smtp_client_rset(struct smtp_client *client)
 {
 	wire_put_line(&client->wire, SLICE("RSET"));
@@ -398,4 +408,10 @@ smtp_client_text_end(struct smtp_client *client)
 
 	assert(room >= DOT_END_MAX);
 	buf_commit(&client->wire.out, dot_encode_end(&client->encoder, at));
+}
+
+int64_t
+smtp_client_chunk_left(const struct smtp_client *client)
+{
+	return (int64_t)(client->chunk - client->encoder.octets);
 }

@@ -186,6 +186,10 @@ begin(struct delivery *delivery, const struct trace *trace,
 			return -1;
 	}
 	size_t len = trace_received(trace, received, sizeof(received));
+	/* Each LF is a CRLF on the wire. */
+	delivery->octets = len;
+	for (size_t i = 0; i < len; i++)
+		delivery->octets += received[i] == '\n';
 	return put(delivery, (struct slice){ received, len }, error);
 }
 
@@ -243,11 +247,15 @@ static int
 relay_it(struct delivery *delivery, struct smtp_reply *verdict,
     struct error *error)
 {
-	int fd = is_kept(delivery) ? delivery->copies[0].deliver.fd
-	                           : delivery->spool_fd;
+	const struct relay_text text = {
+		.fd = is_kept(delivery) ? delivery->copies[0].deliver.fd
+		                        : delivery->spool_fd,
+		.offset = (off_t)delivery->text_offset,
+		.octets = delivery->octets,
+		.has_8bit = delivery->has_8bit,
+	};
 
-	return relay_message(delivery->relay, fd,
-	    (off_t)delivery->text_offset, delivery->has_8bit, verdict, error);
+	return relay_message(delivery->relay, &text, verdict, error);
 }
 
 /* Visible everywhere, and lasting; or nowhere. */
@@ -299,9 +307,10 @@ close_files(struct delivery *delivery)
 }
 
 int
-delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
-    struct error *error)
+delivery_finish(struct delivery *delivery, uint64_t size,
+    struct smtp_reply *verdict, struct error *error)
 {
+	delivery->octets += size;
 	*verdict = (struct smtp_reply){ .code = 0 };
 	int result = pass_through(delivery, verdict, error);
 	/* A 2xx of the next hop does not help where we could not keep it;

@@ -47,6 +47,7 @@ struct delivery {
 	int spool_fd;       /* where there is no maildir, else -1 */
 	uint64_t text_offset;  /* in the first file: the Received line */
 	uint64_t text_line;    /* lines before it */
+	uint64_t octets;       /* on the wire: of Received and the text */
 	bool has_8bit;
 };
 
@@ -62,13 +63,13 @@ int delivery_write(struct delivery *delivery, struct slice text,
     struct error *error);
 
 /*
- * Keeps it. 0: it is kept, and verdict->code is 250, or the next hop's
+ * Keeps it; size is what was written, as RFC 1870 counts. 0: it is kept, and verdict->code is 250, or the next hop's
  * reply of 4xx or 5xx, and then it is nowhere. -1 with *error and *verdict
  * for trouble of ours. Whatever the result, the delivery is over; its
  * copies can be looked at until delivery_abort.
  */
-int delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
-    struct error *error);
+int delivery_finish(struct delivery *delivery, uint64_t size,
+    struct smtp_reply *verdict, struct error *error);
 
 /* Leaves nothing of it. Harmless when nothing was begun. */
 void delivery_abort(struct delivery *delivery);

@@ -14,6 +14,15 @@
 
 /* A command for each reply, in turn. */
 static void
+say_text(struct smtp_client *client)
+{
+	static const struct slice text = SLICE(".a\n..\n\nb");
+
+	CHECK(smtp_client_text(client, text) == text.len);
+	smtp_client_text_end(client);
+}
+
+static void
 say_next(struct smtp_client *client, struct slice user, unsigned turn)
 {
 	struct envelope envelope = {
@@ -26,7 +35,7 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 		.dsn = { turn / 8 % 16, SLICE("rfc822;ann") },
 	};
 
-	switch (turn % 8) {
+	switch (turn % 9) {
 	case 0:
 		smtp_client_ehlo(client, "client.example");
 		break;
@@ -50,22 +59,25 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 	case 6:
 		smtp_client_data(client);
 		break;
-	case 7: {
-		struct slice text = SLICE(".a\n..\n\nb");
-		CHECK(smtp_client_text(client, text) == text.len);
-		smtp_client_text_end(client);
+	case 7:
+		say_text(client);
 		break;
-	}
+	case 8:
+		smtp_client_bdat(client, 10);
+		say_text(client);
+		CHECK(smtp_client_chunk_left(client) == -3);
+		break;
 	}
 }
 
 static void
 note_extensions(struct text *notes, const struct smtp_extensions *extensions)
 {
-	text_format(notes, "offers %d%d%d%d%d%d%d%d\n",
+	text_format(notes, "offers %d%d%d%d%d%d%d%d%d\n",
 	    extensions->pipelining, extensions->size, extensions->eight_bit,
 	    extensions->utf8, extensions->dsn, extensions->starttls,
-	    extensions->auth_plain, extensions->auth_login);
+	    extensions->chunking, extensions->auth_plain,
+	    extensions->auth_login);
 }
 
 static void
@@ -142,7 +154,7 @@ run(struct slice stream, struct fuzz_dealer dealer, struct text *notes,
 		note_reply(notes, client.reply.code, client.reply.enhanced,
 		    client.reply.text);
 		say_next(&client, SLICE("joe"), turn);
-		if (turn++ % 8 == 1)
+		if (turn++ % 9 == 1)
 			note_extensions(notes, &client.extensions);
 		/* Replies that came early must not fill out with what we
 		 * say to them. */
@@ -285,6 +297,7 @@ read_extensions(struct slice text, struct smtp_extensions *extensions)
 		extensions->utf8 |= has_word(keyword, "SMTPUTF8");
 		extensions->dsn |= has_word(keyword, "DSN");
 		extensions->starttls |= has_word(keyword, "STARTTLS");
+		extensions->chunking |= has_word(keyword, "CHUNKING");
 		if (!has_word(keyword, "AUTH"))
 			continue;
 		extensions->auth_plain |= has_word(arguments, "PLAIN");
@@ -319,7 +332,7 @@ run_again(struct slice stream, struct text *notes)
 		split_enhanced(&reply);
 		note_reply(notes, reply.code, reply.enhanced,
 		    text_slice(&reply.text));
-		if (turn++ % 8 == 1) {
+		if (turn++ % 9 == 1) {
 			struct smtp_extensions extensions = { .size = false };
 			read_extensions(text_slice(&reply.text), &extensions);
 			note_extensions(notes, &extensions);
