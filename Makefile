@@ -26,9 +26,9 @@ SANITIZE ?=
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wundef -Wvla -Wformat=2
-HARDENING = -fPIE -fstack-protector-strong -fno-plt \
+HARDENING = -pthread -fPIE -fstack-protector-strong -fno-plt \
 	-fno-strict-overflow
-HARDENING_LD = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+HARDENING_LD = -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 
 ifeq ($(V),1)
 say = @:
@@ -64,8 +64,8 @@ endif
 
 # Sources, by the layers of the house: see README.md.
 COMMON = slice buf error \
-	wire dot sasl envelope smtp_client proxy_header \
-	conn maildir maildir_scan maildir_index maildir_cache \
+	wire dot sasl envelope smtp_client proxy_header maildir_name \
+	conn maildir maildir_scan maildir_measure maildir_index maildir_cache \
 	maildir_deliver account relay relay_open auth users command \
 	pattern peer \
 	options process settings log tls_server \

@@ -14,6 +14,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "maildir_measure.h"
+#include "maildir_name.h"
 #include "maildir_scan.h"
 
 /* How often other programs may rename a message while we look for it. */
@@ -280,7 +282,8 @@ look_again(struct maildir *maildir, size_t i, int fd, struct error *error)
 	if (!file->uncounted && maildir_time(&st.st_mtim) == file->mtime &&
 	    size == file->size)
 		return 0;
-	if (!maildir_count_octets(fd, st.st_size, &octets) || lseek(fd, 0, SEEK_SET) != 0)
+	if (!maildir_count_octets(fd, st.st_size, &octets) ||
+	    lseek(fd, 0, SEEK_SET) != 0)
 		return error_system(error, errno, "message %.80s", name);
 	maildir->index.messages[i].octets = octets;
 	file->mtime = maildir_time(&st.st_mtim);

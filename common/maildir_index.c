@@ -14,6 +14,9 @@
 /* RFC 1939 section 7: a unique-id has 1 to 70 characters. */
 #define UIDL_MAX 70
 
+/* A time that maildir_time never says. */
+#define UNSEEN INT64_MIN
+
 void
 maildir_index_free(struct maildir_index *index)
 {
@@ -38,49 +41,6 @@ maildir_time(const struct timespec *time)
 }
 
 /* ---- names ---- */
-
-struct slice
-maildir_base_name(struct slice name)
-{
-	const char *end = name.data + name.len;
-
-	for (const char *at = name.data; at < end &&
-	    (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
-		if (end - at >= 3 && at[1] == '2' && at[2] == ',')
-			return (struct slice){ name.data,
-				(size_t)(at - name.data) };
-	return name;
-}
-
-static struct slice
-last_component(struct slice path)
-{
-	const char *slash = path.len > 0
-	    ? memrchr(path.data, '/', path.len) : NULL;
-
-	return slash == NULL ? path
-	    : slice_skip(path, (size_t)(slash - path.data) + 1);
-}
-
-bool
-maildir_holds_mail(struct slice path)
-{
-	struct slice last = last_component(path);
-
-	return slice_equal(last, SLICE("new")) ||
-	    slice_equal(last, SLICE("cur"));
-}
-
-struct slice
-maildir_folder_path(struct slice path)
-{
-	if (!maildir_holds_mail(path))
-		return path;
-	path.len -= last_component(path).len;
-	if (path.len > 0)
-		path.len--;
-	return path;
-}
 
 struct slice
 maildir_file_name(const struct maildir_index *index, size_t i)
@@ -164,13 +124,11 @@ maildir_index_add_folder(struct maildir_index *index, struct slice path,
 
 int
 maildir_index_add_file(struct maildir_index *index, size_t folder,
-    const char *name, const struct stat *st, struct error *error)
+    const char *name, struct error *error)
 {
 	struct maildir_file file = {
-		.size = (uint64_t)st->st_size & MAILDIR_SIZE_MASK,
 		.folder = folder & UINT16_MAX,
-		.mtime = maildir_time(&st->st_mtim),
-		.inode = (uint32_t)st->st_ino & MAILDIR_INODE_MASK,
+		.mtime = UNSEEN,
 		.uncounted = 1,
 		.seen = 1,
 	};
@@ -188,6 +146,46 @@ maildir_index_add_file(struct maildir_index *index, size_t folder,
 	index->messages[index->n] = (struct message){ .octets = 0 };
 	index->files[index->n++] = file;
 	return 0;
+}
+
+void
+maildir_index_describe_file(struct maildir_index *index, size_t i,
+    const struct stat *st)
+{
+	struct maildir_file *file = &index->files[i];
+
+	file->size = (uint64_t)st->st_size & MAILDIR_SIZE_MASK;
+	file->mtime = maildir_time(&st->st_mtim);
+	file->inode = (uint32_t)st->st_ino & MAILDIR_INODE_MASK;
+	index->messages[i].octets = (uint64_t)st->st_size;
+}
+
+void
+maildir_index_set_octets(struct maildir_index *index, size_t i,
+    uint64_t octets)
+{
+	index->messages[i].octets = octets;
+	index->files[i].uncounted = 0;
+}
+
+bool
+maildir_index_is_unseen(const struct maildir_index *index, size_t i)
+{
+	return index->files[i].mtime == UNSEEN;
+}
+
+void
+maildir_index_drop_unseen(struct maildir_index *index, size_t first)
+{
+	size_t n = first;
+
+	for (size_t i = first; i < index->n; i++) {
+		if (maildir_index_is_unseen(index, i))
+			continue;
+		index->files[n] = index->files[i];
+		index->messages[n++] = index->messages[i];
+	}
+	index->n = n;
 }
 
 /* ---- finding ---- */

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "error.h"
+#include "maildir_name.h"
 #include "message.h"
 #include "slice.h"
 
@@ -71,25 +72,31 @@ void maildir_index_free(struct maildir_index *index);
 /* Times in nanoseconds; such as do not fit become the nearest that does. */
 int64_t maildir_time(const struct timespec *time);
 
-/* Names: without ":2,flags"; a folder's path without its new or cur; is this
- * path a new or a cur? */
-struct slice maildir_base_name(struct slice name);
-struct slice maildir_folder_path(struct slice path);
-bool maildir_holds_mail(struct slice path);
-
 struct slice maildir_file_name(const struct maildir_index *index, size_t i);
 struct slice maildir_path(const struct maildir_index *index, size_t folder);
 
 /*
- * Adds one at the end. A new file is uncounted, and its message has no
- * unique-id until maildir_index_finish. Errors: ERROR_SYSTEM.
+ * Adds one at the end. A new file is uncounted and unseen until it is
+ * described, and its message has no unique-id until maildir_index_finish.
+ * Errors: ERROR_SYSTEM.
  */
 int maildir_index_add_text(struct maildir_index *index, struct slice s,
     uint32_t *at, struct error *error);
 int maildir_index_add_folder(struct maildir_index *index, struct slice path,
     uint32_t parent, struct error *error);
 int maildir_index_add_file(struct maildir_index *index, size_t folder,
-    const char *name, const struct stat *st, struct error *error);
+    const char *name, struct error *error);
+
+/* What file i is; until its octets are set they are a guess, the least they
+ * can be. */
+void maildir_index_describe_file(struct maildir_index *index, size_t i,
+    const struct stat *st);
+void maildir_index_set_octets(struct maildir_index *index, size_t i,
+    uint64_t octets);
+
+/* Files from number first on that nobody has described are not there. */
+bool maildir_index_is_unseen(const struct maildir_index *index, size_t i);
+void maildir_index_drop_unseen(struct maildir_index *index, size_t first);
 
 /*
  * Finding files by folder path and base name: a hash table of their numbers.

@@ -6,7 +6,8 @@
  * already, and one that has not changed is not read at all.
  *
  * A file costs one stat where its name says how many octets RETR sends, else
- * it is opened and counted; one that is known already costs nothing.
+ * it is opened and counted (maildir_measure.c); one that is known already
+ * costs nothing.
  * Layer 2.
  */
 #include "maildir_scan.h"
@@ -21,9 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "dot.h"
+#include "maildir_measure.h"
+#include "maildir_name.h"
 
-#define READ_SIZE 65536
 /* How often a directory is read again that changes while it is read. */
 #define PASSES 10
 
@@ -106,94 +107,6 @@ maildir_open_path(int fd, struct slice path)
 	return at;
 }
 
-bool
-maildir_count_octets(int fd, off_t size, uint64_t *octets)
-{
-	struct dot_encoder encoder = { .unstuffed = true };
-	static char buffer[READ_SIZE];
-
-	/* The size saves the read that would say "the end". */
-	while (size > 0) {
-		ssize_t n = read(fd, buffer, sizeof(buffer));
-
-		if (n < 0)
-			return false;
-		if (n == 0)
-			break;
-		dot_measure(&encoder, (struct slice){ buffer, (size_t)n });
-		size -= n;
-	}
-	*octets = dot_measure_end(&encoder);
-	return true;
-}
-
-/* ---- names ---- */
-
-/* What other mail programs keep in a maildir, beside mail. */
-static bool
-is_foreign(struct slice name)
-{
-	return slice_starts_with(name, SLICE("dovecot")) ||
-	    slice_starts_with(name, SLICE("courier")) ||
-	    slice_equal(name, SLICE("maildirsize")) ||
-	    slice_equal(name, SLICE("maildirfolder")) ||
-	    slice_equal(name, SLICE("subscriptions"));
-}
-
-static bool
-take_digits(struct slice *s, uint64_t *number)
-{
-	size_t n = 0;
-
-	while (n < s->len && s->data[n] >= '0' && s->data[n] <= '9')
-		n++;
-	if (!slice_to_number((struct slice){ s->data, n }, UINT64_MAX,
-	    number))
-		return false;
-	*s = slice_skip(*s, n);
-	return true;
-}
-
-static bool
-take_literal(struct slice *s, struct slice literal)
-{
-	if (!slice_starts_with(*s, literal))
-		return false;
-	*s = slice_skip(*s, literal.len);
-	return true;
-}
-
-/*
- * The size and the octets that smtp-handler wrote into the name. Only its
- * own form is believed (seconds.MmicrosPpid_random.host,S=size,W=octets),
- * and only where S is the file's size: Dovecot's W counts a lone CR and a
- * missing last line end in another way.
- */
-static bool
-sizes_in_name(struct slice base, uint64_t *size, uint64_t *octets)
-{
-	uint64_t number;
-	size_t random = 0;
-	struct slice host;
-
-	if (!take_digits(&base, &number) ||
-	    !take_literal(&base, SLICE(".M")) ||
-	    !take_digits(&base, &number) ||
-	    !take_literal(&base, SLICE("P")) ||
-	    !take_digits(&base, &number) || !take_literal(&base, SLICE("_")))
-		return false;
-	while (random < base.len &&
-	    strchr("0123456789abcdef", base.data[random]) != NULL)
-		random++;
-	base = slice_skip(base, random);
-	if (random == 0 || !take_literal(&base, SLICE(".")) ||
-	    !slice_cut(base, ',', &host, &base) || host.len == 0)
-		return false;
-	return take_literal(&base, SLICE("S=")) && take_digits(&base, size) &&
-	    take_literal(&base, SLICE(",W=")) &&
-	    take_digits(&base, octets) && base.len == 0 && *octets >= *size;
-}
-
 /* ---- files ---- */
 
 /* The cache's file of just that name: it needs no look. */
@@ -246,43 +159,16 @@ find_renamed(struct scan *scan, size_t folder, struct slice name,
 	return SIZE_MAX;
 }
 
-/* Adds the file. fd is the open file, or -1: then its name says its octets,
- * or they cannot be counted now. */
+/* A name that is not known as it is, of a file that is there. Where it does
+ * not tell its octets they are counted when the directory is read. */
 static int
 add_file(struct scan *scan, size_t folder, const char *name,
-    const struct stat *st, int fd)
-{
-	struct maildir_index *index = scan->index;
-	struct slice base = maildir_base_name(slice_from(name));
-	uint64_t size, octets;
-
-	if (maildir_index_add_file(index, folder, name, st, scan->error) < 0)
-		return -1;
-	scan->added++;
-	struct maildir_file *file = &index->files[index->n - 1];
-	struct message *message = &index->messages[index->n - 1];
-	if ((sizes_in_name(base, &size, &octets) &&
-	    size == (uint64_t)st->st_size) ||
-	    (fd >= 0 && maildir_count_octets(fd, st->st_size, &octets))) {
-		message->octets = octets;
-		file->uncounted = 0;
-	} else {
-		/* Assume the least; RETR will say so. */
-		message->octets = (uint64_t)st->st_size;
-	}
-	return 0;
-}
-
-/* A name that is not known as it is. */
-static int
-look_at_file(struct scan *scan, int dir, size_t folder, const char *name,
     const struct stat *st)
 {
 	struct maildir_index *index = scan->index;
-	struct stat opened;
+	struct slice base = maildir_base_name(slice_from(name));
+	size_t i = find_renamed(scan, folder, slice_from(name), st);
 	uint64_t size, octets;
-	size_t i = st == NULL ? SIZE_MAX
-	    : find_renamed(scan, folder, slice_from(name), st);
 
 	if (i != SIZE_MAX) {
 		uint32_t at;
@@ -295,23 +181,14 @@ look_at_file(struct scan *scan, int dir, size_t folder, const char *name,
 		index->files[i].seen = 1;
 		return 0;
 	}
-	if (st != NULL && sizes_in_name(maildir_base_name(slice_from(name)),
-	    &size, &octets) && size == (uint64_t)st->st_size)
-		return add_file(scan, folder, name, st, -1);
-	int fd = openat(dir, name,
-	    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	/* Unreadable, but a message all the same. */
-	int result = fd >= 0 ? fstat(fd, &opened)
-	    : fstatat(dir, name, &opened, AT_SYMLINK_NOFOLLOW);
-	if (result != 0)
-		/* Gone since: another session's affair. */
-		result = errno == ENOENT && fd < 0 ? 0 : error_system(scan->error,
-		    errno, "maildrop: %.80s", name);
-	else if (S_ISREG(opened.st_mode))
-		result = add_file(scan, folder, name, &opened, fd);
-	if (fd >= 0)
-		close(fd);
-	return result;
+	if (maildir_index_add_file(index, folder, name, scan->error) < 0)
+		return -1;
+	if (maildir_name_sizes(base, &size, &octets) &&
+	    size == (uint64_t)st->st_size) {
+		maildir_index_describe_file(index, index->n - 1, st);
+		maildir_index_set_octets(index, index->n - 1, octets);
+	}
+	return 0;
 }
 
 /* ---- directories ---- */
@@ -375,7 +252,7 @@ scan_entry(struct scan *scan, int dir, size_t folder,
 	struct stat st;
 
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-	    (!maildir_holds_mail(path) && is_foreign(slice_from(name))))
+	    (!maildir_holds_mail(path) && maildir_name_is_foreign(slice_from(name))))
 		return 0;
 	if (type == DT_REG && (!files_count || name[0] == '.'))
 		return 0;
@@ -384,9 +261,10 @@ scan_entry(struct scan *scan, int dir, size_t folder,
 		return 0;
 	/* A file whose name tells nothing is opened anyway. */
 	uint64_t size, octets;
-	if (type == DT_REG && scan->known.n == 0 && !sizes_in_name(
+	if (type == DT_REG && scan->known.n == 0 && !maildir_name_sizes(
 	    maildir_base_name(slice_from(name)), &size, &octets))
-		return look_at_file(scan, dir, folder, name, NULL);
+		return maildir_index_add_file(scan->index, folder, name,
+		    scan->error);
 	if (type == DT_REG || type == DT_UNKNOWN) {
 		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			return errno == ENOENT ? 0 : error_system(scan->error,
@@ -395,7 +273,7 @@ scan_entry(struct scan *scan, int dir, size_t folder,
 		    : S_ISDIR(st.st_mode) ? DT_DIR : DT_CHR;
 	}
 	if (type == DT_REG && files_count && name[0] != '.')
-		return look_at_file(scan, dir, folder, name, &st);
+		return add_file(scan, folder, name, &st);
 	if (type != DT_DIR || is_maildir_tmp(dir, name))
 		return 0;
 	return names_add(directories, name, scan->error);
@@ -473,6 +351,7 @@ read_directory(struct scan *scan, int fd, size_t folder)
 {
 	struct names directories = { .n = 0 };
 	DIR *dir = fdopendir(fd);
+	size_t before = scan->index->n;
 	int result = 0;
 
 	if (dir == NULL) {
@@ -497,6 +376,10 @@ read_directory(struct scan *scan, int fd, size_t folder)
 	for (size_t i = 0; i < directories.n && result == 0; i++)
 		result = want_folder(scan, folder, directories.items[i]);
 	names_free(&directories);
+	if (result == 0 && scan->index->n > before)
+		result = maildir_measure(scan->index, before, fd,
+		    scan->error);
+	scan->added += scan->index->n - before;
 	closedir(dir);
 	return result;
 }

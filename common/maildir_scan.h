@@ -30,10 +30,6 @@ bool maildir_describes(const struct maildir_folder *folder,
  * Symbolic links on the way are refused. */
 int maildir_open_path(int fd, struct slice path);
 
-/* Counts what a file of that size makes on the wire, from its beginning,
- * where fd stands. False where it cannot be read. */
-bool maildir_count_octets(int fd, off_t size, uint64_t *octets);
-
 /*
  * Brings the index up to what is there. What a cache knew is looked at only
  * where its directory's times have changed, and then only under names that

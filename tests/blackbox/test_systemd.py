@@ -419,6 +419,24 @@ class Units(Systemd):
         self.assertEqual(pop.stat()[0], number - allowed)
         pop.quit()
 
+    def test_large_maildrop(self):
+        """Enough messages of unknown size that threads share the counting:
+        the sandbox lets them."""
+        cursor = self.machine.cursor()
+        self.submit("large@example.com", "makes the maildir")
+        (maildir,) = self.machine.path("var/lib/mail-handlers").rglob("bert*")
+        owner = maildir.stat()
+        count, octets = self.count("bert")
+        files = [maildir / "cur" / f"{number}.foreign.name:2,S"
+                 for number in range(1, 2001)]
+        for file in files:
+            file.write_bytes(b"From: x\n\n" + b"y\n" * 10)
+            os.chown(file, owner.st_uid, owner.st_gid)
+            self.addCleanup(file.unlink)
+        self.assertEqual(self.count("bert"),
+                         (count + 2000, octets + 2000 * (11 + 10 * 3)))
+        self.assert_healthy(cursor)
+
     def test_starttls_ports(self):
         """curl upgrades on ports 587 and 110."""
         cursor = self.machine.cursor()

@@ -36,13 +36,14 @@ layer()
 		echo 0 ;;
 	common/wire | common/dot | common/sasl | common/envelope | \
 	common/smtp_client | common/proxy_header | \
-	common/message | common/smtp_reply | \
+	common/message | common/smtp_reply | common/maildir_name | \
 	pop3-handler/pop3_text | \
 	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/smtp_private | \
 	smtp-handler/smtp_replies | smtp-handler/smtp_parameters | \
 	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;
-	common/maildir_scan | common/maildir_index | common/maildir_cache | \
+	common/maildir_scan | common/maildir_measure | \
+	common/maildir_index | common/maildir_cache | \
 	common/conn | common/maildir | common/maildir_deliver | \
 	common/account | common/relay | common/relay_open | \
 	common/relay_private | common/auth | common/users | \

@@ -27,9 +27,9 @@ make_index(struct maildir_index *index)
 	for (size_t i = 0; i < 2 * COUNT(names); i++) {
 		st.st_mtim.tv_sec = (time_t)i;
 		maildir_index_add_file(index, i % 2 == 0 ? 1 : 3,
-		    names[i / 2], &st, &error);
-		index->files[i].uncounted = 0;
-		index->messages[i].octets = 100 + i;
+		    names[i / 2], &error);
+		maildir_index_describe_file(index, i, &st);
+		maildir_index_set_octets(index, i, 100 + i);
 	}
 	assert_int_equal(maildir_index_finish(index, index->n, &error), 0);
 }
@@ -147,8 +147,8 @@ test_larger_than_a_block(void **state)
 	for (int i = 0; i < 20000; i++) {
 		st.st_mtim.tv_sec = i;
 		snprintf(name, sizeof(name), "%d.%d.host", i, i * 7);
-		maildir_index_add_file(&index, (size_t)i % 2, name, &st,
-		    &error);
+		maildir_index_add_file(&index, (size_t)i % 2, name, &error);
+		maildir_index_describe_file(&index, (size_t)i, &st);
 	}
 	assert_int_equal(maildir_index_finish(&index, index.n, &error), 0);
 	int fd = written(&index);

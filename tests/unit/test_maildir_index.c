@@ -22,11 +22,11 @@ add_file(struct maildir_index *index, size_t folder, const char *name,
 		mtime % 1000000000 },
 	};
 
-	assert_int_equal(maildir_index_add_file(index, folder, name, &st,
-	    &error), 0);
-	index->files[index->n - 1].uncounted = 0;
+	assert_int_equal(maildir_index_add_file(index, folder, name, &error),
+	    0);
+	maildir_index_describe_file(index, index->n - 1, &st);
 	/* To be told apart after sorting. */
-	index->messages[index->n - 1].octets = index->n;
+	maildir_index_set_octets(index, index->n - 1, index->n);
 }
 
 static void
