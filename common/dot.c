@@ -198,6 +198,7 @@ end_line(struct dot_decoder *decoder, struct cursor *at, bool bare)
 {
 	*at->out++ = '\n';
 	decoder->lines++;
+	decoder->size++;
 	decoder->state = bare && decoder->mode != DOT_BARE_LF_ACCEPT
 	    ? DOT_BARE_START : DOT_LINE_START;
 }
@@ -282,6 +283,7 @@ dot_decode(struct dot_decoder *decoder, char *data, size_t len,
 	*taken = (size_t)(at.in - data);
 	*made = (size_t)(at.out - data);
 	decoder->octets += *made;
+	decoder->size += *made;
 	return outcome;
 }
 

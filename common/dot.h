@@ -83,8 +83,10 @@ struct dot_decoder {
 	bool bare_cr;    /* a CR without LF was seen */
 	bool bare_lf;    /* an LF without CR was seen */
 	uint64_t octets; /* of text so far, as it is after decoding */
-	uint64_t lines;  /* line ends so far: octets + lines is the size on
-	                  * the wire without added dots (RFC 1870) */
+	uint64_t lines;  /* line ends so far: octets + lines is what the text
+	                  * makes with CRLF line ends */
+	uint64_t size;   /* the same without a last line end that did not
+	                  * come: what RFC 1870 counts */
 	enum dot_bare_lf mode;
 	bool unstuffed;  /* set after init: dots mean nothing, as in BDAT */
 	enum dot_state {

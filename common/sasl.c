@@ -92,13 +92,11 @@ take_plain(struct sasl_server *sasl, struct slice message)
 	    !slice_cut(rest, '\0', &sasl->user, &sasl->password) ||
 	    memchr(sasl->password.data, '\0', sasl->password.len) != NULL)
 		return SASL_BAD_MESSAGE;
-	/* Acting for somebody else is not on offer. */
-	if (identity.len > 0 && !slice_equal(identity, sasl->user))
-		return SASL_BAD_MESSAGE;
 	if (sasl->user.len > SASL_SECRET_MAX ||
 	    sasl->password.len > SASL_SECRET_MAX)
 		return SASL_BAD_MESSAGE;
-	return SASL_DONE;
+	return identity.len > 0 && !slice_equal(identity, sasl->user)
+	    ? SASL_NOT_ALLOWED : SASL_DONE;
 }
 
 static enum sasl_outcome

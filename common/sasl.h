@@ -43,6 +43,7 @@ enum sasl_outcome {
 	SASL_CANCELLED,  /* the client sent "*" */
 	SASL_BAD_BASE64,
 	SASL_BAD_MESSAGE, /* good base64 of something else */
+	SASL_NOT_ALLOWED, /* to act for somebody else (RFC 4616) */
 	SASL_UNKNOWN,     /* no such mechanism */
 };
 

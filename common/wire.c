@@ -18,6 +18,14 @@ wire_init(struct wire *wire, char *in, size_t in_size, char *out,
 	buf_init(&wire->out, out, out_size);
 }
 
+static void
+keep_head(struct wire *wire, struct slice line)
+{
+	memset(wire->head, 0, sizeof(wire->head));
+	memcpy(wire->head, line.data,
+	    line.len < WIRE_HEAD ? line.len : WIRE_HEAD);
+}
+
 enum wire_line
 wire_line(struct wire *wire, size_t limit, struct slice *line)
 {
@@ -32,6 +40,8 @@ wire_line(struct wire *wire, size_t limit, struct slice *line)
 		if (in.len >= limit) {
 			/* Its end is still to come: drop what is here, so
 			 * that the memory a line takes has a limit. */
+			if (!wire->overlong)
+				keep_head(wire, in);
 			buf_consume(&wire->in, in.len);
 			wire->scanned = 0;
 			wire->overlong = true;
@@ -41,12 +51,16 @@ wire_line(struct wire *wire, size_t limit, struct slice *line)
 
 	size_t len = (size_t)(lf - in.data) + 1;
 	bool too_long = wire->overlong || len > limit;
+	if (too_long && !wire->overlong)
+		keep_head(wire, in);
 	buf_consume(&wire->in, len);
 	wire->scanned = 0;
 	wire->overlong = false;
 	wire->lines++;
-	if (too_long)
+	if (too_long) {
+		*line = (struct slice){ wire->head, WIRE_HEAD };
 		return WIRE_TOO_LONG;
+	}
 	if (len >= 2 && in.data[len - 2] == '\r') {
 		*line = (struct slice){ in.data, len - 2 };
 		return WIRE_LINE;
@@ -64,6 +78,7 @@ wire_wipe_taken(struct wire *wire)
 	 * front when it was half a line. */
 	explicit_bzero(in->data, in->start);
 	explicit_bzero(in->data + in->end, in->size - in->end);
+	explicit_bzero(wire->head, sizeof(wire->head));
 }
 
 bool

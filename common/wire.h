@@ -14,6 +14,9 @@
 
 #include "buf.h"
 
+/* So much of an over-long line is kept: a command's verb and a blank. */
+#define WIRE_HEAD 5
+
 struct wire {
 	struct buf in;
 	struct buf out;
@@ -34,12 +37,14 @@ struct wire {
 	/* wire.c's own. */
 	size_t scanned; /* octets of in that are known to hold no LF */
 	bool overlong;  /* in the middle of a line that is too long already */
+	char head[WIRE_HEAD]; /* how it began */
 };
 
 enum wire_line {
 	WIRE_MORE,     /* no whole line yet */
 	WIRE_LINE,     /* a line that ended in CRLF */
-	WIRE_TOO_LONG, /* a line over the limit went by; nothing of it is kept */
+	WIRE_TOO_LONG, /* a line over the limit went by: *line is how it began,
+	                * the rest is not kept */
 	WIRE_BARE_LF,  /* a line that ended in LF alone */
 };
 

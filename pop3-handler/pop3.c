@@ -305,6 +305,9 @@ sasl_step(struct pop3 *pop3, enum sasl_outcome outcome,
 	case SASL_BAD_MESSAGE:
 		say(pop3, POP3_TEXT_MALFORMED);
 		break;
+	case SASL_NOT_ALLOWED:
+		say(pop3, POP3_TEXT_WRONG);
+		break;
 	case SASL_UNKNOWN:
 		say(pop3, POP3_TEXT_NO_MECHANISM);
 		break;

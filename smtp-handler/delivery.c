@@ -307,10 +307,10 @@ close_files(struct delivery *delivery)
 }
 
 int
-delivery_finish(struct delivery *delivery, uint64_t size,
+delivery_finish(struct delivery *delivery, uint64_t octets,
     struct smtp_reply *verdict, struct error *error)
 {
-	delivery->octets += size;
+	delivery->octets += octets;
 	*verdict = (struct smtp_reply){ .code = 0 };
 	int result = pass_through(delivery, verdict, error);
 	/* A 2xx of the next hop does not help where we could not keep it;

@@ -475,7 +475,7 @@ serve_data_end(struct smtp_program *p, struct error *error)
 
 	if (program_flush(&p->program, &p->smtp.wire, error) < 0)
 		return -1;
-	int result = delivery_finish(&p->delivery, p->smtp.size, &verdict,
+	int result = delivery_finish(&p->delivery, p->smtp.octets, &verdict,
 	    &why);
 	bool kept = verdict.code / 100 == 2;
 	if (kept && p->delivery.relay == NULL) {

@@ -55,7 +55,8 @@ put_hello(struct smtp *smtp)
 		wire_put_line(wire, SLICE("250-DSN"));
 	if (smtp->options.starttls && !smtp->tls_started)
 		wire_put_line(wire, SLICE("250-STARTTLS"));
-	if (smtp->options.login == SMTP_LOGIN_OFFERED) {
+	if (smtp->options.login == SMTP_LOGIN_OFFERED &&
+	    !smtp->authenticated) {
 		wire_put_line(wire, SLICE("250-AUTH " SASL_MECHANISMS));
 		/* What some old clients look for. */
 		wire_put_line(wire, SLICE("250-AUTH=" SASL_MECHANISMS));
@@ -156,6 +157,9 @@ sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
 	case SASL_BAD_MESSAGE:
 		smtp_bad_command(smtp, REPLY_AUTH_MESSAGE);
 		break;
+	case SASL_NOT_ALLOWED:
+		smtp_bad_command(smtp, REPLY_AUTH_IDENTITY);
+		break;
 	case SASL_UNKNOWN:
 		smtp_bad_command(smtp, REPLY_AUTH_MECHANISM);
 		break;
@@ -179,7 +183,9 @@ run_auth(struct smtp *smtp, struct slice argument)
 	} else if (argument.len == 0) {
 		smtp_bad_command(smtp, REPLY_SYNTAX);
 	} else {
-		if (!slice_cut(argument, ' ', &mechanism, &initial))
+		if (slice_cut(argument, ' ', &mechanism, &initial))
+			initial = slice_trim(initial);
+		else
 			initial = slice_from(NULL);
 		enum sasl_outcome outcome = sasl_server_start(&smtp->sasl,
 		    mechanism, initial, &challenge);
@@ -311,6 +317,7 @@ run_rset(struct smtp *smtp, struct slice argument)
 		smtp->pending = SMTP_RESET;
 		smtp->after_reset = SMTP_AFTER_RSET;
 	} else {
+		smtp->path_refused = false;
 		smtp_say(smtp, REPLY_OK);
 	}
 }
@@ -440,15 +447,43 @@ find_command(const struct smtp *smtp, struct slice verb)
 	return NULL;
 }
 
+/*
+ * RFC 2920 3.1: a client may send a whole transaction in one go, and then
+ * each command behind a sender or recipients that were refused is out of
+ * order without being wrong.
+ */
+static void
+refuse_order(struct smtp *smtp, const struct command *command)
+{
+	enum smtp_reply_id id = out_of_order(smtp, command);
+
+	if (smtp->path_refused &&
+	    (id == REPLY_MAIL_FIRST || id == REPLY_RCPT_FIRST))
+		smtp_say(smtp, id);
+	else
+		smtp_bad_command(smtp, id);
+}
+
+/* Up to the first blank, of which people type tabs too. */
+static void
+cut_verb(struct slice line, struct slice *verb, struct slice *argument)
+{
+	size_t n = 0;
+
+	while (n < line.len && line.data[n] != ' ' && line.data[n] != '\t')
+		n++;
+	*verb = (struct slice){ line.data, n };
+	/* Blanks at the end are typed by people, too (RFC 5321 4.1.1). */
+	*argument = slice_trim(slice_skip(line, n));
+}
+
 /* wrong: what is wrong with the line as such, or SMTP_PARAMETER_OK. */
 static void
 take_command(struct smtp *smtp, struct slice line, int wrong)
 {
 	struct slice verb, argument;
 
-	slice_cut(line, ' ', &verb, &argument);
-	/* Blanks at the end are typed by people (RFC 5321 4.1.1). */
-	argument = slice_trim(argument);
+	cut_verb(line, &verb, &argument);
 	const struct command *command = find_command(smtp, verb);
 	bool is_auth = command != NULL && command->run == run_auth;
 	/* An unknown line might be a password that lost its command. */
@@ -467,17 +502,35 @@ take_command(struct smtp *smtp, struct slice line, int wrong)
 	else if (command == NULL)
 		smtp_bad_command(smtp, REPLY_UNKNOWN_COMMAND);
 	else if ((command->states & IN(smtp->state)) == 0)
-		smtp_bad_command(smtp, out_of_order(smtp, command));
+		refuse_order(smtp, command);
 	else
 		command->run(smtp, argument);
 	if (command != NULL && smtp->pending == SMTP_WANT_IO &&
 	    (command->run == run_mail || command->run == run_rcpt)) {
 		/* Else both would have asked the program. */
+		smtp->path_refused = true;
 		smtp->refused_line = line;
 		smtp->pending = SMTP_REFUSED;
 	}
 	if (is_auth && smtp->pending == SMTP_WANT_IO)
 		wire_wipe_taken(&smtp->wire);
+}
+
+static bool
+begins_with_verb(struct slice head, struct slice verb)
+{
+	return slice_starts_with_nocase(head, verb) &&
+	    (head.data[verb.len] == ' ' || head.data[verb.len] == '\t');
+}
+
+/* A line over the limit, which began so. */
+static enum smtp_reply_id
+too_long(const struct smtp *smtp, struct slice head)
+{
+	if (smtp->in_sasl || begins_with_verb(head, SLICE("AUTH")))
+		return REPLY_AUTH_TOO_LONG;
+	return begins_with_verb(head, SLICE("BDAT")) ? REPLY_CHUNK_ENDLESS
+	                                             : REPLY_LINE_TOO_LONG;
 }
 
 static void
@@ -486,8 +539,6 @@ bad_line(struct smtp *smtp, enum smtp_reply_id id)
 	if (smtp->in_sasl) {
 		smtp->in_sasl = false;
 		sasl_wipe(&smtp->sasl);
-		if (id == REPLY_LINE_TOO_LONG)
-			id = REPLY_AUTH_TOO_LONG;
 	}
 	/* It may have been meant to be a login. */
 	wire_wipe_taken(&smtp->wire);
@@ -506,7 +557,7 @@ take_line(struct smtp *smtp)
 	case WIRE_MORE:
 		return false;
 	case WIRE_TOO_LONG:
-		bad_line(smtp, REPLY_LINE_TOO_LONG);
+		bad_line(smtp, too_long(smtp, line));
 		return true;
 	case WIRE_BARE_LF:
 		if (smtp->options.bare_lf == DOT_BARE_LF_REJECT)
@@ -587,7 +638,7 @@ static void
 end_transaction(struct smtp *smtp)
 {
 	smtp->state = SMTP_READY;
-	smtp->chunked = false;
+	smtp->chunked = smtp->path_refused = false;
 	envelope_reset(&smtp->envelope);
 }
 
@@ -641,7 +692,8 @@ smtp_tls_started(struct smtp *smtp)
 	smtp->tls_started = true;
 	smtp->state = SMTP_COLD;
 	smtp->helo[0] = '\0';
-	smtp->esmtp = smtp->authenticated = smtp->chunked = false;
+	smtp->esmtp = smtp->authenticated = false;
+	smtp->chunked = smtp->path_refused = false;
 	envelope_reset(&smtp->envelope);
 	if (smtp->options.login == SMTP_LOGIN_NEEDS_TLS)
 		smtp->options.login = SMTP_LOGIN_OFFERED;
@@ -657,10 +709,12 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 		answer_auth(smtp, accepted);
 		break;
 	case SMTP_MAIL:
+		smtp->path_refused = !accepted;
 		if (accepted)
 			smtp->state = SMTP_SENDER;
 		break;
 	case SMTP_RCPT:
+		smtp->path_refused |= !accepted;
 		if (accepted)
 			smtp->state = SMTP_RECIPIENTS;
 		else

@@ -97,8 +97,10 @@ struct smtp {
 	/* With SMTP_DATA. */
 	struct slice text;
 
-	/* With SMTP_DATA_END: of the whole message, as RFC 1870 counts. */
+	/* With SMTP_DATA_END, of the whole message: as RFC 1870 counts, and
+	 * what it makes with CRLF line ends. */
 	uint64_t size;
+	uint64_t octets;
 
 	bool quit; /* the client said QUIT */
 
@@ -118,6 +120,8 @@ struct smtp {
 	} state;
 	enum smtp_event pending; /* WANT_IO: nothing is to be answered */
 	bool in_sasl;
+	bool path_refused; /* a sender or recipient: what was sent behind it
+	                    * in the same batch is no fault of its own */
 	struct dot_decoder decoder;
 	bool text_ended;
 	bool refused;     /* what remains of the text is dropped, and then
@@ -163,9 +167,11 @@ void smtp_accept(struct smtp *smtp);
 
 /*
  * Answers an event with a reply: a code of 2xx accepts, any other refuses.
- * After 421 the session is over (RFC 5321 4.2.1). The text is copied; over
- * SMTP_REPLY_TEXT_MAX octets of it are left out. Control characters in it
- * become blanks.
+ * After 421 the session is over (RFC 5321 4.2.1). SMTP_DATA_BEGIN can only
+ * be refused this way, and SMTP_REFUSED and SMTP_RESET not be answered at
+ * all. The text is copied; over SMTP_REPLY_TEXT_MAX octets of it are left
+ * out. An LF in it begins another line of the reply, other control
+ * characters become blanks.
  */
 void smtp_reply(struct smtp *smtp, const struct smtp_reply *reply);
 

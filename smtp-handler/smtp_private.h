@@ -63,6 +63,7 @@ enum smtp_reply_id {
 	REPLY_AUTH_CANCELLED,
 	REPLY_AUTH_BASE64,
 	REPLY_AUTH_MESSAGE,
+	REPLY_AUTH_IDENTITY,
 	REPLY_AUTH_TOO_LONG,
 	REPLY_TOO_MANY_BAD,
 	REPLY_TIMED_OUT,
@@ -76,7 +77,9 @@ extern const struct smtp_reply smtp_replies[];
 void smtp_put_reply(struct smtp *smtp, const struct smtp_reply *reply);
 void smtp_say(struct smtp *smtp, enum smtp_reply_id id);
 
-/* For a command that is wrong in itself. The 20th one ends the session. */
+/* For a command that is wrong in itself. The 20th one ends the session: then
+ * another reply is to be said, which smtp_bad_command does at once. */
+enum smtp_reply_id smtp_count_bad(struct smtp *smtp, enum smtp_reply_id id);
 void smtp_bad_command(struct smtp *smtp, enum smtp_reply_id id);
 
 /* Copies a reply to smtp->refusal, until it can be said. */

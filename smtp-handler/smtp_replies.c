@@ -65,7 +65,7 @@ const struct smtp_reply smtp_replies[] = {
 	[REPLY_MAIL_FIRST] = { 503, "5.5.1", SLICE("MAIL comes first") },
 	[REPLY_RCPT_FIRST] = { 503, "5.5.1", SLICE("No recipient yet") },
 	[REPLY_IN_TRANSACTION] = { 503, "5.5.1",
-	    SLICE("Not in a mail transaction") },
+	    SLICE("AUTH comes before MAIL") },
 	/* RFC 3030 2: DATA and BDAT do not mix, and after a chunk that
 	 * failed nothing but RSET helps. */
 	[REPLY_RSET_FIRST] = { 503, "5.5.1",
@@ -84,7 +84,7 @@ const struct smtp_reply smtp_replies[] = {
 	    SLICE("Syntax: BDAT octets [LAST]") },
 	/* Octets will follow, and nobody can say where they end. */
 	[REPLY_CHUNK_ENDLESS] = { 521, "5.5.4",
-	    SLICE("No chunk is as large as that") },
+	    SLICE("Nobody can tell where that chunk ends") },
 	[REPLY_TLS_TWICE] = { 503, "5.5.1", SLICE("This is TLS already") },
 	[REPLY_AUTH_TWICE] = { 503, "5.5.1", SLICE("Logged in already") },
 	[REPLY_AUTH_NONE] = { 502, "5.5.1", SLICE("No logins here") },
@@ -95,6 +95,8 @@ const struct smtp_reply smtp_replies[] = {
 	[REPLY_AUTH_CANCELLED] = { 501, "5.7.0", SLICE("Cancelled") },
 	[REPLY_AUTH_BASE64] = { 501, "5.5.2", SLICE("Not base64") },
 	[REPLY_AUTH_MESSAGE] = { 501, "5.5.2", SLICE("Malformed response") },
+	[REPLY_AUTH_IDENTITY] = { 535, "5.7.8",
+	    SLICE("Nobody acts for another one here") },
 	[REPLY_AUTH_TOO_LONG] = { 500, "5.5.6", SLICE("Response too long") },
 	[REPLY_TOO_MANY_BAD] = { 421, "4.7.0",
 	    SLICE("Too many bad commands") },
@@ -153,12 +155,17 @@ smtp_say(struct smtp *smtp, enum smtp_reply_id id)
 		smtp->state = SMTP_ENDED;
 }
 
+enum smtp_reply_id
+smtp_count_bad(struct smtp *smtp, enum smtp_reply_id id)
+{
+	return ++smtp->bad_commands >= BAD_COMMANDS_MAX ? REPLY_TOO_MANY_BAD
+	                                                : id;
+}
+
 void
 smtp_bad_command(struct smtp *smtp, enum smtp_reply_id id)
 {
-	if (++smtp->bad_commands >= BAD_COMMANDS_MAX)
-		id = REPLY_TOO_MANY_BAD;
-	smtp_say(smtp, id);
+	smtp_say(smtp, smtp_count_bad(smtp, id));
 }
 
 void

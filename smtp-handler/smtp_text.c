@@ -35,7 +35,8 @@ find_fault(struct smtp *smtp)
 {
 	const struct dot_decoder *decoder = &smtp->decoder;
 
-	smtp->size = decoder->octets + decoder->lines;
+	smtp->size = decoder->size;
+	smtp->octets = decoder->octets + decoder->lines;
 	if (decoder->bare_cr)
 		return &smtp_replies[REPLY_TEXT_BARE_CR];
 	if (decoder->bare_lf && smtp->options.bare_lf == DOT_BARE_LF_REJECT)
@@ -116,7 +117,8 @@ out_of_order(const struct smtp *smtp)
 {
 	switch (smtp->state) {
 	case SMTP_COLD:
-		return REPLY_HELLO_FIRST;
+		return smtp->options.lmtp ? REPLY_LHLO_FIRST
+		                          : REPLY_HELLO_FIRST;
 	case SMTP_READY:
 		return REPLY_MAIL_FIRST;
 	case SMTP_SENDER:
@@ -166,7 +168,10 @@ smtp_begin_chunk(struct smtp *smtp, struct slice argument, int wrong)
 	smtp->wire.text = true;
 	if (!first && smtp->state != SMTP_CHUNKS) {
 		smtp->skip_reply = wrong;
-		smtp->after_skip = smtp->state;
+		/* RFC 3030 2: what the message lacks now cannot be mended by
+		 * a recipient and another chunk. */
+		smtp->after_skip = smtp->state == SMTP_SENDER ? SMTP_FAILED
+		                                              : smtp->state;
 		smtp->state = SMTP_SKIP;
 		return;
 	}
@@ -179,6 +184,9 @@ smtp_begin_chunk(struct smtp *smtp, struct slice argument, int wrong)
 	if (wrong != SMTP_PARAMETER_OK) {
 		if (first)
 			smtp_begin_text(smtp);
+		if (wrong != REPLY_TOO_BIG)
+			wrong = (int)smtp_count_bad(smtp,
+			    (enum smtp_reply_id)wrong);
 		smtp_refuse_text(smtp, &smtp_replies[wrong]);
 	} else if (first) {
 		smtp->wire.text = false;
@@ -257,10 +265,11 @@ smtp_skip_chunk(struct smtp *smtp)
 	smtp->state = smtp->after_skip;
 	/* RFC 3030 4.2: what was in the pipeline behind a failed chunk is no
 	 * fault of its own. */
-	if (smtp->skip_reply == REPLY_RSET_FIRST)
-		smtp_say(smtp, REPLY_RSET_FIRST);
+	enum smtp_reply_id id = (enum smtp_reply_id)smtp->skip_reply;
+	if (id == REPLY_RSET_FIRST || (smtp->path_refused &&
+	    (id == REPLY_MAIL_FIRST || id == REPLY_RCPT_FIRST)))
+		smtp_say(smtp, id);
 	else
-		smtp_bad_command(smtp,
-		    (enum smtp_reply_id)smtp->skip_reply);
+		smtp_bad_command(smtp, id);
 	return true;
 }

@@ -77,7 +77,12 @@ class Chunks(TestCase):
         self.bdat(smtp, b"QUIT\r\n", wanted="503 5.5.1")
         smtp.expect("MAIL FROM:<a@b.test>", "250 2.1.0")
         self.bdat(smtp, b"QUIT\r\n", wanted="503 5.5.1")
-        smtp.expect("RCPT TO:<c@d.test>", "250 2.1.5")
+        # What the message has lost no recipient brings back
+        smtp.expect("RCPT TO:<c@d.test>", "503 5.5.1")
+        self.bdat(smtp, b"more\r\n", last=True, wanted="503 5.5.1")
+        self.assert_nothing_kept()
+        smtp.expect("RSET", "250 2.0.0")
+        smtp.envelope("a@b.test", "c@d.test")
         self.bdat(smtp, b"fine\r\n", last=True, wanted=QUEUED)
         smtp.expect("DATA", "503 5.5.1")
 

@@ -90,9 +90,10 @@ model_plain(struct model *model)
 		else
 			parts[++n] = (struct slice){ message.data + i + 1, 0 };
 	if (n != 2 || parts[1].len > SASL_SECRET_MAX ||
-	    parts[2].len > SASL_SECRET_MAX ||
-	    (parts[0].len > 0 && !slice_equal(parts[0], parts[1])))
+	    parts[2].len > SASL_SECRET_MAX)
 		return SASL_BAD_MESSAGE;
+	if (parts[0].len > 0 && !slice_equal(parts[0], parts[1]))
+		return SASL_NOT_ALLOWED;
 	model->user = parts[1];
 	model->password = parts[2];
 	return SASL_DONE;

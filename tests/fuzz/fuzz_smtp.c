@@ -267,7 +267,8 @@ serve_data_end(struct session *session)
 	CHECK(session->in_text);
 	for (size_t i = 0; i < message.len; i++)
 		size += message.data[i] == '\n';
-	CHECK(smtp->size == size && size <= smtp->options.max_size);
+	CHECK(smtp->octets == size);
+	CHECK(smtp->size <= size && smtp->size <= smtp->options.max_size);
 	/* Text is whole lines, with LF ends and no CR. */
 	CHECK(message.len == 0 || (message.data[message.len - 1] == '\n' &&
 	    memchr(message.data, '\r', message.len) == NULL));

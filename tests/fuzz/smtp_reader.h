@@ -148,7 +148,7 @@ struct found {
 	struct text text; /* with LF line ends */
 	bool bare_cr;
 	bool bare_lf;
-	uint64_t size;    /* RFC 1870: with CRLF line ends */
+	uint64_t size;    /* RFC 1870: with CRLF line ends, those that came */
 };
 
 static inline struct text_verdict
@@ -314,7 +314,6 @@ reader_decode_chunks(const struct smtp_reader *reader, bool ended,
 		return;
 	found->bare_cr |= raw.data[raw.len - 1] == '\r';
 	text_add_octet(&found->text, '\n');
-	found->size += 2;
 }
 
 static inline uint64_t
@@ -403,7 +402,8 @@ reader_take_chunk(struct smtp_reader *reader, struct slice argument,
 			    i < reader->recipients; i++)
 				CHECK(reader_take_reply(reader).code ==
 				    said.code);
-		if (placed)
+		/* The message lacks a piece now, for good. */
+		if (placed || reader->transaction == SENDER)
 			reader->transaction = FAILED;
 	} else {
 		text_add(&reader->chunks, octets);
@@ -416,6 +416,18 @@ reader_take_chunk(struct smtp_reader *reader, struct slice argument,
 }
 
 /* ---- commands ---- */
+
+/* At the first blank. */
+static inline void
+reader_cut(struct slice line, struct slice *verb, struct slice *argument)
+{
+	size_t n = 0;
+
+	while (n < line.len && line.data[n] != ' ' && line.data[n] != '\t')
+		n++;
+	*argument = slice_skip(line, n < line.len ? n + 1 : n);
+	*verb = (struct slice){ line.data, n };
+}
 
 static inline bool
 reader_is(struct slice verb, const char *name)
@@ -498,7 +510,7 @@ reader_take_command(struct smtp_reader *reader, struct slice line)
 	bool bare = !crlf && reader->bare_lf == DOT_BARE_LF_REJECT;
 
 	line.len -= crlf;
-	slice_cut(line, ' ', &verb, &argument);
+	reader_cut(line, &verb, &argument);
 	if (reader_is(verb, "BDAT") && !reader->in_sasl &&
 	    whole <= SASL_LINE_MAX) {
 		reader_take_chunk(reader, argument, bare ||
@@ -532,7 +544,7 @@ reader_is_in_chunk(const struct smtp_reader *reader)
 	if (reader->closed || reader->in_sasl ||
 	    !slice_cut(reader->client, '\n', &line, &rest))
 		return false;
-	slice_cut(line, ' ', &verb, &argument);
+	reader_cut(line, &verb, &argument);
 	if (argument.len > 0 && argument.data[argument.len - 1] == '\r')
 		argument.len--;
 	return reader_is(verb, "BDAT") && line.len < SASL_LINE_MAX &&

@@ -804,6 +804,7 @@ test_round_trip(void **state)
 			assert_false(decoder.bare_lf);
 			assert_int_equal(decoder.octets + decoder.lines,
 			    encoder.octets);
+			assert_int_equal(decoder.size, encoder.octets);
 		}
 	}
 }

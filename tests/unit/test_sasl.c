@@ -85,9 +85,9 @@ test_plain(void **state)
 		{ SLICE("\0joe@example.org\0s p\r\n"), SASL_DONE,
 		    SLICE("joe@example.org"), SLICE("s p\r\n") },
 		/* Nobody acts for somebody else. */
-		{ SLICE("root\0joe\0secret"), SASL_BAD_MESSAGE, NONE, NONE },
-		{ SLICE("JOE\0joe\0secret"), SASL_BAD_MESSAGE, NONE, NONE },
-		{ SLICE("jo\0joe\0secret"), SASL_BAD_MESSAGE, NONE, NONE },
+		{ SLICE("root\0joe\0secret"), SASL_NOT_ALLOWED, NONE, NONE },
+		{ SLICE("JOE\0joe\0secret"), SASL_NOT_ALLOWED, NONE, NONE },
+		{ SLICE("jo\0joe\0secret"), SASL_NOT_ALLOWED, NONE, NONE },
 		/* Too few NULs, too many. */
 		{ SLICE(""), SASL_BAD_MESSAGE, NONE, NONE },
 		{ SLICE("joe"), SASL_BAD_MESSAGE, NONE, NONE },

@@ -218,6 +218,7 @@ tear_down(void **state)
 #define EHLO_AUTH "250-AUTH PLAIN LOGIN\r\n250-AUTH=PLAIN LOGIN\r\n"
 #define EHLO_TAIL "250-HELP\r\n250 ENHANCEDSTATUSCODES\r\n"
 #define EHLO_OK EHLO_HEAD EHLO_AUTH EHLO_TAIL
+#define EHLO_NO_AUTH EHLO_HEAD EHLO_TAIL
 #define OK "250 2.0.0 Ok\r\n"
 #define SENDER_OK "250 2.1.0 Ok\r\n"
 #define RCPT_OK "250 2.1.5 Ok\r\n"
@@ -234,6 +235,7 @@ tear_down(void **state)
 #define BAD_OCTETS "500 5.5.2 Control characters in a command\r\n"
 #define BARE_LF "500 5.5.2 A command ends in CRLF, not in LF alone\r\n"
 #define TOO_LONG "500 5.5.2 Line too long\r\n"
+#define AUTH_TOO_LONG "500 5.5.6 Response too long\r\n"
 #define HELLO_SYNTAX "501 A host name is needed\r\n"
 #define ARGUMENTS "501 5.5.4 Wrong arguments\r\n"
 #define MAIL_SYNTAX "501 5.5.4 Syntax: MAIL FROM:<address> [parameters]\r\n"
@@ -247,7 +249,7 @@ tear_down(void **state)
 #define NESTED "503 5.5.1 There is a sender already\r\n"
 #define MAIL_FIRST "503 5.5.1 MAIL comes first\r\n"
 #define RCPT_FIRST "503 5.5.1 No recipient yet\r\n"
-#define IN_MAIL "503 5.5.1 Not in a mail transaction\r\n"
+#define IN_MAIL "503 5.5.1 AUTH comes before MAIL\r\n"
 #define LOGIN_FIRST "530 5.7.0 Log in first\r\n"
 #define TOO_BIG "552 5.3.4 Message too big\r\n"
 #define TOO_MANY "452 4.5.3 Too many recipients, send the rest in another " \
@@ -511,7 +513,7 @@ test_resets(void **state)
 		/* The login stays. */
 		{ SLICE(EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\nRSET\r\n" EHLO
 		    "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"),
-		    SLICE(GREETING EHLO_OK LOGGED_IN OK EHLO_OK AUTH_TWICE),
+		    SLICE(GREETING EHLO_OK LOGGED_IN OK EHLO_NO_AUTH AUTH_TWICE),
 		    SLICE("auth joe secret\nend\n"), DRIVE_EOF, false },
 		/* SIZE and BODY are the transaction's. */
 		{ SLICE(EHLO "MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME\r\n"
@@ -802,11 +804,19 @@ test_auth(void **state)
 		/* The seed let these in. */
 		{ SLICE(EHLO "AUTH PLAIN *\r\nAUTH PLAIN junk!\r\n"
 		    "AUTH PLAIN =\r\nAUTH PLAIN " B64_JOE "\r\n"
-		    "AUTH PLAIN\r\n\r\nAUTH PLAIN  " PLAIN_JOE "\r\n"
+		    "AUTH PLAIN\r\n\r\nAUTH PLAIN " PLAIN_JOE " x\r\n"
 		    "AUTH PLAIN " PLAIN_JOE "=\r\n"),
 		    SLICE(GREETING EHLO_OK BASE64 BASE64 RESPONSE RESPONSE
 		    "334 \r\n" RESPONSE BASE64 BASE64), SLICE("end\n"),
 		    DRIVE_EOF, false },
+		/* People type more blanks than one. */
+		{ SLICE(EHLO "AUTH  PLAIN   " PLAIN_JOE " \r\n"),
+		    SLICE(GREETING EHLO_OK LOGGED_IN), SLICE(JOE "end\n"),
+		    DRIVE_EOF, false },
+		/* To act for somebody else. */
+		{ SLICE(EHLO "AUTH PLAIN eABqb2UAc2VjcmV0\r\n"),
+		    SLICE(GREETING EHLO_OK "535 5.7.8 Nobody acts for another "
+		    "one here\r\n"), SLICE("end\n"), DRIVE_EOF, false },
 		{ SLICE(EHLO "AUTH LOGIN\r\n\r\n" B64_SECRET "\r\n"
 		    "AUTH LOGIN " B64_JOE "\r\n\r\n"),
 		    SLICE(GREETING EHLO_OK ASK_NAME ASK_PASSWORD RESPONSE
@@ -1488,7 +1498,9 @@ test_long_lines(void **state)
 		{ "AUTH PLAIN !", SMTP_LINE_MAX + 1, BASE64 },
 		{ "AUTH PLAIN !", SASL_LINE_MAX - 1, BASE64 },
 		{ "AUTH PLAIN !", SASL_LINE_MAX, BASE64 },
-		{ "AUTH PLAIN !", SASL_LINE_MAX + 1, TOO_LONG },
+		{ "AUTH PLAIN !", SASL_LINE_MAX + 1, AUTH_TOO_LONG },
+		{ "auth\t", 3 * SASL_LINE_MAX, AUTH_TOO_LONG },
+		{ "AUTHOR ", SASL_LINE_MAX + 1, TOO_LONG },
 		{ "NOOP ", SASL_LINE_MAX - 1, TOO_LONG },
 		{ "NOOP ", SASL_LINE_MAX, TOO_LONG },
 		{ "NOOP ", SASL_LINE_MAX + 1, TOO_LONG },
@@ -1567,8 +1579,8 @@ static void
 test_bad_commands(void **state)
 {
 	static const struct { const char *line, *reply; } kinds[] = {
-		{ "X\r\n", UNKNOWN }, { "RCPT TO:<a@b>\r\n", MAIL_FIRST },
-		{ "MAIL FROM:x\r\n", BAD_SENDER },
+		{ "X\r\n", UNKNOWN }, { "DATA x\r\n", MAIL_FIRST },
+		{ "HELP\x01\r\n", BAD_OCTETS },
 		{ "NOOP\n", BARE_LF }, { "EXPN\r\n", NOT_IMPLEMENTED },
 		{ "AUTH X\r\n", MECHANISM }, { "EHLO\r\n", HELLO_SYNTAX },
 		{ "\0\r\n", BAD_OCTETS },

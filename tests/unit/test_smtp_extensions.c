@@ -461,7 +461,7 @@ test_chunk_states(void **state)
 		{ "XYZZY", UNKNOWN, "", NULL, NULL, false },
 		{ "NOOP \x01", BAD_OCTETS, "", NULL, NULL, false },
 		{ "BDAT 0", TAKEN, "", RSET_FIRST, "", false },
-		{ "BDAT 0 LAST", KEPT, "\n|\nend 3\n", RSET_FIRST, "",
+		{ "BDAT 0 LAST", KEPT, "\n|\nend 1\n", RSET_FIRST, "",
 		    false },
 		{ "BDAT 4\r\nQUIT", TAKEN, "", RSET_FIRST, "", false },
 		{ "BDAT x", CHUNK_SYNTAX, "reset\n", RSET_FIRST, "", false },
@@ -488,7 +488,7 @@ test_chunk_states(void **state)
 		    strchr(rows[i].command, 'Q') != NULL &&
 		    line_end[0] == '\0' ? "xQUIT" : "x",
 		    event[0] == '\0' ? "|\n" : "",
-		    event[0] == '\n' ? "\n|\nend 3\n" : event);
+		    event[0] == '\n' ? "\n|\nend 1\n" : event);
 		check(&d, input.data, output.data, events.data,
 		    rows[i].closes);
 
@@ -518,19 +518,101 @@ test_unwanted_chunks(void **state)
 
 	(void)state;
 	check(&d, "BDAT 6 LAST\r\nQUIT\r\n" EHLO "BDAT 6 LAST\r\nQUIT\r\n"
-	    MAIL "BDAT 6 LAST\r\nQUIT\r\n" RCPT "NOOP\r\n",
+	    MAIL "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n",
 	    GREETING HELLO_FIRST EHLO_OK MAIL_FIRST SENDER_OK RCPT_FIRST
-	    RCPT_OK OK, ENVELOPE_EVENTS, false);
+	    OK, "mail a@b\n", false);
+	/* A message that has lost a piece is not mended by a recipient. */
+	check(&d, EHLO MAIL "RCPT TO:<@>\r\nBDAT 5\r\naaaaa" RCPT
+	    "BDAT 5 LAST\r\nbbbbbRSET\r\n" ENVELOPE BDAT "BDAT 0 LAST\r\n",
+	    GREETING EHLO_OK SENDER_OK BAD_RCPT RCPT_FIRST RSET_FIRST
+	    RSET_FIRST OK ENVELOPE_OK TAKEN KEPT,
+	    "mail a@b\nreset\n" ENVELOPE_EVENTS "begin\nx\n|\nend 1\n",
+	    false);
+	/* In LMTP another greeting is missed. */
+	d.options.lmtp = true;
+	check(&d, "BDAT 6 LAST\r\nQUIT\r\n", "220 h LMTP ready\r\n"
+	    "503 5.5.1 LHLO comes first\r\n", "", false);
+	d.options.lmtp = false;
 	/* A line that is too long, or has a control character. */
 	text_add(&input, SLICE(EHLO ENVELOPE "BDAT 6"));
 	text_repeat(&input, ' ', SMTP_LINE_MAX);
 	text_add(&input, SLICE("\r\nQUIT\r\nRSET\r\n" ENVELOPE
-	    "BDAT 6 \x01\r\nQUIT\r\nRSET\r\n"));
+	    "BDAT 6 \x01\r\nQUIT\r\nRSET\r\n"
+	    ENVELOPE "BDAT\t6\r\nQUIT\r\nRSET\r\n"));
 	check(&d, input.data, GREETING EHLO_OK ENVELOPE_OK TOO_LONG OK
-	    ENVELOPE_OK BAD_OCTETS OK,
+	    ENVELOPE_OK BAD_OCTETS OK ENVELOPE_OK BAD_OCTETS OK,
+	    ENVELOPE_EVENTS "reset\nreset\n"
 	    ENVELOPE_EVENTS "reset\nreset\n"
 	    ENVELOPE_EVENTS "reset\nreset\n", false);
+	/* So long that nobody knows any more how many octets follow. */
+	input.len = 0;
+	text_add(&input, SLICE(EHLO ENVELOPE BDAT "BDAT"));
+	text_repeat(&input, ' ', SASL_LINE_MAX);
+	text_add(&input, SLICE("6\r\nNOOP\r\nBDAT 5 LAST\r\nbbbbb"));
+	check(&d, input.data, GREETING EHLO_OK ENVELOPE_OK TAKEN
+	    "521 5.5.4 Nobody can tell where that chunk ends\r\n",
+	    ENVELOPE_EVENTS "begin\nx|\n", true);
 	text_free(&input);
+}
+
+/* Nonsense that calls itself a chunk is a bad command as any other. */
+static void
+test_bad_chunks(void **state)
+{
+	struct smtp_drive d = { .options = usual };
+	struct text input = { .data = NULL };
+	struct text output = { .data = NULL };
+	struct text events = { .data = NULL };
+
+	(void)state;
+	text_add(&input, SLICE(EHLO));
+	text_add(&output, SLICE(GREETING EHLO_OK));
+	for (unsigned i = 1; i <= 20; i++) {
+		text_add(&input, SLICE(ENVELOPE "BDAT x\r\nRSET\r\n"));
+		text_format(&output, ENVELOPE_OK "%s", i < 20
+		    ? CHUNK_SYNTAX OK : "421 4.7.0 Too many bad commands\r\n");
+		text_format(&events, ENVELOPE_EVENTS "%s",
+		    i < 20 ? "reset\nreset\n" : "reset\n");
+	}
+	check(&d, input.data, output.data, events.data, true);
+	text_free(&input);
+	text_free(&output);
+	text_free(&events);
+}
+
+/* RFC 2920 3.1: a whole transaction in one go. What is behind a sender or
+ * recipients that were refused is no fault of its own. */
+static void
+test_pipelined_behind_a_refusal(void **state)
+{
+	struct smtp_drive d = { .options = usual };
+	struct text input = { .data = NULL };
+	struct text output = { .data = NULL };
+
+	(void)state;
+	text_add(&input, SLICE(EHLO));
+	text_add(&output, SLICE(GREETING EHLO_OK));
+	for (unsigned i = 0; i < 5; i++) {
+		text_add(&input, SLICE("MAIL FROM:<a@b> SIZE=9999\r\n"));
+		text_add(&output, SLICE(TOO_BIG));
+		for (unsigned k = 0; k < 10; k++) {
+			text_add(&input, SLICE(RCPT));
+			text_add(&output, SLICE(MAIL_FIRST));
+		}
+		text_add(&input, SLICE("DATA\r\nBDAT 1\r\nxBDAT 0 LAST\r\n"));
+		text_add(&output, SLICE(MAIL_FIRST MAIL_FIRST MAIL_FIRST));
+	}
+	text_add(&input, SLICE(ENVELOPE "RSET\r\n"));
+	text_add(&output, SLICE(ENVELOPE_OK OK));
+	/* And out of the blue it is one. */
+	for (unsigned i = 1; i <= 20; i++) {
+		text_add(&input, SLICE("DATA\r\n"));
+		text_format(&output, "%s", i < 20 ? MAIL_FIRST
+		    : "421 4.7.0 Too many bad commands\r\n");
+	}
+	check(&d, input.data, output.data, ENVELOPE_EVENTS "reset\n", true);
+	text_free(&input);
+	text_free(&output);
 }
 
 /* The end comes in a chunk, between two, in one nobody wants. */
@@ -801,6 +883,8 @@ main(void)
 		cmocka_unit_test(test_dsn_no_room),
 		cmocka_unit_test(test_chunk_states),
 		cmocka_unit_test(test_unwanted_chunks),
+		cmocka_unit_test(test_bad_chunks),
+		cmocka_unit_test(test_pipelined_behind_a_refusal),
 		cmocka_unit_test(test_chunk_ends),
 		cmocka_unit_test(test_chunk_tells_the_pump),
 		cmocka_unit_test(test_lmtp_commands),

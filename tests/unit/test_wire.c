@@ -196,8 +196,9 @@ test_counts_lines(void **state)
 	assert_int_equal(buf_contents(&wire.in).len, 0);
 	assert_true(wire_mid_line(&wire));
 	assert_int_equal(wire.lines, 2);
-	buf_append(&wire.in, SLICE("\r\n"));
+	buf_append(&wire.in, SLICE("9\r\n"));
 	assert_int_equal(wire_line(&wire, 8, &line), WIRE_TOO_LONG);
+	assert_slice(line, "12345");
 	assert_int_equal(wire.lines, 3);
 	assert_false(wire_mid_line(&wire));
 	guarded_free(&in);
