@@ -27,7 +27,8 @@
 #define TEXT_MAX 2048
 #define VALUE_MAX 512
 #define FIELDS_MAX 24
-/* Lines one session may cause, and lines of transcript beside them. */
+/* Lines one session may cause of kinds without end, and lines of transcript
+ * beside them. What was done is always told. */
 #define LINES_MAX 500
 #define TRANSCRIPT_LINES_MAX 4000
 
@@ -35,6 +36,7 @@ struct kind {
 	const char *name;
 	int priority;
 	const char *message_id; /* SD_ID128, see units/mail-handlers.catalog */
+	bool endless; /* a peer can cause any number of them, and to no avail */
 };
 
 static const struct kind kinds[] = {
@@ -51,7 +53,7 @@ static const struct kind kinds[] = {
 	[LOG_KIND_ACCEPTED] = { "accepted", LOG_INFO,
 	    "f16c69864b344e19a3fd55e7c340a138" },
 	[LOG_KIND_REFUSED] = { "refused", LOG_NOTICE,
-	    "1dbd0144511e45399d98af7adc7de1e1" },
+	    "1dbd0144511e45399d98af7adc7de1e1", true },
 	[LOG_KIND_DELIVERED] = { "delivered", LOG_INFO,
 	    "1dc2a8343b2649d291d1d4421f727597" },
 	[LOG_KIND_RELAYED] = { "relayed", LOG_INFO,
@@ -63,11 +65,11 @@ static const struct kind kinds[] = {
 	[LOG_KIND_END] = { "end", LOG_INFO,
 	    "fa784256f9ce4141b2eeecf97e7c0508" },
 	[LOG_KIND_TROUBLE] = { "trouble", LOG_ERR,
-	    "41b0fb1467a7400d91e82552d139b133" },
+	    "41b0fb1467a7400d91e82552d139b133", true },
 	[LOG_KIND_CONFIG] = { "config", LOG_ERR,
 	    "a7cb8ec417a345a29334b25dc4a30d35" },
 	[LOG_KIND_NOTICE] = { "notice", LOG_WARNING,
-	    "8c27f03088e94a94ac0e3d2f72e40e4b" },
+	    "8c27f03088e94a94ac0e3d2f72e40e4b", true },
 	[LOG_KIND_TRANSCRIPT] = { "transcript", LOG_INFO,
 	    "e3f989467bda467dbcb44a11962cc683" },
 };
@@ -155,15 +157,24 @@ stderr_is(const struct stat *st2, int fd)
 /* Where systemd passes the connection as descriptor 3, the others may well
  * be one and the same journal stream. */
 static bool
-stderr_is_connection(const struct stat *st2)
+is_passed(void)
 {
 	const char *passed_to = getenv("LISTEN_PID");
 	char pid[24];
 
 	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
-	if (passed_to != NULL && strcmp(passed_to, pid) == 0)
+	return passed_to != NULL && strcmp(passed_to, pid) == 0;
+}
+
+/* A pipe that is descriptor 1 as well may be a shell's "2>&1": whether it is
+ * a peer's turns out when we serve (log_serve). */
+static bool
+stderr_is_connection(const struct stat *st2)
+{
+	if (is_passed())
 		return stderr_is(st2, STDERR_FILENO + 1);
-	return stderr_is(st2, STDIN_FILENO) || stderr_is(st2, STDOUT_FILENO);
+	return stderr_is(st2, STDIN_FILENO) ||
+	    (S_ISSOCK(st2->st_mode) && stderr_is(st2, STDOUT_FILENO));
 }
 
 #ifdef HAVE_SYSTEMD
@@ -221,6 +232,20 @@ log_open(const char *program)
 		log_state.automatic = LOG_TARGET_JOURNAL;
 	}
 	log_set_target(LOG_TARGET_AUTO);
+}
+
+void
+log_serve(void)
+{
+	struct stat st2;
+
+	if (fstat(STDERR_FILENO, &st2) != 0 || is_passed() ||
+	    !stderr_is(&st2, STDOUT_FILENO))
+		return;
+	replace_with_null(STDERR_FILENO);
+	log_state.automatic = LOG_TARGET_SYSLOG;
+	if (log_state.target == LOG_TARGET_STDERR)
+		log_state.target = LOG_TARGET_SYSLOG;
 }
 
 void
@@ -323,19 +348,21 @@ log_begin(enum log_kind kind)
 	log_state.active = kinds[kind].priority <= log_state.level;
 	if (!log_state.active)
 		return;
-	unsigned *lines = kind == LOG_KIND_TRANSCRIPT
-	    ? &log_state.transcript_lines : &log_state.lines;
-	unsigned most = kind == LOG_KIND_TRANSCRIPT ? TRANSCRIPT_LINES_MAX
-	                                            : LINES_MAX;
-	/* The end of a session is always told; and so is one last line that
-	 * says why there are no more. */
-	bool last = *lines == most;
-	if (*lines > most && kind != LOG_KIND_END) {
-		log_state.active = false;
-		return;
-	}
-	if (*lines <= most)
+	bool last = false;
+	if (kinds[kind].endless || kind == LOG_KIND_TRANSCRIPT) {
+		unsigned *lines = kind == LOG_KIND_TRANSCRIPT
+		    ? &log_state.transcript_lines : &log_state.lines;
+		unsigned most = kind == LOG_KIND_TRANSCRIPT
+		    ? TRANSCRIPT_LINES_MAX : LINES_MAX;
+
+		/* One more says why there are no more. */
+		last = *lines == most;
+		if (*lines > most) {
+			log_state.active = false;
+			return;
+		}
 		(*lines)++;
+	}
 	log_state.kind = kind;
 	log_state.text_len = 0;
 	log_state.text_cut = false;
@@ -347,8 +374,8 @@ log_begin(enum log_kind kind)
 	}
 	put_text(slice_from(kinds[kind].name));
 	put_text(SLICE(":"));
-	if (last && kind != LOG_KIND_END)
-		put_text(SLICE(" (no more lines of this session)"));
+	if (last)
+		put_text(SLICE(" (no more such lines of this session)"));
 }
 
 void

@@ -79,6 +79,11 @@ enum log_field {
  * Stderr means syslog where descriptor 2 was the connection or closed.
  */
 void log_open(const char *program);
+
+/* From here on a pipe that is descriptor 1 is the peer's: until then "2>&1"
+ * in a shell shows what is wrong with the settings. */
+void log_serve(void);
+
 void log_set_target(enum log_target target);
 void log_set_level(int priority);
 

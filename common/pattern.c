@@ -29,12 +29,23 @@ pattern_is_valid(const char *pattern)
 	return true;
 }
 
+/* C1 controls, as UTF-8: terminals act on them. */
+static bool
+has_c1(struct slice name)
+{
+	for (size_t i = 0; i + 1 < name.len; i++)
+		if ((unsigned char)name.data[i] == 0xC2 &&
+		    (unsigned char)name.data[i + 1] < 0xA0)
+			return true;
+	return false;
+}
+
 static bool
 is_safe(struct slice name)
 {
 	return name.len >= 1 && name.len <= 255 && name.data[0] != '.' &&
 	    memchr(name.data, '/', name.len) == NULL &&
-	    !slice_has_control(name);
+	    !slice_has_control(name) && !has_c1(name);
 }
 
 /* Appends s, in lower case; false where it does not fit. */
@@ -87,4 +98,20 @@ pattern_expand(const char *pattern, struct slice name, const char *hostname,
 	return 0;
 too_long:
 	return error_set(error, ERROR_CONFIG, "--maildir: path too long");
+}
+
+size_t
+pattern_fixed(const char *pattern)
+{
+	size_t len = 0;
+	size_t slash = 0;
+
+	for (const char *p = pattern; *p != '\0'; p++, len++) {
+		if (*p == '/')
+			slash = len;
+		/* "%%" is one octet of the path. */
+		if (*p == '%' && *++p != '%')
+			break;
+	}
+	return slash;
 }

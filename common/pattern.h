@@ -25,4 +25,8 @@ bool pattern_is_valid(const char *pattern);
 int pattern_expand(const char *pattern, struct slice name,
     const char *hostname, char *path, size_t size, struct error *error);
 
+/* How much of any such path is the same for all names: up to the slash before
+ * what depends on one, or 0. */
+size_t pattern_fixed(const char *pattern);
+
 #endif

@@ -197,6 +197,7 @@ program_start(struct program *program,
 
 	program->settings = settings;
 	program->started = conn_now();
+	log_serve();
 	process_init();
 	if (prepare(program, &error) < 0) {
 		*exit_status = program_fail(&error);

@@ -29,22 +29,31 @@ static const char *const log_levels[] = {
 static bool
 is_host_name(struct slice name)
 {
-	if (name.len == 0 || name.len > 255 || name.data[0] == '.')
+	struct slice label;
+	bool more;
+
+	if (name.len > 255)
 		return false;
-	for (size_t i = 0; i < name.len; i++) {
-		char c = slice_lower(name.data[i]);
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
-		    c != '.' && c != '-' && c != '_')
+	do {
+		more = slice_cut(name, '.', &label, &name);
+		if (label.len == 0 || label.data[0] == '-' ||
+		    label.data[label.len - 1] == '-')
 			return false;
-	}
+		for (size_t i = 0; i < label.len; i++) {
+			char c = slice_lower(label.data[i]);
+			if (!(c >= 'a' && c <= 'z') &&
+			    !(c >= '0' && c <= '9') && c != '-' && c != '_')
+				return false;
+		}
+	} while (more);
 	return true;
 }
 
 static bool
 check_hostname(const char *value, char *why, size_t size)
 {
-	snprintf(why, size, "must be a host name of letters, digits, '.', "
-	    "'-' and '_'");
+	snprintf(why, size, "must be a host name: letters, digits, '-' and "
+	    "'_' between single dots");
 	return is_host_name(slice_from(value));
 }
 
@@ -97,8 +106,9 @@ const struct option_spec settings_rows[] = {
 	    .value_name = "NAME", .check = check_hostname,
 	    .help = "name to greet with, default is the machine's" },
 	{ .name = "auth", .type = OPTION_STRING, .offset = AT(auth),
-	    .value_name = "HOW", .check = check_auth, .help = "who may log in: any (every name, "
-	    "local peers only), any-remote, file:PATH, exec:COMMAND" },
+	    .value_name = "HOW", .check = check_auth,
+	    .help = "who may log in: any (every name, local peers only), "
+	    "any-remote, file:PATH, exec:COMMAND" },
 	{ .name = "maildir", .type = OPTION_STRING, .offset = AT(maildir),
 	    .value_name = "PATTERN", .check = check_maildir,
 	    .help = "where the mail is" },

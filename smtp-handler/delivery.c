@@ -203,7 +203,7 @@ delivery_begin(struct delivery *delivery, const struct trace *trace,
 	delivery->order = NULL;
 	delivery->n_copies = delivery->n_begun = 0;
 	delivery->text_offset = delivery->text_line = 0;
-	delivery->has_8bit = false;
+	delivery->has_8bit = delivery->has_text = false;
 	if (begin(delivery, trace, error) == 0)
 		return 0;
 	delivery_abort(delivery);
@@ -214,6 +214,14 @@ int
 delivery_write(struct delivery *delivery, struct slice text,
     struct error *error)
 {
+	/* Text that begins with a blank would go on with our last line. */
+	if (!delivery->has_text && text.len > 0 &&
+	    (text.data[0] == ' ' || text.data[0] == '\t')) {
+		delivery->octets += 2;
+		if (put(delivery, SLICE("\n"), error) < 0)
+			return -1;
+	}
+	delivery->has_text = true;
 	if (delivery->relay != NULL && !delivery->has_8bit)
 		delivery->has_8bit = !slice_is_ascii(text);
 	return put(delivery, text, error);
@@ -262,6 +270,7 @@ relay_it(struct delivery *delivery, struct smtp_reply *verdict,
 static int
 link_copies(struct delivery *delivery, struct error *error)
 {
+	struct error ignored;
 	size_t i;
 
 	for (i = 0; i < delivery->n_copies; i++)
@@ -276,6 +285,10 @@ link_copies(struct delivery *delivery, struct error *error)
 undo:
 	for (i = 0; i < delivery->n_copies; i++)
 		maildir_deliver_undo(&delivery->copies[i].deliver);
+	/* Or a crash brings back what the client will send again. */
+	for (i = 0; i < delivery->n_copies; i++)
+		maildir_deliver_settle(&delivery->copies[i].deliver,
+		    &ignored);
 	return -1;
 }
 

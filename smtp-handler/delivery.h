@@ -48,6 +48,7 @@ struct delivery {
 	uint64_t text_offset;  /* in the first file: the Received line */
 	uint64_t text_line;    /* lines before it */
 	uint64_t octets;       /* on the wire: of Received and the text */
+	bool has_text;
 	bool has_8bit;
 };
 

@@ -77,6 +77,7 @@ check_places(struct smtp_program *p, struct error *error)
 	const struct common_settings *common = &p->settings.common;
 	struct error why;
 	struct auth auth;
+	const struct places places = { .auth = &auth };
 
 	if (common->maildir != NULL || p->settings.relay != NULL)
 		return 0;
@@ -85,8 +86,7 @@ check_places(struct smtp_program *p, struct error *error)
 		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
 		    "go: --maildir or --relay is needed, or users with "
 		    "maildirs (%.300s)", why.text);
-	init_places(p, &auth);
-	bool exist = places_exist(&p->places);
+	bool exist = places_exist(&places);
 	auth_close(&auth);
 	if (exist)
 		return 0;
@@ -130,15 +130,20 @@ read_accounts(struct smtp_program *p, struct error *error)
 static int
 check_config(struct smtp_program *p)
 {
+	const struct common_settings *common = &p->settings.common;
 	struct error error;
-	int result = program_check(&p->settings.common);
+	struct auth auth;
+	int result = program_check(common);
 
-	init_places(p, NULL);
+	/* program_check has told what is wrong with it. */
+	auth_init(&auth, common->auth, (unsigned)common->timeout, &error);
+	init_places(p, &auth);
 	if (check_settings(p, &error) < 0 ||
 	    places_check(&p->places, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
+	auth_close(&auth);
 	if (read_accounts(p, &error) < 0) {
 		log_error(&error);
 		result = -1;
@@ -174,6 +179,8 @@ add_reply(const struct smtp_reply *reply)
 {
 	char text[256];
 
+	if (reply->code == 0)
+		return;
 	snprintf(text, sizeof(text), "%u %s %.*s", reply->code,
 	    reply->enhanced != NULL ? reply->enhanced : "",
 	    SLICE_ARG(reply->text));
@@ -341,15 +348,14 @@ serve_mail(struct smtp_program *p)
 	smtp_accept(&p->smtp);
 }
 
-static void
-answer_error(struct smtp_program *p, const struct error *why)
+/* What the client hears of trouble of ours. */
+static struct smtp_reply
+error_reply(const struct error *why)
 {
 	const struct error_meaning *meaning = error_meaning(why->kind);
-	const struct smtp_reply reply = { meaning->smtp_code,
-		meaning->smtp_enhanced, slice_from(meaning->smtp_text) };
 
-	log_error(why);
-	smtp_reply(&p->smtp, &reply);
+	return (struct smtp_reply){ meaning->smtp_code,
+		meaning->smtp_enhanced, slice_from(meaning->smtp_text) };
 }
 
 static int
@@ -390,7 +396,10 @@ serve_recipient(struct smtp_program *p, struct error *error)
 	struct error why;
 
 	if (places_find(&p->places, &envelope->recipients[i], i, &why) < 0) {
-		answer_error(p, &why);
+		log_error(&why);
+		verdict = error_reply(&why);
+		log_refused_recipient(p, &verdict, why.text);
+		smtp_reply(smtp, &verdict);
 		return 0;
 	}
 	const struct place *place = &p->places.items[i];
@@ -444,10 +453,18 @@ serve_data_begin(struct smtp_program *p)
 		.hostname = p->settings.common.hostname,
 	};
 	p->counter = (struct trace_counter){ .received = 0 };
-	if (delivery_begin(&p->delivery, &trace, &why) < 0)
-		answer_error(p, &why);
-	else
+	if (delivery_begin(&p->delivery, &trace, &why) == 0) {
 		smtp_accept(&p->smtp);
+		return;
+	}
+	log_error(&why);
+	const struct smtp_reply reply = error_reply(&why);
+	/* A chunk is read to its end first, and refused with that. */
+	if (!smtp->chunked) {
+		log_message(p, LOG_KIND_REFUSED, &reply, why.text);
+		p->refused++;
+	}
+	smtp_reply(&p->smtp, &reply);
 }
 
 static void
@@ -460,10 +477,14 @@ serve_data(struct smtp_program *p)
 	trace_count(&p->counter, p->smtp.text);
 	if (p->counter.received > TRACE_RECEIVED_MAX)
 		smtp_reply(&p->smtp, &loop);
-	else if (delivery_write(&p->delivery, p->smtp.text, &why) < 0)
-		answer_error(p, &why);
-	else
+	else if (delivery_write(&p->delivery, p->smtp.text, &why) == 0)
 		smtp_accept(&p->smtp);
+	else {
+		const struct smtp_reply reply = error_reply(&why);
+
+		log_error(&why);
+		smtp_reply(&p->smtp, &reply);
+	}
 }
 
 static int
@@ -504,6 +525,21 @@ log_refused_text(struct smtp_program *p)
 	p->refused++;
 }
 
+/* One that the session ended in: a smuggler's, or half of one. RFC 5321
+ * 4.1.1.5: what was not ended was not accepted. */
+static void
+log_cut_off_text(struct smtp_program *p)
+{
+	static const struct smtp_reply none = { 0, NULL, SLICE("") };
+
+	if (p->smtp.refused)
+		log_refused_text(p);
+	else if (p->delivery.open) {
+		log_message(p, LOG_KIND_REFUSED, &none, "broken off");
+		p->refused++;
+	}
+}
+
 static int
 serve_reset(struct smtp_program *p, struct error *error)
 {
@@ -520,9 +556,11 @@ serve_reset(struct smtp_program *p, struct error *error)
 static int
 serve_starttls(struct smtp_program *p, struct error *error)
 {
-	/* Whatever the transaction was, it is not the one after this. */
+	/* Whoever it was and whatever the transaction, it is not the one
+	 * after this. */
 	drop_transaction(p);
 	p->user_len = 0;
+	log_remember(LOG_FIELD_USER, slice_from(""));
 	smtp_accept(&p->smtp);
 	if (program_start_tls(&p->program, &p->smtp.wire, error) < 0)
 		return -1;
@@ -576,7 +614,10 @@ log_end(const struct smtp_program *p, const struct error *broken)
 	    : p->smtp.quit ? SLICE("quit")
 	    : wire->timed_out ? SLICE("timed out")
 	    : wire->stopping ? SLICE("stopped")
-	    : wire->eof ? SLICE("closed by peer") : SLICE("closed"));
+	    : p->smtp.closed_with != NULL ? p->smtp.closed_with->text
+	    : wire->eof ? SLICE("closed by peer")
+	    : p->program.failed_logins > 0 ? SLICE("too many failed logins")
+	    : SLICE("closed"));
 	log_add_number(LOG_FIELD_ACCEPTED, p->accepted);
 	log_add_number(LOG_FIELD_REFUSED, p->refused);
 	log_add_duration(program_age(&p->program));
@@ -630,8 +671,7 @@ run(struct smtp_program *p)
 	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
 		if (serve(p, event, &error) < 0)
 			break;
-	log_refused_text(p); /* a smuggler's: the session ended with it */
-	/* What was not ended was not accepted (RFC 5321 4.1.1.5). */
+	log_cut_off_text(p);
 	delivery_abort(&p->delivery);
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
 	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);

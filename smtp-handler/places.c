@@ -81,17 +81,21 @@ no_memory(struct error *error)
 	return error_system(error, ENOMEM, "recipients");
 }
 
-/* 1: a directory, 0: not, -1: cannot tell. */
-static int
+enum there { NOT_THERE, IS_THERE, CANNOT_BE, CANNOT_TELL };
+
+static enum there
 is_there(const char *path, struct error *error)
 {
 	struct stat st;
 
 	if (stat(path, &st) == 0)
-		return S_ISDIR(st.st_mode);
-	if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
-		return 0;
-	return error_system(error, errno, "maildir %.120s", path);
+		return S_ISDIR(st.st_mode) ? IS_THERE : CANNOT_BE;
+	if (errno == ENOENT)
+		return NOT_THERE;
+	if (errno == ENOTDIR || errno == ENAMETOOLONG)
+		return CANNOT_BE;
+	error_system(error, errno, "maildir %.120s", path);
+	return CANNOT_TELL;
 }
 
 /* The recipient's own maildir, if it is there or may be made; made_below is
@@ -100,11 +104,12 @@ static int
 take_own(const struct places *places, const char *path, size_t made_below,
     bool may_make, struct place *place, struct error *error)
 {
-	int there = is_there(path, error);
+	enum there there = is_there(path, error);
 
-	if (there < 0)
+	if (there == CANNOT_TELL)
 		return -1;
-	if (there == 0 && (!places->create || !may_make))
+	if (there == CANNOT_BE ||
+	    (there == NOT_THERE && (!places->create || !may_make)))
 		return 0;
 	place->maildir = strdup(path);
 	if (place->maildir == NULL)
@@ -113,18 +118,6 @@ take_own(const struct places *places, const char *path, size_t made_below,
 	                                          : strlen(path);
 	place->own = true;
 	return 0;
-}
-
-/* What of the pattern is the same for all names: up to the slash before its
- * first %. */
-static size_t
-pattern_fixed(const char *pattern)
-{
-	size_t len = strcspn(pattern, "%");
-
-	while (len > 0 && pattern[len - 1] != '/')
-		len--;
-	return len > 0 ? len - 1 : 0;
 }
 
 /* By a user's line, or by the pattern over a name. */
@@ -199,7 +192,11 @@ find_place(const struct places *places, const struct envelope_recipient *who,
 	if (name.len > 0 &&
 	    find_own(places, user, name, place, error) < 0)
 		return -1;
-	if (place->maildir == NULL && find_common(places, place, error) < 0)
+	/* A maildir in the user's line is in place of --maildir, also where
+	 * it is not there. */
+	if (place->maildir == NULL &&
+	    (user == NULL || user->maildir == NULL) &&
+	    find_common(places, place, error) < 0)
 		return -1;
 	if (place->maildir == NULL && at_home &&
 	    slice_equal_nocase(local, SLICE("postmaster")))
@@ -272,25 +269,65 @@ places_exist(const struct places *places)
 	return false;
 }
 
+/* Users with maildirs of their own. */
+static int
+check_users(const struct places *places, struct error *error)
+{
+	const struct users *users = &places->auth->users;
+	struct error why;
+
+	for (size_t i = 0; i < users->n; i++) {
+		const char *path = users->items[i].maildir;
+
+		if (path == NULL || is_there(path, &why) == IS_THERE ||
+		    (places->create && maildir_deliver_check(path,
+		    &why) == 0))
+			continue;
+		return error_set(error, ERROR_CONFIG, "--auth file: maildir "
+		    "of %.80s: %.120s cannot be used%s", users->items[i].name,
+		    path, places->create ? ""
+		    : "; it must be there, or --create-maildirs");
+	}
+	return 0;
+}
+
+/* What the maildirs that depend on names are below. */
+static int
+check_fixed(const struct places *places, struct error *error)
+{
+	char path[PATH_MAX];
+	struct error why;
+	size_t len = pattern_fixed(places->pattern);
+
+	/* Any name will do: it comes after that. */
+	if (pattern_expand(places->pattern, SLICE("x"), places->hostname, path,
+	    sizeof(path), &why) < 0)
+		return error_set(error, ERROR_CONFIG, "%s", why.text);
+	if (len == 0)
+		snprintf(path, sizeof(path), "%s",
+		    path[0] == '/' ? "/" : ".");
+	else
+		path[len] = '\0';
+	if (access(path, R_OK | X_OK | (places->create ? W_OK : 0)) == 0)
+		return 0;
+	return error_set(error, ERROR_CONFIG, "--maildir %.120s: %.120s: %s",
+	    places->pattern, path, strerror(errno));
+}
+
 int
 places_check(const struct places *places, struct error *error)
 {
-	char fixed[PATH_MAX];
+	struct place place = { .maildir = NULL };
 
+	if (check_users(places, error) < 0)
+		return -1;
 	if (places->pattern == NULL)
 		return 0;
-	if (!pattern_has_name(places->pattern))
-		return maildir_deliver_check(places->pattern, error);
-	size_t len = pattern_fixed(places->pattern);
-	if (len >= sizeof(fixed))
-		return error_set(error, ERROR_CONFIG, "--maildir: path too "
-		    "long");
-	snprintf(fixed, sizeof(fixed), "%.*s", (int)len, places->pattern);
-	if (len == 0)
-		snprintf(fixed, sizeof(fixed), "%s",
-		    places->pattern[0] == '/' ? "/" : ".");
-	if (access(fixed, R_OK | X_OK | (places->create ? W_OK : 0)) == 0)
-		return 0;
-	return error_set(error, ERROR_CONFIG, "--maildir %.120s: %.120s: %s",
-	    places->pattern, fixed, strerror(errno));
+	if (pattern_has_name(places->pattern))
+		return check_fixed(places, error);
+	if (find_common(places, &place, error) < 0)
+		return -1;
+	int result = maildir_deliver_check(place.maildir, error);
+	free(place.maildir);
+	return result;
 }

@@ -102,7 +102,10 @@ struct smtp {
 	uint64_t size;
 	uint64_t octets;
 
+	/* With SMTP_CLOSED. */
 	bool quit; /* the client said QUIT */
+	const struct smtp_reply *closed_with; /* the machine had enough, and
+	                                       * said so; or NULL */
 
 	/* smtp.c's own. */
 	enum smtp_state {

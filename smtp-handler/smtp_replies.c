@@ -153,6 +153,8 @@ smtp_say(struct smtp *smtp, enum smtp_reply_id id)
 	smtp_put_reply(smtp, &smtp_replies[id]);
 	if (id == REPLY_SMUGGLING || id == REPLY_CHUNK_ENDLESS)
 		smtp->state = SMTP_ENDED;
+	if (smtp->state == SMTP_ENDED && smtp_replies[id].code >= 400)
+		smtp->closed_with = &smtp_replies[id];
 }
 
 enum smtp_reply_id

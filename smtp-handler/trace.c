@@ -46,6 +46,12 @@ trace_count(struct trace_counter *counter, struct slice text)
 			text = slice_skip(text, 1);
 			continue;
 		}
+		/* "Received : x" is the same field (RFC 5322 4.5.8). */
+		if (counter->column == name.len - 1 && !counter->differs &&
+		    (text.data[0] == ' ' || text.data[0] == '\t')) {
+			text = slice_skip(text, 1);
+			continue;
+		}
 		if (counter->differs || counter->column == name.len) {
 			end = memchr(text.data, '\n', text.len);
 			text = slice_skip(text, end == NULL ? text.len

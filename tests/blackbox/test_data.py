@@ -69,6 +69,16 @@ class Text(TestCase):
         content = self.the_message()[1]
         self.assertTrue(content.endswith(b"\n" + text))
 
+    def test_text_that_begins_with_a_blank(self):
+        """It is no continuation of the line we put above it."""
+        for text in (b" (forged by the client)\n\nbody\n", b"\t\n"):
+            smtp = self.smtp().ready()
+            smtp.message(text)
+            path, content = self.the_message()
+            self.assertRegex(content, rb" \+0000\n\n" + re.escape(text)
+                             + b"$")
+            path.unlink()
+
     def test_line_of_10_megabytes(self):
         text = b"Subject: x\n\n" + b"x." * 5_000_000 + b"\nend\n"
         smtp = self.smtp().ready()
@@ -346,10 +356,14 @@ class Stored(TestCase):
         for count, wanted in ((100, QUEUED), (101, "554 5.4.6")):
             text = b"Received: by x\n\tid y\n" * count + b"\nbody\n"
             self.assertRegex(str(smtp.message(text)), wanted)
-        # In the body they mean nothing
+        text = b"Received : by x\nRECEIVED\t: by x\n" * 51 + b"\nbody\n"
+        self.assertRegex(str(smtp.message(text)), "554 5.4.6")
+        # In the body they mean nothing, and these are others
+        text = b"Received-X: by x\nReceived by: x\nX: y\n" * 51 + b"\n"
+        self.assertRegex(str(smtp.message(text)), QUEUED)
         text = b"Subject: x\n\n" + b"Received: by x\n" * 200
         self.assertRegex(str(smtp.message(text)), QUEUED)
-        self.assertEqual(len(self.stored()), 2)
+        self.assertEqual(len(self.stored()), 3)
 
 
 class NoMaildir(TestCase):

@@ -7,6 +7,7 @@ import re
 from certs import certificates
 from mailtest import (NOBODY, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase, b64,
                       plain, smtp_wire)
+from test_smtp_places import password_hash
 
 PASSWORD = "Tr0ub4dor&3-hush"
 BODY = "body-text-that-is-nobodys-business"
@@ -193,6 +194,41 @@ class Events(Log):
         log = smtp.process.log()
         self.assertRegex(log, "5.3.4|size|large")
         self.assertRegex(log, r"5\.6\.0|bare")
+
+    def test_messages_that_never_ended(self):
+        """Broken off, or by somebody who had to go."""
+        smtp = self.smtp().ready()
+        smtp.envelope()
+        smtp.expect("DATA", "354")
+        smtp.send(b"half a message")
+        smtp.end_output()
+        smtp.rest()
+        smtp.process.wait()
+        log = smtp.process.log()
+        self.assertRegex(log, "refused: id=[^ ]* sender=joe@example.com .*"
+                         'reason="broken off"')
+        self.assertRegex(log, 'end: reason="closed by peer" accepted=0 '
+                         "refused=1 ")
+
+    def test_why_we_hung_up(self):
+        smtp = self.smtp()
+        smtp.hello()
+        for _ in range(20):
+            smtp.cmd("FOO")
+        smtp.expect_end()
+        smtp.process.wait()
+        self.assertIn('end: reason="Too many bad commands"',
+                      smtp.process.log())
+        users = self.write("users", f"joe:{password_hash()}\n")
+        smtp = self.spawn(SMTP, "--tls", "off", "--auth", f"file:{users}",
+                          "--maildir", self.mail, kind=SmtpPeer)
+        smtp.hello()
+        for _ in range(3):
+            smtp.expect(f"AUTH PLAIN {plain('joe', 'x')}", "535 5.7.8")
+        smtp.expect_end()
+        smtp.process.wait()
+        self.assertIn('end: reason="too many failed logins"',
+                      smtp.process.log())
 
     def test_refused_senders_and_recipients(self):
         """What never became a transaction leaves a line too."""

@@ -3,9 +3,11 @@ BEHAVIOUR.md section 3."""
 
 import os
 import re
+import subprocess
 
 from certs import certificates
 from mailtest import HOST, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase
+from test_smtp_places import password_hash
 
 BOTH = (POP3, SMTP)
 
@@ -150,6 +152,31 @@ class CheckConfig(TestCase):
         for program in BOTH:
             self.check(program, *certs, "--auth", "any", "--maildir",
                        self.path("file"), status=78, named=self.path("file"))
+
+    def test_maildirs_by_pattern(self):
+        """What is below a percent sign of its own, and users' own."""
+        (self.path("a%b")).mkdir()
+        good = ["--tls", "off", "--auth", "any", "--maildir"]
+        self.check(SMTP, *good, f"{self.dir}/a%%b/M")
+        self.check(SMTP, *good, f"{self.dir}/a%%b/%u", "--create-maildirs")
+        self.check(SMTP, *good, f"{self.dir}/c%%d/%u", "--create-maildirs",
+                   status=78, named=self.path("c%d"))
+        users = self.write("users",
+                           f"joe:{password_hash()}:{self.path('own')}\n")
+        by_file = ["--tls", "off", "--auth", f"file:{users}"]
+        self.check(SMTP, *by_file, status=78, named=self.path("own"))
+        self.check(SMTP, *by_file, "--create-maildirs")
+        self.path("own").mkdir()
+        self.check(SMTP, *by_file)
+
+    def test_said_into_a_pipe(self):
+        """2>&1 | less"""
+        done = subprocess.run(
+            [SMTP, "--check-config", "--auth", "any"], timeout=20,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, cwd=self.dir, text=True)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("--tls-cert tls.crt: No such file", done.stdout)
 
     def test_missing(self):
         for program in BOTH:

@@ -255,6 +255,34 @@ class Users(Places):
         self.assertEqual(self.fields(own)[1], "Delivered-To: ann@b.test")
         self.assertEqual(len(self.fields(self.base / "all")), 2)
 
+    def test_own_that_is_not_there(self):
+        """It is in place of the one for all: nobody else gets that mail."""
+        own = self.base / "anns"
+        users = self.users("joe:HASH", f"ann@b.test:HASH:{own}")
+        options = ("--maildir", self.base / "all")
+        smtp = self.with_users(users, *options)
+        smtp.expect("MAIL FROM:<a@b.test>", "250 2.1.0")
+        smtp.expect("RCPT TO:<ann@b.test>", "550 5.1.1")
+        smtp.quit()
+        smtp = self.with_users(users, *options, "--create-maildirs")
+        smtp.message(TEXT, "a@b.test", "ann@b.test")
+        self.assertEqual(self.fields(own)[1], "Delivered-To: ann@b.test")
+        self.assertEqual(os.listdir(self.base), ["anns"])
+
+    def test_names_too_long_for_a_folder(self):
+        """For good: no delivery will ever make them shorter."""
+        smtp = self.per_recipient("--create-maildirs", pattern="m-%u")
+        smtp.expect("MAIL FROM:<a@b.test>", "250 2.1.0")
+        smtp.expect(f"RCPT TO:<{'l' * 252}@b>", "550 5.1.1")
+        smtp.expect(f"RCPT TO:<{'l' * 250}@b>", "250 2.1.5")
+
+    def test_terminal_controls_in_names(self):
+        """As UTF-8 they come through where octets do not."""
+        smtp = self.per_recipient("--create-maildirs")
+        smtp.expect("MAIL FROM:<a@b.test> SMTPUTF8", "250 2.1.0")
+        smtp.expect("RCPT TO:<a\x85\x9b31mb@b.test>", "550 5.1.1")
+        smtp.expect("RCPT TO:<a\xa1\u0142@b.test>", "250 2.1.5")
+
 
 class Postmaster(Places):
     def accepted(self, smtp, address="postmaster"):

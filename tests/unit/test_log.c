@@ -385,8 +385,16 @@ log_much(void)
 	log_open("t");
 	for (int i = 0; i < 100000; i++)
 		log_reason(LOG_KIND_NOTICE, "x");
-	log_begin(LOG_KIND_END);
+	log_begin(LOG_KIND_ACCEPTED);
+	log_add(LOG_FIELD_ID, SLICE("1"));
 	log_send();
+	static const enum log_kind done[] = { LOG_KIND_DELIVERED,
+		LOG_KIND_LOGIN, LOG_KIND_LOGIN_FAILED, LOG_KIND_RELAYED,
+		LOG_KIND_END };
+	for (size_t i = 0; i < COUNT(done); i++) {
+		log_begin(done[i]);
+		log_send();
+	}
 	log_reason(LOG_KIND_NOTICE, "y");
 }
 
@@ -405,9 +413,12 @@ test_cap(void **state)
 	    slice_equal(line, SLICE("t[PID]: notice: reason=x")))
 		lines++;
 	assert_in_range(lines, 100, 10000);
-	assert_slices(line, SLICE("t[PID]: notice: (no more lines of this "
+	assert_slices(line, SLICE("t[PID]: notice: (no more such lines of this "
 	    "session) reason=x"));
-	assert_slice(rest, "t[PID]: end:\n");
+	/* What was done is always told. */
+	assert_slice(rest, "t[PID]: accepted: id=1\nt[PID]: delivered:\n"
+	    "t[PID]: login:\nt[PID]: login-failed:\nt[PID]: relayed:\n"
+	    "t[PID]: end:\n");
 	text_free(&text);
 }
 
@@ -440,7 +451,7 @@ test_transcript(void **state)
 		lines++;
 	assert_in_range(lines, 1000, 39999);
 	assert_true(slice_starts_with(line, SLICE("t[PID]: transcript: (no "
-	    "more lines of this session)")));
+	    "more such lines of this session)")));
 	assert_slice(rest, "t[PID]: notice: reason=x\nt[PID]: end:\n");
 	text_free(&text);
 }
@@ -467,6 +478,7 @@ log_over_connection(int fd, bool with_stdin)
 	if (fd > STDERR_FILENO)
 		close(fd);
 	log_open("t");
+	log_serve();
 	log_one();
 	/* Not even where the settings say so, nor by a stray printf. */
 	log_set_target(LOG_TARGET_STDERR);
@@ -506,6 +518,43 @@ test_stderr_is_connection(void **state)
 		assert_int_equal(text.len, 0);
 		text_free(&text);
 	}
+}
+
+/* "2>&1 | less" shows what is wrong with the settings; but once we serve,
+ * the pipe is a peer's. */
+static void
+test_stderr_in_a_pipe(void **state)
+{
+	struct text text = { .data = NULL };
+	int fds[2];
+	int status;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		null_at(STDIN_FILENO);
+		dup2(fds[1], STDOUT_FILENO);
+		dup2(fds[1], STDERR_FILENO);
+		unsetenv("JOURNAL_STREAM");
+		unsetenv("LISTEN_PID");
+		log_open("t");
+		log_set_target(LOG_TARGET_STDERR);
+		log_reason(LOG_KIND_CONFIG, "before");
+		log_serve();
+		log_reason(LOG_KIND_CONFIG, "after");
+		_exit(0);
+	}
+	close(fds[1]);
+	read_all(fds[0], &text);
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_non_null(strstr(text.data, "config: reason=before\n"));
+	assert_null(strstr(text.data, "after"));
+	text_free(&text);
 }
 
 /* A file or a terminal may be both: whoever runs us by hand wants to see
@@ -679,6 +728,7 @@ main(void)
 		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_transcript),
 		cmocka_unit_test(test_stderr_is_connection),
+		cmocka_unit_test(test_stderr_in_a_pipe),
 		cmocka_unit_test(test_stderr_where_passed),
 		cmocka_unit_test(test_stderr_is_file),
 		cmocka_unit_test(test_closed_descriptors),

@@ -46,6 +46,22 @@ test_kinds(void **state)
 }
 
 static void
+test_fixed(void **state)
+{
+	static const struct { const char *pattern; size_t len; } rows[] = {
+		{ "/m/%u", 2 }, { "/m/x-%u", 2 }, { "/m/%d/%n", 2 },
+		{ "/%u", 0 }, { "%u", 0 }, { "m/%u", 1 }, { "x%u/y", 0 },
+		{ "/a%%b/%u", 4 }, { "/a%%/b%%%u", 3 }, { "/a%%u/%n/x", 4 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		if (pattern_fixed(rows[i].pattern) != rows[i].len)
+			fail_msg("%s: %zu", rows[i].pattern,
+			    pattern_fixed(rows[i].pattern));
+}
+
+static void
 test_expand(void **state)
 {
 	static const struct {
@@ -165,6 +181,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_fixed),
 		cmocka_unit_test(test_expand),
 		cmocka_unit_test(test_unsafe),
 		cmocka_unit_test(test_length),
