@@ -72,7 +72,7 @@ COMMON = slice buf error \
 	program
 POP3 = pop3 pop3_text
 POP3_PROGRAM = pop3_settings main
-SMTP = smtp smtp_replies smtp_parameters smtp_text address
+SMTP = smtp smtp_commands smtp_replies smtp_parameters smtp_text address
 SMTP_PROGRAM = smtp_settings trace places delivery accounts_show main
 
 OBJ = $(BUILD)/obj

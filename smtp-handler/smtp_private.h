@@ -1,7 +1,8 @@
 /*
  * smtp_private: what the files of the SMTP machine share among themselves:
- * smtp.c the commands, smtp_parameters.c what stands after a path,
- * smtp_text.c message text, smtp_replies.c every reply. For nobody else.
+ * smtp.c lines, events and answers, smtp_commands.c the commands,
+ * smtp_parameters.c what stands after a path, smtp_text.c message text,
+ * smtp_replies.c every reply. For nobody else.
  */
 #ifndef SMTP_PRIVATE_H
 #define SMTP_PRIVATE_H
@@ -94,6 +95,19 @@ void smtp_put_verdict(struct smtp *smtp, const struct smtp_reply *reply);
 
 /* One of those that are due. False where none is. */
 bool smtp_put_next_verdict(struct smtp *smtp);
+
+/* ---- smtp_commands.c ---- */
+
+/* Takes a line that is a command. wrong: what is wrong with the line as such,
+ * or SMTP_PARAMETER_OK. */
+void smtp_take_command(struct smtp *smtp, struct slice line, int wrong);
+
+/* What a SASL response led to. */
+void smtp_sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
+    struct slice challenge);
+
+/* The reply to HELO, EHLO or LHLO. */
+void smtp_put_hello(struct smtp *smtp);
 
 /* ---- smtp_parameters.c ---- */
 

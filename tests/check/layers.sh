@@ -39,6 +39,7 @@ layer()
 	common/message | common/smtp_reply | common/maildir_name | \
 	pop3-handler/pop3_text | \
 	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/smtp_private | \
+	smtp-handler/smtp_commands | \
 	smtp-handler/smtp_replies | smtp-handler/smtp_parameters | \
 	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;
