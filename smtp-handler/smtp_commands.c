@@ -472,7 +472,9 @@ smtp_take_command(struct smtp *smtp, struct slice line, int wrong)
 	if (wrong == SMTP_PARAMETER_OK && line.len + 2 > SMTP_LINE_MAX &&
 	    !is_auth)
 		wrong = REPLY_LINE_TOO_LONG;
-	if (wrong == SMTP_PARAMETER_OK && slice_has_control(line))
+	/* Of the blanks around the argument a tab may be one. */
+	if (wrong == SMTP_PARAMETER_OK &&
+	    (slice_has_control(verb) || slice_has_control(argument)))
 		wrong = REPLY_BAD_OCTETS;
 	/* RFC 3030: whatever is wrong, the octets of a chunk follow. */
 	if (command != NULL && command->run == run_bdat)

@@ -514,13 +514,17 @@ reader_take_command(struct smtp_reader *reader, struct slice line)
 	if (reader_is(verb, "BDAT") && !reader->in_sasl &&
 	    whole <= SASL_LINE_MAX) {
 		reader_take_chunk(reader, argument, bare ||
-		    line.len + 2 > SMTP_LINE_MAX || slice_has_control(line));
+		    line.len + 2 > SMTP_LINE_MAX ||
+		    slice_has_control(slice_trim(argument)));
 		return;
 	}
 	struct smtp_said said = reader_take_reply(reader);
 	reader_check_reply(reader, verb, said);
-	/* A bare LF ends no command. */
-	CHECK(!bare || said.code == 500 || said.code == 421);
+	/* A bare LF ends no command; nor can anything be made of a BDAT that
+	 * is too long to be read. */
+	CHECK(!bare || said.code == 500 || said.code == 421 ||
+	    (said.code == 521 && reader_is(verb, "BDAT") &&
+	    whole > SASL_LINE_MAX));
 	/* The program was asked, and said yes or no. */
 	bool data = reader_is(verb, "DATA") && !reader->in_sasl &&
 	    (said.code == 354 || said.scripted);

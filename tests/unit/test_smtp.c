@@ -451,7 +451,7 @@ test_states(void **state)
 		    { "", "", "", "" }, false },
 		{ "QUI", { UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN },
 		    { "", "", "", "" }, false },
-		{ "QUIT\t", { BAD_OCTETS, BAD_OCTETS, BAD_OCTETS,
+		{ "QUIT\x1F", { BAD_OCTETS, BAD_OCTETS, BAD_OCTETS,
 		    BAD_OCTETS }, { "", "", "", "" }, false },
 		{ "NOOP \x7F", { BAD_OCTETS, BAD_OCTETS, BAD_OCTETS,
 		    BAD_OCTETS }, { "", "", "", "" }, false },

@@ -538,12 +538,13 @@ test_unwanted_chunks(void **state)
 	text_repeat(&input, ' ', SMTP_LINE_MAX);
 	text_add(&input, SLICE("\r\nQUIT\r\nRSET\r\n" ENVELOPE
 	    "BDAT 6 \x01\r\nQUIT\r\nRSET\r\n"
-	    ENVELOPE "BDAT\t6\r\nQUIT\r\nRSET\r\n"));
+	    "MAIL\tFROM:<a@b>\t \r\nRCPT \tTO:<c@d>\r\n"
+	    "BDAT\t6 \r\nQUIT\r\nRSET\t\r\n"));
 	check(&d, input.data, GREETING EHLO_OK ENVELOPE_OK TOO_LONG OK
-	    ENVELOPE_OK BAD_OCTETS OK ENVELOPE_OK BAD_OCTETS OK,
+	    ENVELOPE_OK BAD_OCTETS OK ENVELOPE_OK TAKEN OK,
 	    ENVELOPE_EVENTS "reset\nreset\n"
 	    ENVELOPE_EVENTS "reset\nreset\n"
-	    ENVELOPE_EVENTS "reset\nreset\n", false);
+	    ENVELOPE_EVENTS "begin\nreset\n", false);
 	/* So long that nobody knows any more how many octets follow. */
 	input.len = 0;
 	text_add(&input, SLICE(EHLO ENVELOPE BDAT "BDAT"));
