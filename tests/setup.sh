@@ -33,7 +33,8 @@ check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	s6/s6-ipcserver haproxy/haproxy stunnel4/stunnel4
-	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer'
+	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer
+	dovecot-lmtpd/dovecot'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
 bench_packages="$demo_packages python3 ucspi-tcp strace"
