@@ -34,7 +34,7 @@ check_modules="$build_modules cmocka"
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	s6/s6-ipcserver haproxy/haproxy stunnel4/stunnel4
 	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer
-	dovecot-lmtpd/dovecot'
+	dovecot-lmtpd/dovecot opensmtpd/smtpd'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
 bench_packages="$demo_packages python3 ucspi-tcp strace"

@@ -3,7 +3,7 @@ STARTTLS, logins by Dovecot's SASL.  BEHAVIOUR.md section 5, "Relay"."""
 
 from dovecot import Dovecot
 from hops import BODIES, LONG_LINES, Hops, letters
-from mailtest import free_port, smtp_wire, split_stored, wait_for
+from mailtest import free_port, smtp_wire, wait_for
 from postfix import Postfix
 
 SERVICES = """\
@@ -109,7 +109,8 @@ class ToPostfix(Hops):
                 smtp.expect("RCPT TO:<eve@example.org>", "550 5.1.1")
                 smtp.expect("DATA", "503 5.5.1")
                 smtp.quit()
-        self.assertEqual(self.postfix.log().count("status="), 2)
+        wait_for(lambda: self.postfix.log().count("status=sent") == 2,
+                 "the end of the deliveries")
 
     def test_sender_refused(self):
         """The verdict on MAIL is heard at each RCPT."""
