@@ -45,14 +45,18 @@ EVP_PKEY_get1_RSA(struct evp_pkey_st *key)
 
 class OpenSmtpd(Installed):
     """Takes mail on port in the clear; config: what else it is told.  There
-    MAIL is a folder that the user vmail may write to."""
+    MAIL is a folder that the user vmail may write to.  ca: the certificate
+    it trusts as a client."""
 
     package = "opensmtpd"
     users = {"opensmtpd": 64920, "opensmtpq": 64921, "vmail": 64922}
     prepare = PREPARE
 
-    def __init__(self, test, config):
+    def __init__(self, test, config, ca=None):
         super().__init__(test)
+        if ca:
+            self.prepare += (f"mount -t tmpfs tmpfs /etc/ssl/certs\n"
+                             f"cp {ca} /etc/ssl/certs/ca-certificates.crt\n")
         self.port = free_port()
         self.mail = self.work / "mail"
         path = self.work / "smtpd.conf"
