@@ -7,6 +7,7 @@ import pathlib
 import shlex
 import subprocess
 import tempfile
+import unittest
 
 from mailtest import (DEADLINE, TOOLS, clean_environment, kill_quietly,
                       wait_for)
@@ -27,7 +28,8 @@ exec {command} >{work}/out 2>&1 </dev/null
 class Installed:
     """Running, once it is made; ready() tells when it serves.  work is a
     folder of its own, which everybody may enter; prepare is a script for root
-    in the namespaces."""
+    in the namespaces.  test: a test, or a class of them, for all of which it
+    runs then."""
 
     package = None
     users = {}          # name: number, of the user and of its group
@@ -36,13 +38,15 @@ class Installed:
 
     def __init__(self, test):
         if os.geteuid() != 0:
-            test.skipTest(f"needs root to give {self.package} its users")
+            raise unittest.SkipTest(
+                f"needs root to give {self.package} its users")
+        self.add_cleanup = (test.addClassCleanup if isinstance(test, type)
+                            else test.addCleanup)
         # Its sockets' names must be short
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="hop-"))
         self.work.chmod(0o755)
-        test.addCleanup(subprocess.run, ["rm", "-rf", str(self.work)],
-                        check=True)
-        self.test = test
+        self.add_cleanup(subprocess.run, ["rm", "-rf", str(self.work)],
+                         check=True)
 
     def start(self, *command, env=None):
         groups = {**self.users, **self.groups}
@@ -59,10 +63,11 @@ class Installed:
         self.process = subprocess.Popen(
             ["unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child",
              "sh", "-c", script], env=clean_environment(env))
-        self.test.addCleanup(self.stop)
+        self.add_cleanup(self.stop)
         wait_for(lambda: self.ready() or self.process.poll() is not None,
-                 self.package)
-        self.test.assertIsNone(self.process.poll(), self.log())
+                 self.package, 50)
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.package} ended: {self.log()}")
 
     def log(self):
         path = self.work / "out"

@@ -74,8 +74,8 @@ class ScriptedHop:
     parted by newlines make a multi-line one; bytes are sent as they are),
     DROP, AfterReply, Late, Silent, or for steps that come more than once a
     list of such.
-    Steps: connect (before TLS; only DROP and Silent), greeting, EHLO, HELO, LHLO,
-    STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
+    Steps: connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
+    LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
 
     tls: from the first octet; starttls: offered, where the default list of
