@@ -4,7 +4,7 @@
 #	tests/setup.sh build|demo|check|bench
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
-# Super-servers and proxies are not installed but unpacked below build/tools:
+# Servers and proxies are not installed but unpacked below build/tools:
 # some of them conflict with each other, and none of them shall be started,
 # now or at the next boot, on a machine that only wanted to run our tests.
 # Elsewhere: says which commands and libraries are missing.
