@@ -52,6 +52,13 @@ class Silent:
         self.reply = reply
 
 
+class Endless:
+    """Such a line each so many seconds."""
+
+    def __init__(self, seconds, line):
+        self.seconds, self.line = seconds, line
+
+
 class Hush(Exception):
     pass
 
@@ -72,8 +79,8 @@ class ScriptedHop:
 
     script says what to answer at a step: a reply ("550 5.1.1 no"; lines
     parted by newlines make a multi-line one; bytes are sent as they are),
-    DROP, AfterReply, Late, Silent, or for steps that come more than once a
-    list of such.
+    DROP, AfterReply, Late, Silent, Endless, or for steps that come more than
+    once a list of such.
     Steps: connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
     LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
@@ -244,6 +251,10 @@ class ScriptedHop:
         if isinstance(reply, Silent):
             self.say(client, reply.reply)
             raise Hush
+        if isinstance(reply, Endless):
+            while not self.released.wait(reply.seconds):
+                self.say(client, reply.line)
+            raise Dropped
         if isinstance(reply, Late):
             self.released.wait(reply.seconds)
             reply = reply.reply

@@ -6,7 +6,7 @@ import time
 
 from frontdoor import FrontDoor, fast_clock
 from mailtest import smtp_wire
-from nexthop import Early, Late, ScriptedHop, Silent
+from nexthop import Early, Endless, Late, ScriptedHop, Silent
 from test_relay import QUEUED, TEXT, Relay
 
 SPEED = 60
@@ -156,6 +156,30 @@ class Silence(Slow):
                 hop.released.set()
                 self.assertRegex(str(smtp.message(TEXT)), QUEUED)
                 self.assertEqual(len(hop.messages), 1)
+
+    def endless(self, step, limit):
+        hop, accounts = self.hop_at("smtp+plain", {step: [
+            Endless(80 / SPEED, b"250-still here\r\n"),
+            ScriptedHop.DEFAULTS[step]]})
+        smtp = self.session(accounts)
+        smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+        if step == "final":
+            smtp.expect("RCPT TO:<a@b.test>", "250 2.1.5")
+            smtp.expect("DATA", "354")
+        told = self.timed(smtp, smtp_wire(TEXT) if step == "final"
+                          else "RCPT TO:<a@b.test>\r\n", limit)
+        self.assertEqual(told.raw, [b"451 4.4.2 " + LOST])
+        self.assertIn("took too long", smtp.process.log())
+        smtp.expect("RSET", "250 2.0.0")
+        self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+        self.assertEqual(len(hop.connections), 2)
+
+    def test_line_after_line(self):
+        """The limit is for the whole of a reply."""
+        self.together({
+            step: lambda s=step, t=limit: self.endless(s, t)
+            for step, limit in (("MAIL", 300), ("RCPT", 300),
+                                ("final", 600))})
 
     def test_reset(self):
         """Of a transaction that came to nothing: the hop is left, and the
