@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 from mailtest import (DEADLINE, TOOLS, clean_environment, kill_quietly,
-                      wait_for)
+                      shared_folder, wait_for)
 
 SCRIPT = """\
 set -e
@@ -42,8 +42,10 @@ class Installed:
                 f"needs root to give {self.package} its users")
         self.add_cleanup = (test.addClassCleanup if isinstance(test, type)
                             else test.addCleanup)
-        # Its sockets' names must be short
-        self.work = pathlib.Path(tempfile.mkdtemp(prefix="hop-"))
+        # Its sockets' names must be short; what a test that is killed leaves
+        # goes with the folder of the run
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="hop-",
+                                                  dir=shared_folder()))
         self.work.chmod(0o755)
         self.add_cleanup(subprocess.run, ["rm", "-rf", str(self.work)],
                          check=True)
