@@ -212,17 +212,22 @@ await_mail(struct relay *relay, struct error *error)
 
 /*
  * A refused sender is the verdict on every recipient. The RCPT that went
- * with it (RFC 2920 3.1) has a reply too, which says nothing; were it a 2xx,
- * the next hop would be in a transaction that we are not.
+ * together with it (RFC 2920 3.1) has a reply too, which says nothing; were
+ * it a 2xx, the next hop would be in a transaction that we are not.
+ * RSET comes before the next MAIL: until then Postfix holds what it refused,
+ * a SIZE for one, against messages that are not like that.
  */
 static int
-refused_mail(struct relay *relay, struct smtp_reply *verdict,
+refused_mail(struct relay *relay, bool together, struct smtp_reply *verdict,
     struct error *error)
 {
 	struct error ignored;
 
 	if (pass_on(relay, verdict, error) < 0)
 		return -1;
+	relay->reset_due = true;
+	if (!together)
+		return 0;
 	keep_verdict(relay, verdict);
 	if (relay_await_reply(relay, &ignored) < 0 ||
 	    relay_reply_class(relay) < 4)
@@ -264,12 +269,12 @@ relay_recipient(struct relay *relay, const struct account *account,
 	if (first && !together && await_mail(relay, error) < 0)
 		return lost(relay, verdict);
 	if (first && !together && !relay->mail_sent)
-		return pass_on(relay, verdict, error);
+		return refused_mail(relay, false, verdict, error);
 	smtp_client_rcpt(&relay->client, &envelope->recipients[i]);
 	if (together && await_mail(relay, error) < 0)
 		return lost(relay, verdict);
 	if (together && !relay->mail_sent)
-		return refused_mail(relay, verdict, error);
+		return refused_mail(relay, true, verdict, error);
 	if (relay_await_reply(relay, error) < 0)
 		return lost(relay, verdict);
 	if (pass_on(relay, verdict, error) < 0)

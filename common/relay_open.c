@@ -29,11 +29,18 @@
 int
 relay_await_reply(struct relay *relay, struct error *error)
 {
+	/* For all of it: the connection's own limit is for each line. */
+	int64_t deadline = conn_now() + relay->conn.timeout;
+
 	for (;;) {
 		switch (smtp_client_next(&relay->client)) {
 		case SMTP_CLIENT_REPLY:
 			return 0;
 		case SMTP_CLIENT_WANT_IO:
+			if (conn_now() >= deadline)
+				return error_set(error, ERROR_SYSTEM,
+				    "%s: the reply took too long",
+				    relay->account->host);
 			if (conn_pump(&relay->conn, &relay->client.wire,
 			    error) < 0)
 				return -1;

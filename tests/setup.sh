@@ -4,7 +4,7 @@
 #	tests/setup.sh build|demo|check|bench
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
-# Super-servers and proxies are not installed but unpacked below build/tools:
+# Servers and proxies are not installed but unpacked below build/tools:
 # some of them conflict with each other, and none of them shall be started,
 # now or at the next boot, on a machine that only wanted to run our tests. But
 # s6 is: nothing starts it, and its programs look for each other in /usr/bin.
@@ -34,7 +34,8 @@ check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	haproxy/haproxy stunnel4/stunnel4
-	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer'
+	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer
+	dovecot-lmtpd/dovecot opensmtpd/smtpd'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
 bench_packages="$demo_packages python3 ucspi-tcp strace"

@@ -8,6 +8,8 @@ import subprocess
 
 from mailtest import shared_folder
 
+ECDSA = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+RSA = ("rsa:2048",)
 GOOD_NAMES = "DNS:localhost,IP:127.0.0.1,IP:::1,IP:192.0.2.1"
 
 
@@ -34,34 +36,33 @@ class Pair:
 
 
 class Certificates:
-    """ca and other_ca sign; server is for localhost; expired and wrong_name
-    are what they say, signed by ca; stranger is for localhost, signed by
-    other_ca."""
+    """ca and other_ca sign; server and rsa are for localhost; expired and
+    wrong_name are what they say, signed by ca; stranger is for localhost,
+    signed by other_ca."""
 
     def __init__(self, folder):
         self.folder = folder
-        for name in ("ca", "other_ca", "server", "expired", "wrong_name",
-                     "stranger"):
+        for name in ("ca", "other_ca", "server", "rsa", "expired",
+                     "wrong_name", "stranger"):
             setattr(self, name, Pair(folder, name))
 
     def make(self):
         for ca in (self.ca, self.other_ca):
-            openssl("req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", 30,
+            openssl("req", "-x509", "-newkey", *ECDSA, "-nodes", "-days", 30,
                     "-subj", f"/CN=test {ca.crt.stem}",
                     "-keyout", ca.key, "-out", ca.crt)
         self.sign(self.server, self.ca, GOOD_NAMES)
+        self.sign(self.rsa, self.ca, GOOD_NAMES, key=RSA)
         self.sign(self.expired, self.ca, GOOD_NAMES, days=-1)
         self.sign(self.wrong_name, self.ca, "DNS:other.test")
         self.sign(self.stranger, self.other_ca, GOOD_NAMES)
 
-    def sign(self, pair, ca, names, days=30):
+    def sign(self, pair, ca, names, days=30, key=ECDSA):
         request = self.folder / f"{pair.crt.stem}.csr"
         extensions = self.folder / f"{pair.crt.stem}.ext"
         extensions.write_text(f"subjectAltName={names}\n"
                               "basicConstraints=CA:FALSE\n")
-        openssl("req", "-new", "-newkey", "ec", "-pkeyopt",
-                "ec_paramgen_curve:prime256v1", "-nodes",
+        openssl("req", "-new", "-newkey", *key, "-nodes",
                 "-subj", f"/CN=test {pair.crt.stem}",
                 "-keyout", pair.key, "-out", request)
         openssl("x509", "-req", "-in", request, "-CA", ca.crt, "-CAkey",

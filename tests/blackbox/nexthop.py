@@ -37,6 +37,32 @@ class AfterReply:
         self.reply = reply
 
 
+class Late:
+    """Answer after so many seconds."""
+
+    def __init__(self, seconds, reply):
+        self.seconds, self.reply = seconds, reply
+
+
+class Silent:
+    """Say that much, or nothing, and then nothing more; the connection stays
+    open until the other end closes it."""
+
+    def __init__(self, reply=b""):
+        self.reply = reply
+
+
+class Endless:
+    """Such a line each so many seconds."""
+
+    def __init__(self, seconds, line):
+        self.seconds, self.line = seconds, line
+
+
+class Hush(Exception):
+    pass
+
+
 class Connection:
     """What one connection said."""
 
@@ -55,9 +81,10 @@ class ScriptedHop:
 
     script says what to answer at a step: a reply ("550 5.1.1 no"; lines
     parted by newlines make a multi-line one; bytes are sent as they are),
-    DROP, AfterReply, or for steps that come more than once a list of such.
-    Steps: connect (before TLS; only DROP), greeting, EHLO, HELO, LHLO,
-    STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
+    DROP, AfterReply, Late, Silent, Endless, or for steps that come more than
+    once a list of such.
+    Steps: connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
+    LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
     final answers BDAT too, where CHUNKING is among the extensions.
 
@@ -142,8 +169,8 @@ class ScriptedHop:
     def serve(self, client, connection):
         client.settimeout(20)
         try:
-            if self.script.get("connect") is DROP:
-                raise Dropped
+            if "connect" in self.script:
+                self.answer(client, "connect")
             if self.tls:
                 client = self.tls.wrap_socket(client, server_side=True)
             self.answer(client, "greeting")
@@ -157,6 +184,8 @@ class ScriptedHop:
                                                        server_side=True)
         except Dropped:
             connection.ended = "dropped"
+        except Hush:
+            connection.ended = self.hear_out(client)
         except (OSError, ssl.SSLError) as error:
             connection.ended = f"broken: {error}"
         finally:
@@ -165,6 +194,15 @@ class ScriptedHop:
                 self.open -= 1
                 self.changed.notify_all()
             print("hop:", connection.ended, connection.commands)
+
+    def hear_out(self, client):
+        """Wait for the end; how it ended."""
+        try:
+            while client.recv(65536):
+                pass
+        except (OSError, ssl.SSLError) as error:
+            return f"broken: {error}"
+        return "eof"
 
     def dialogue(self, client, stream, connection):
         while connection.ended is None:
@@ -218,12 +256,23 @@ class ScriptedHop:
         if isinstance(reply, AfterReply):
             self.say(client, reply.reply)
             raise Dropped
-        self.say(client, reply)
+        if isinstance(reply, Silent):
+            self.say(client, reply.reply)
+            raise Hush
+        if isinstance(reply, Endless):
+            while not self.released.wait(reply.seconds):
+                self.say(client, reply.line)
+            raise Dropped
+        if isinstance(reply, Late):
+            self.released.wait(reply.seconds)
+            reply = reply.reply
+        if reply is not None:
+            self.say(client, reply)
         return reply
 
     def say(self, client, reply):
         data = reply if isinstance(reply, bytes) else self.lines(reply)
-        step = 1 if self.bytewise else len(data)
+        step = 1 if self.bytewise else len(data) or 1
         for start in range(0, len(data), step):
             client.sendall(data[start:start + step])
 

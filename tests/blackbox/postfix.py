@@ -1,17 +1,8 @@
-"""Debian's Postfix, whole, as a client of smtp-handler: it runs from where
-tests/setup.sh unpacked it, in a mount namespace of its own in which it is
-installed and its users exist."""
+"""Debian's Postfix, whole, as a client of smtp-handler and as its next
+hop."""
 
-import os
-import pathlib
-import shlex
-import signal
-import subprocess
-import tempfile
-
-from mailtest import DEADLINE, TOOLS, free_port, wait_for
-
-PROGRAMS = TOOLS / "postfix" / "usr"
+from installed import Installed
+from mailtest import TOOLS, free_port
 
 MASTER = """\
 cleanup unix n - n - 0 cleanup
@@ -22,6 +13,7 @@ defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 smtp unix - - n - - smtp
 lmtp unix - - n - - lmtp
+virtual unix - n n - - virtual
 error unix - - n - - error
 retry unix - - n - - error
 proxymap unix - - n - - proxymap
@@ -32,30 +24,22 @@ postlog unix-dgram n - n - 1 postlogd
 127.0.0.1:{port} inet n - n - - smtpd
 """
 
-SCRIPT = """\
-set -e
-mount -t overlay overlay -o lowerdir={programs}:/usr /usr
-(cat /etc/passwd; echo postfix:x:64900:64900::/:/bin/false) >{work}/passwd
-(cat /etc/group; echo postfix:x:64900:; echo postdrop:x:64901:) >{work}/group
-mount --bind {work}/passwd /etc/passwd
-mount --bind {work}/group /etc/group
-chown 64900 {work}/data
-exec postfix -c {work}/etc start-fg >{work}/out 2>&1 </dev/null
-"""
 
+class Postfix(Installed):
+    """Takes mail on port and does with it as settings say; virtual mailboxes
+    are below mail.  more: further lines for master.cf."""
 
-class Postfix:
-    """Takes mail on port and sends all of it on, as settings say."""
+    package = "postfix"
+    users = {"postfix": 64900}
+    groups = {"postdrop": 64901}
+    prepare = "mkdir mail && chown 64900 data mail"
 
-    def __init__(self, test, **settings):
-        if os.geteuid() != 0:
-            test.skipTest("needs root to give Postfix its users")
-        # Its sockets' names must be short
-        self.work = pathlib.Path(tempfile.mkdtemp(prefix="pf-"))
-        self.work.chmod(0o755)
+    def __init__(self, test, more="", **settings):
+        super().__init__(test)
         for name in ("etc", "queue", "data"):
             (self.work / name).mkdir()
         self.port = free_port()
+        self.mail = self.work / "mail"
         settings = {
             "compatibility_level": "3.6",
             "queue_directory": self.work / "queue",
@@ -69,27 +53,20 @@ class Postfix:
             "myhostname": "postfix.test", "mydestination": "",
             "maillog_file": self.work / "log", "alias_maps": "",
             "maillog_file_prefixes": self.work, "notify_classes": "",
+            "virtual_mailbox_base": self.mail,
+            "virtual_uid_maps": "static:64900",
+            "virtual_gid_maps": "static:64900", "virtual_mailbox_limit": "0",
             **settings}
         (self.work / "etc" / "main.cf").write_text("".join(
             f"{name} = {value}\n" for name, value in settings.items()))
         (self.work / "etc" / "master.cf").write_text(
-            MASTER.format(port=self.port))
-        self.process = subprocess.Popen(
-            ["unshare", "-m", "-p", "-f", "--mount-proc",
-             "--kill-child", "sh", "-c",
-             SCRIPT.format(work=shlex.quote(str(self.work)),
-                           programs=shlex.quote(str(PROGRAMS)))])
-        test.addCleanup(self.stop)
-        wait_for(lambda: "daemon started" in self.log() or
-                 self.process.poll() is not None, "Postfix")
-        test.assertIsNone(self.process.poll(), self.log())
+            MASTER.format(port=self.port) + more)
+        self.start("postfix", "-c", self.work / "etc", "start-fg")
+
+    def ready(self):
+        return "daemon started" in self.log()
 
     def log(self):
         path = self.work / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def stop(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(DEADLINE)
-        print(self.log())
-        subprocess.run(["rm", "-rf", str(self.work)], check=True)
+        return super().log() + (
+            path.read_text(errors="replace") if path.exists() else "")

@@ -419,6 +419,28 @@ class Verdicts(Relay):
                                      [reply.encode()])
                 smtp.expect("DATA", "503 5.5.1")
 
+    def test_reset_after_a_refused_sender(self):
+        """Postfix takes a SIZE it refused for that of the next message."""
+        for extensions, rcpt in ((("SIZE", "PIPELINING"), ["503 5.5.1 MAIL?"]),
+                                 (("SIZE",), [])):
+            with self.subTest(extensions=extensions):
+                hop = self.hop({"MAIL": ["552 5.3.4 too big", "250 2.1.0 ok"],
+                                "RCPT": [*rcpt, "250 2.1.5 ok"]},
+                               extensions=extensions)
+                smtp = self.relay(self.account(hop))
+                smtp.expect("MAIL FROM:<joe@example.com> SIZE=9000",
+                            "250 2.1.0")
+                self.assertEqual(smtp.cmd("RCPT TO:<a@b.test>").raw,
+                                 [b"552 5.3.4 too big"])
+                smtp.expect("RSET", "250 2.0.0")
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                (connection,) = hop.connections
+                self.assertEqual(
+                    [line for line in connection.commands[2:]
+                     if not line.startswith("RCPT")],
+                    ["MAIL FROM:<joe@example.com> SIZE=9000", "RSET",
+                     "MAIL FROM:<joe@example.com>", "DATA"])
+
     def test_refused_text(self):
         for step in ("DATA", "final"):
             for reply in ("554 5.6.0 spam", "451 4.7.1 not now",
