@@ -45,13 +45,15 @@ exec postfix -c {work}/etc start-fg >{work}/out 2>&1 </dev/null
 
 
 class Postfix:
-    """Takes mail on port and sends all of it on, as settings say."""
+    """Takes mail on port and sends all of it on, as settings say.
+    services: more lines for master.cf."""
 
-    def __init__(self, test, **settings):
+    def __init__(self, test, services="", folder=None, **settings):
         if os.geteuid() != 0:
             test.skipTest("needs root to give Postfix its users")
         # Its sockets' names must be short
-        self.work = pathlib.Path(tempfile.mkdtemp(prefix="pf-"))
+        self.work = pathlib.Path(
+            tempfile.mkdtemp(prefix="pf-", dir=folder))
         self.work.chmod(0o755)
         for name in ("etc", "queue", "data"):
             (self.work / name).mkdir()
@@ -73,7 +75,7 @@ class Postfix:
         (self.work / "etc" / "main.cf").write_text("".join(
             f"{name} = {value}\n" for name, value in settings.items()))
         (self.work / "etc" / "master.cf").write_text(
-            MASTER.format(port=self.port))
+            MASTER.format(port=self.port) + services)
         self.process = subprocess.Popen(
             ["unshare", "-m", "-p", "-f", "--mount-proc",
              "--kill-child", "sh", "-c",

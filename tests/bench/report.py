@@ -1,0 +1,202 @@
+"""Tables of results: on the terminal, in RESULTS.md and in README.md.
+
+A benchmark returns tables; they are kept below $BUILD/bench/results, so that
+one benchmark can be run again and all of them be recorded.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import rig
+
+RESULTS = rig.WORK / "results"
+HERE = pathlib.Path(__file__).resolve().parent
+PACKAGES = ("libtls26", "dovecot-pop3d", "courier-pop", "postfix")
+
+
+class Target:
+    """What BEHAVIOUR.md section 8 wants of a row."""
+
+    def __init__(self, text, met):
+        self.text, self.met = text, met
+
+
+def at_most(limit):
+    return Target(f"at most {limit:g}", lambda a, b: a / b <= limit)
+
+
+def at_least(limit):
+    return Target(f"at least {limit:g}", lambda a, b: a / b >= limit)
+
+
+def below(limit, unit):
+    """Of ours alone."""
+    return Target(f"under {limit:g} {unit}", lambda a, b: a < limit)
+
+
+class Table:
+    def __init__(self, title, *columns, note=""):
+        self.title, self.note = title, note
+        self.columns, self.rows = list(columns), []
+
+    def add(self, *cells):
+        self.rows.append([str(cell) for cell in cells])
+
+    def text(self):
+        widths = [max(len(row[i]) for row in [self.columns, *self.rows])
+                  for i in range(len(self.columns))]
+        words = self.columns.index("which") if "which" in self.columns else 0
+        lines = [self.title]
+        for row in [self.columns, *self.rows]:
+            cells = [cell.ljust(width) if i in (0, words)
+                     else cell.rjust(width)
+                     for i, (cell, width) in enumerate(zip(row, widths))]
+            lines.append("  " + "  ".join(cells).rstrip())
+        if self.note:
+            lines += ["", *("  " + line for line in wrap(self.note, 76))]
+        return "\n".join(lines) + "\n"
+
+    def markdown(self):
+        align = ["---"] + ["---:"] * (len(self.columns) - 1)
+        lines = [f"| {' | '.join(row)} |"
+                 for row in [self.columns, align, *self.rows]]
+        note = "\n" + "\n".join(wrap(self.note)) + "\n" if self.note else ""
+        return "\n".join(lines) + "\n" + note
+
+    def select(self, names):
+        """A table of some of the rows."""
+        some = Table(self.title, *self.columns)
+        some.rows = [row for row in self.rows if row[0] in names]
+        return some
+
+
+class Comparison(Table):
+    """Ours beside something else's, in one unit."""
+
+    def __init__(self, title, unit, note=""):
+        super().__init__(title, f"{unit}", "ours", "other", "ratio",
+                         "target", "met", note=note)
+
+    def row(self, what, ours, other=None, target=None, digits=2):
+        def show(value):
+            return "" if value is None else f"{value:,.{digits}f}"
+        met = ""
+        if target:
+            met = "yes" if target.met(ours, other) else "NO"
+        self.add(what, show(ours), show(other),
+                 f"{ours / other:.2f}" if other else "",
+                 target.text if target else "", met)
+
+
+def wrap(text, width=79):
+    lines, line = [], ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+# Keeping
+
+def save(name, tables):
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({
+        "date": str(datetime.date.today()),
+        "tables": [{"title": table.title, "columns": table.columns,
+                    "rows": table.rows, "note": table.note}
+                   for table in tables]}, indent=1))
+
+
+def load(name):
+    """(date, tables), or None where it has not been run."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text())
+    tables = []
+    for table in kept["tables"]:
+        tables.append(Table(table["title"], *table["columns"],
+                            note=table["note"]))
+        tables[-1].rows = table["rows"]
+    return kept["date"], tables
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)",
+                    pathlib.Path("/proc/cpuinfo").read_text())
+    system = re.search(r'PRETTY_NAME="(.*)"',
+                       pathlib.Path("/etc/os-release").read_text())
+    file_system = subprocess.run(
+        ["stat", "-f", "-c", "%T", rig.WORK], text=True,
+        stdout=subprocess.PIPE).stdout.strip()
+    words = [f"{os.cpu_count()} CPUs"]
+    if cpu:
+        words.insert(0, cpu[1])
+    if system:
+        words.append(system[1])
+    words += [f"Linux {os.uname().release.split('-')[0]}", file_system]
+    for package in PACKAGES:
+        done = subprocess.run(["apt-cache", "policy", package], text=True,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
+        candidate = re.search(r"Candidate: (\S+)", done.stdout)
+        if candidate:
+            words.append(f"{package} {candidate[1]}")
+    return ", ".join(words)
+
+
+# Recording
+
+def replace_block(path, text):
+    """Put text between the two comments that mark its place."""
+    old = path.read_text()
+    begin, end = "<!-- make bench RECORD=yes: begin -->", \
+        "<!-- make bench RECORD=yes: end -->"
+    head, found, rest = old.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found or not found_end:
+        raise RuntimeError(f"{path.name} has no place for the results")
+    path.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}")
+
+
+def when(names):
+    dates = sorted({load(name)[0] for name in names})
+    return "\n".join(wrap(f"{' to '.join(dates[:1] + dates[1:][-1:])}, "
+                          f"{machine()}.")) + "\n"
+
+
+def record(names, main_rows):
+    """RESULTS.md has all of it, README.md the main rows and the plot.
+    main_rows: [(benchmark, table's number, rows or None for all)]."""
+    names = [name for name in names if load(name)]
+    parts = ["# What it costs\n",
+             "Written by `make bench RECORD=yes`, which measures all of it "
+             "again. Ratios are\nof one run, the programs in turn on the same "
+             "machine.\n", when(names)]
+    for name in names:
+        for table in load(name)[1]:
+            parts.append(f"## {table.title}\n\n{table.markdown()}")
+            if name == "scale":
+                parts.append("![seconds against messages](pop3-scale.svg)\n")
+    (HERE / "RESULTS.md").write_text("\n".join(parts))
+
+    parts = []
+    for name, number, rows in main_rows:
+        kept = load(name)
+        if not kept or number >= len(kept[1]):
+            continue
+        table = kept[1][number]
+        if rows is not None:
+            table = table.select(rows)
+        parts.append(f"{table.title}:\n\n{table.markdown()}")
+    parts.append("![seconds against messages, for first and later logins]"
+                 "(tests/bench/pop3-scale.svg)\n")
+    parts.append(when(names))
+    replace_block(rig.ROOT / "README.md", "\n".join(parts))
