@@ -166,7 +166,7 @@ check-unit: $(unit_tests) ## unit tests only
 # Which benchmarks there are: tests/bench/bench.py --help. BENCH names some,
 # RECORD=yes writes the results to tests/bench/RESULTS.md, the plot beside it
 # and README.md.
-bench_programs = bare client
+bench_programs = bare client latency
 bench: all $(bench_programs:%=$(BUILD)/tests/bench/%) ## measure, beside Dovecot, Courier and Postfix
 	@tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py \

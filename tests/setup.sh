@@ -36,7 +36,7 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
-bench_packages="$demo_packages python3 ucspi-tcp strace"
+bench_packages="$demo_packages python3 ucspi-tcp strace libsasl2-modules"
 bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
 	courier-pop/courierpop3d'
 bench_commands="$demo_commands python3 tcpserver strace"

@@ -12,6 +12,7 @@ nothing depends on how fast the machine is.  Without names all of them run.
     data      DATA and BDAT of 100 MB; a bare tls_read into a file
     small     deliveries of small messages; Dovecot's LMTP, Postfix
     several   one message for 1, 10 and 100 maildirs
+    relay     a message on its way to the next hop; Postfix
     scale     large maildrops; Dovecot, Courier
 
 --record writes what was measured, now or before, to tests/bench/RESULTS.md
@@ -28,6 +29,7 @@ import sys
 import time
 
 import bench_memory
+import bench_relay
 import bench_session
 import bench_small
 import bench_bulk
@@ -43,6 +45,7 @@ BENCHMARKS = {
     "data": bench_bulk.data,
     "small": bench_small.small,
     "several": bench_small.several,
+    "relay": bench_relay.relay,
     "scale": scale.scale,
 }
 WITH_PEERS = {"session", "small", "scale"}
@@ -54,6 +57,7 @@ MAIN = [
     ("data", 0, None),
     ("memory", 0, None),
     ("small", 0, None),
+    ("relay", 0, None),
     ("scale", 0, None),
 ]
 
