@@ -13,6 +13,7 @@ nothing depends on how fast the machine is.  Without names all of them run.
     small     deliveries of small messages; Dovecot's LMTP, Postfix
     several   one message for 1, 10 and 100 maildirs
     relay     a message on its way to the next hop; Postfix
+    calls     system calls
     scale     large maildrops; Dovecot, Courier
 
 --record writes what was measured, now or before, to tests/bench/RESULTS.md
@@ -28,6 +29,7 @@ import subprocess
 import sys
 import time
 
+import bench_calls
 import bench_memory
 import bench_relay
 import bench_session
@@ -46,6 +48,7 @@ BENCHMARKS = {
     "small": bench_small.small,
     "several": bench_small.several,
     "relay": bench_relay.relay,
+    "calls": bench_calls.calls,
     "scale": scale.scale,
 }
 WITH_PEERS = {"session", "small", "scale"}
