@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Benchmarks: both programs beside a bare libtls program and their peers.
 
-    tests/bench/bench.py [-n ROUNDS] [--record] [NAME...]
+    tests/bench/bench.py [-n ROUNDS] [--record] [--million] [NAME...]
 
 Ratios measured in one run, the programs in turn: nothing here is a test, and
-nothing depends on how fast the machine is.  Without names all of them run.
+nothing depends on how fast the machine is.  Without names all of them run,
+but for million, which takes minutes and gigabytes.
 
     session   short sessions; bare libtls, Dovecot
     memory    peak RSS and, idle, PSS; bare libtls
@@ -15,6 +16,7 @@ nothing depends on how fast the machine is.  Without names all of them run.
     relay     a message on its way to the next hop; Postfix
     calls     system calls
     scale     large maildrops; Dovecot, Courier
+    million   a maildrop of a million messages
 
 --record writes what was measured, now or before, to tests/bench/RESULTS.md
 and to README.md.  The programs are those in $BUILD (default: build); files
@@ -50,8 +52,10 @@ BENCHMARKS = {
     "relay": bench_relay.relay,
     "calls": bench_calls.calls,
     "scale": scale.scale,
+    "million": scale.million,
 }
-WITH_PEERS = {"session", "small", "scale"}
+NOT_ALWAYS = {"million"}
+WITH_PEERS = {"session", "small", "scale", "million"}
 
 # What README.md shows: benchmark, its table's number, rows (None: all)
 MAIN = [
@@ -62,6 +66,7 @@ MAIN = [
     ("small", 0, None),
     ("relay", 0, None),
     ("scale", 0, None),
+    ("million", 0, None),
 ]
 
 
@@ -93,6 +98,8 @@ def main():
                         "sessions)")
     parser.add_argument("--record", action="store_true",
                         help="write RESULTS.md, the plot and README.md")
+    parser.add_argument("--million", action="store_true",
+                        help="million too")
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help=" ".join(BENCHMARKS))
     options = parser.parse_args()
@@ -105,7 +112,9 @@ def main():
     rig.WORK.mkdir(exist_ok=True)
     rig.make_certificate()
     rig.LOG.write_bytes(b"")
-    for name in options.names or BENCHMARKS:
+    for name in options.names or [
+            name for name in BENCHMARKS
+            if name not in NOT_ALWAYS or options.million]:
         run(name, options)
     if options.record:
         scale.record_plot()
