@@ -95,8 +95,8 @@ def make_large(path, octets):
 @contextlib.contextmanager
 def tcpserver(command):
     with subprocess.Popen(
-            ["tcpserver", "-1", "-H", "-R", "-l", "0", "-c", "100", "-b", "128",
-             "127.0.0.1", "0", *command],
+            ["tcpserver", "-1", "-H", "-R", "-l", "0", "-c", "100",
+             "-b", "128", "127.0.0.1", "0", *command],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=open(LOG, "ab")) as process:
         try:
