@@ -3,6 +3,7 @@ context in which it answers on ports of 127.0.0.1."""
 
 import contextlib
 import os
+import pathlib
 import random
 import socket
 import subprocess
@@ -22,7 +23,25 @@ DOVECOT = [TOOLS / name / "usr" for name in ("dovecot-pop3d",
 NOBODY = 65534
 
 
-# Dovecot has its paths built in: a namespace where it is under /usr
+# Dovecot has its paths built in: a namespace where it is under /usr, and where
+# our certificate is one of the system's CAs
+
+SYSTEM_CERTS = pathlib.Path("/etc/ssl/certs")
+CERTS = rig.WORK / "certs"
+
+
+def make_system_certs():
+    """Those there are, and ours, in the bundle and by its hash."""
+    subprocess.run(["rm", "-rf", CERTS], check=True)
+    CERTS.mkdir()
+    if SYSTEM_CERTS.is_dir():
+        subprocess.run(["cp", "-a", f"{SYSTEM_CERTS}/.", CERTS], check=True)
+    name = subprocess.run(["openssl", "x509", "-noout", "-hash", "-in",
+                           rig.CERT], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.strip()
+    (CERTS / f"{name}.0").symlink_to(rig.CERT)
+    with open(CERTS / "ca-certificates.crt", "ab") as bundle:
+        bundle.write(rig.CERT.read_bytes())
 
 def inside():
     return bool(os.environ.get("BENCH_INSIDE"))
@@ -38,9 +57,11 @@ def can_enter():
 
 def enter(command):
     lower = ":".join(map(str, DOVECOT))
-    return ["env", "BENCH_INSIDE=yes", "unshare", "-m", "sh", "-c",
-            'mount -t overlay overlay -o "lowerdir=$1:/usr" /usr; shift; '
-            'exec "$@"', "sh", lower, *map(str, command)]
+    script = ('set -e; mount -t overlay overlay -o "lowerdir=$1:/usr" /usr; '
+              'mkdir -p "$3"; mount --bind "$2" "$3"; shift 3; exec "$@"')
+    return [str(word) for word in
+            ["env", "BENCH_INSIDE=yes", "unshare", "-m", "sh", "-c", script,
+             "sh", lower, CERTS, SYSTEM_CERTS, *command]]
 
 
 def free_port():

@@ -67,10 +67,10 @@ class Table:
         note = "\n" + "\n".join(wrap(self.note)) + "\n" if self.note else ""
         return "\n".join(lines) + "\n" + note
 
-    def select(self, names):
-        """A table of some of the rows."""
+    def select(self, pattern):
+        """A table of the rows whose name matches."""
         some = Table(self.title, *self.columns)
-        some.rows = [row for row in self.rows if row[0] in names]
+        some.rows = [row for row in self.rows if re.search(pattern, row[0])]
         return some
 
 
@@ -154,16 +154,17 @@ def machine():
 
 # Recording
 
+BEGIN = "<!-- Written by make bench RECORD=yes -->"
+END = "<!-- until here -->"
+
+
 def replace_block(path, text):
     """Put text between the two comments that mark its place."""
-    old = path.read_text()
-    begin, end = "<!-- make bench RECORD=yes: begin -->", \
-        "<!-- make bench RECORD=yes: end -->"
-    head, found, rest = old.partition(begin)
-    _, found_end, tail = rest.partition(end)
-    if not found or not found_end:
+    head, begin, rest = path.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
         raise RuntimeError(f"{path.name} has no place for the results")
-    path.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}")
+    path.write_text(f"{head}{BEGIN}\n\n{text.strip()}\n\n{END}{tail}")
 
 
 def when(names):
@@ -172,31 +173,33 @@ def when(names):
                           f"{machine()}.")) + "\n"
 
 
-def record(names, main_rows):
-    """RESULTS.md has all of it, README.md the main rows and the plot.
-    main_rows: [(benchmark, table's number, rows or None for all)]."""
-    names = [name for name in names if load(name)]
+def record(names, main):
+    """RESULTS.md has all of it, README.md the main tables and the plot.
+    main: [(benchmark, table's number, pattern of rows)]."""
+    missing = [name for name in names if not load(name)]
+    if missing:
+        print(f"bench: never measured: {', '.join(missing)}")
+    names = [name for name in names if name not in missing]
     parts = ["# What it costs\n",
-             "Written by `make bench RECORD=yes`, which measures all of it "
-             "again. Ratios are\nof one run, the programs in turn on the same "
-             "machine.\n", when(names)]
+             "\n".join(wrap(
+                 "Written by `make bench RECORD=yes MILLION=yes`, which "
+                 "measures all of it again. Ratios are ours by the other's, "
+                 "of one run, the programs in turn on the same machine.")),
+             "", when(names)]
     for name in names:
         for table in load(name)[1]:
             parts.append(f"## {table.title}\n\n{table.markdown()}")
-            if name == "scale":
-                parts.append("![seconds against messages](pop3-scale.svg)\n")
+        if name == "scale":
+            parts.append("![seconds against messages](pop3-scale.svg)\n")
     (HERE / "RESULTS.md").write_text("\n".join(parts))
 
-    parts = []
-    for name, number, rows in main_rows:
-        kept = load(name)
-        if not kept or number >= len(kept[1]):
+    parts = [when(names)]
+    for name, number, pattern in main:
+        if name in missing:
             continue
-        table = kept[1][number]
-        if rows is not None:
-            table = table.select(rows)
+        table = load(name)[1][number].select(pattern)
         parts.append(f"{table.title}:\n\n{table.markdown()}")
-    parts.append("![seconds against messages, for first and later logins]"
-                 "(tests/bench/pop3-scale.svg)\n")
-    parts.append(when(names))
+        if name == "scale":
+            parts.append("![Seconds against messages for pop3-handler, "
+                         "Dovecot and Courier](tests/bench/pop3-scale.svg)\n")
     replace_block(rig.ROOT / "README.md", "\n".join(parts))
