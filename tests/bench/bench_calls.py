@@ -59,7 +59,7 @@ def add(table, what, command, talk, idle, number, clear=True,
                       if times > total / 200)
     table.add(what, f"{total:,}", f"{octets / 1e6:,.1f}",
               f"{total / octets * 1e6:,.0f}" if octets else "",
-              f"{total / number:,.3f}" if number else "", names)
+              f"{total / number:.3g}" if number else "", names)
 
 
 def table(title, note=""):

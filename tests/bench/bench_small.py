@@ -74,9 +74,9 @@ def contestants(stack):
     if peers.inside():
         for fsync in "optimized", "always":
             port = enter(peers.dovecot(KEPT, fsync)).lmtp
-            found[f"Dovecot, {fsync}"] = \
+            found[f"Dovecot, mail_fsync={fsync}"] = \
                 sender(port, "-L", *ONE_SESSION), True
-            found[f"Dovecot, {fsync}, many"] = \
+            found[f"Dovecot, mail_fsync={fsync}, many"] = \
                 sender(port, "-L", *SESSIONS), True
     if os.geteuid() == 0:
         port = enter(peers.postfix(
@@ -135,12 +135,13 @@ def small(options):
                               "messages/s, best round", note=NOTE)
     for ours, text, others in (
             ("LMTP", "LMTP, one session",
-             ("Dovecot, optimized", "Dovecot, always")),
+             ("Dovecot, mail_fsync=optimized", "Dovecot, mail_fsync=always")),
             ("SMTP", "SMTP, one session",
              ("Postfix's queue", "Postfix's maildir", "smtp-sink",
               "by hand")),
             ("LMTP, many", "LMTP, many sessions",
-             ("Dovecot, optimized, many", "Dovecot, always, many")),
+             ("Dovecot, mail_fsync=optimized, many",
+              "Dovecot, mail_fsync=always, many")),
             ("SMTP, many", "SMTP, many sessions",
              ("Postfix's queue, many", "Postfix's maildir, many",
               "smtp-sink, many"))):

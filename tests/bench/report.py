@@ -134,7 +134,7 @@ def machine():
     system = re.search(r'PRETTY_NAME="(.*)"',
                        pathlib.Path("/etc/os-release").read_text())
     file_system = subprocess.run(
-        ["stat", "-f", "-c", "%T", rig.WORK], text=True,
+        ["findmnt", "-n", "-o", "FSTYPE", "-T", rig.WORK], text=True,
         stdout=subprocess.PIPE).stdout.strip()
     words = [f"{os.cpu_count()} CPUs"]
     if cpu:

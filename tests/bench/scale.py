@@ -292,8 +292,9 @@ def record_plot():
 MILLION_NOTE = """\
 Messages of 1 KB, one round, warm; seconds, but for bytes. Read once: a
 program that does nothing but open, read and close all files. Bytes a message:
-peak RSS less that with 10 messages. The first login reads every message once to count its octets; a later
-one looks at the directories' times and reads the cache."""
+peak RSS less that with 10 messages. The first login reads every message once
+to count its octets; a later one looks at the directories' times and reads the
+cache."""
 
 
 def read_once():
