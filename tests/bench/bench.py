@@ -26,6 +26,7 @@ out, loudly.
 """
 
 import argparse
+import fcntl
 import os
 import subprocess
 import sys
@@ -115,6 +116,11 @@ def main():
             sys.exit(f"bench: no {program}: use make bench")
     rig.WORK.mkdir(exist_ok=True)
     if not peers.inside():
+        lock = open(rig.WORK / "lock", "w")     # held until the end
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"bench: another one is at work in {rig.WORK}")
         rig.make_certificate()
         peers.make_system_certs()
         rig.LOG.write_bytes(b"")

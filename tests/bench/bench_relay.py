@@ -13,19 +13,19 @@ LATENCY = rig.BUILD / "tests" / "bench" / "latency"
 MESSAGES = 5            # in a session
 
 NOTE = f"""\
-Client and next hop are one program (latency.c) with one clock; one
-message of 4 KB is under way at a time, in sessions of {MESSAGES}.
-250: the client's final reply; arrived: the next hop has read the
-final dot. The first message counts from connect, so that ours has the
-start of a process under {rig.SUPER_SERVER.__name__}
-and the connection to the next hop in it; later ones count from MAIL. Clients speak clear text; ours log in,
-which relaying needs, Postfix's come from mynetworks. smtp-handler's
-250 comes when the next hop has said 250, Postfix's when the message
-is in its queue and fsynced; its delivery comes after that, from
-processes that are there already, by a connection for each message. A
-kept copy adds an fsync before the next hop's 250 and one after it:
-ours then keeps what Postfix's queue keeps. smtps: TLS to the next hop from
-the start, certificate and name verified with the system's CAs, a
+Client and next hop are one program (latency.c) with one clock; one message
+of 4 KB is under way at a time, in sessions of {MESSAGES}.
+250: the client's final reply; arrived: the next hop has read the final dot.
+The first message counts from connect, so that ours has the start of a
+process under {rig.SUPER_SERVER.__name__} and the connection to the next
+hop in it; later ones count from MAIL. Clients speak clear text; ours log
+in, which relaying needs, Postfix's come from mynetworks.
+smtp-handler's 250 comes when the next hop has said 250,
+Postfix's when the message is in its queue and fsynced; its delivery comes
+after that, from processes that are there already, by a connection for each
+message. A kept copy adds an fsync before the next hop's 250 and one after
+it: ours then keeps what Postfix's queue keeps. smtps: TLS to the next hop
+from the start, certificate and name verified with the system's CAs, a
 login."""
 
 
