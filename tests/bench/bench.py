@@ -92,6 +92,7 @@ def run(name, options):
     for table in tables:
         print(table.text(), flush=True)
     print(f"  ({name}: {time.monotonic() - start:.0f} s)\n", flush=True)
+    scale.clean_up()
 
 
 def main():

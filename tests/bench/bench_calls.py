@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import bench_memory
 import report
@@ -153,7 +154,10 @@ def calls(options):
     cached = pop3(many) + ["--cache-dir", cache]
     subprocess.run(["touch", "-d", "1 hour ago", many, many / "cur",
                     many / "new"], check=True)
-    count(cached, logged_in, False)     # fills the cache
+    time.sleep(2.1)     # until the directories' changes are old enough
+    for what in "first login", "later login":   # the first fills the cache
+        add(found, f"{what}, {MANY:,} messages, under TLS", cached, logged_in,
+            nothing, MANY, False)
     for what, talk in ((f"RETR of {MANY:,} small messages", retrieve_many),
                        (f"LIST of {MANY:,} lines", listing(b"LIST")),
                        (f"UIDL of {MANY:,} lines", listing(b"UIDL"))):

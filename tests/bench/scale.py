@@ -145,9 +145,14 @@ def put(name, number, lines=68):
     os.chown(path, NOBODY, NOBODY)
 
 
-def make_maildir():
+def clean_up():
+    """After the results are there: a million files take their time."""
     shutil.rmtree(MAILDIR, ignore_errors=True)
     shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def make_maildir():
+    clean_up()
     CACHE.mkdir(parents=True)
     for path in (MAILDIR / "cur", MAILDIR / "new", MAILDIR / "tmp"):
         path.mkdir(parents=True)
@@ -270,8 +275,6 @@ def scale(options):
         grow(have, number)
         have = number
         results[number], peaks[number] = measure(found, number)
-    shutil.rmtree(MAILDIR)
-    shutil.rmtree(CACHE)
     series = [(f"{server.name}, {kind}", server.color, dash,
                [(size, results[size][server.name][kind]) for size in results])
               for server in found
@@ -350,8 +353,6 @@ def million(options):
     table.row("bytes of memory a message", (peak - small[2]) * 1024 / MILLION,
               None, report.below(120, "bytes"), 0)
     table.row("bytes of cache file a message", cache / MILLION, None, None, 0)
-    shutil.rmtree(MAILDIR)
-    shutil.rmtree(CACHE)
     return [table, calls]
 
 
