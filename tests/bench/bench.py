@@ -58,6 +58,7 @@ BENCHMARKS = {
     "million": scale.million,
 }
 NOT_ALWAYS = {"million"}
+CLEAN_UP = {"scale": scale.clean_up, "million": scale.clean_up}
 WITH_PEERS = {"session", "small", "relay", "scale", "million"}
 
 # What README.md shows: benchmark, its table's number, rows that match
@@ -92,7 +93,8 @@ def run(name, options):
     for table in tables:
         print(table.text(), flush=True)
     print(f"  ({name}: {time.monotonic() - start:.0f} s)\n", flush=True)
-    scale.clean_up()
+    if name in CLEAN_UP:
+        CLEAN_UP[name]()
 
 
 def main():
