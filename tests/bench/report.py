@@ -17,6 +17,10 @@ RESULTS = rig.WORK / "results"
 HERE = pathlib.Path(__file__).resolve().parent
 PACKAGES = ("libtls26", "dovecot-pop3d", "courier-pop", "postfix")
 
+# What the machine was doing before we came; children are told
+os.environ.setdefault("BENCH_LOAD", f"{os.getloadavg()[0]:.1f}")
+BUSY = 0.5
+
 
 class Target:
     """What BEHAVIOUR.md section 8 wants of a row."""
@@ -109,23 +113,28 @@ def save(name, tables):
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({
         "date": str(datetime.date.today()),
+        "load": float(os.environ["BENCH_LOAD"]),
         "tables": [{"title": table.title, "columns": table.columns,
                     "rows": table.rows, "note": table.note}
                    for table in tables]}, indent=1))
 
 
-def load(name):
-    """(date, tables), or None where it has not been run."""
+def read(name):
     path = RESULTS / f"{name}.json"
-    if not path.exists():
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def load(name):
+    """Its tables, or None where it has not been run."""
+    kept = read(name)
+    if kept is None:
         return None
-    kept = json.loads(path.read_text())
     tables = []
     for table in kept["tables"]:
         tables.append(Table(table["title"], *table["columns"],
                             note=table["note"]))
         tables[-1].rows = table["rows"]
-    return kept["date"], tables
+    return tables
 
 
 def machine():
@@ -168,9 +177,13 @@ def replace_block(path, text):
 
 
 def when(names):
-    dates = sorted({load(name)[0] for name in names})
-    return "\n".join(wrap(f"{' to '.join(dates[:1] + dates[1:][-1:])}, "
-                          f"{machine()}.")) + "\n"
+    dates = sorted({read(name)["date"] for name in names})
+    load = max(read(name)["load"] for name in names)
+    text = f"{' to '.join(dates[:1] + dates[1:][-1:])}, {machine()}."
+    if load > BUSY:
+        text += (" The machine was busy with other work (load average up to "
+                 f"{load}): believe the ratios, not the times.")
+    return "\n".join(wrap(text)) + "\n"
 
 
 def record(names, main):
@@ -187,7 +200,7 @@ def record(names, main):
                  "of one run, the programs in turn on the same machine.")),
              "", when(names)]
     for name in names:
-        for table in load(name)[1]:
+        for table in load(name):
             parts.append(f"## {table.title}\n\n{table.markdown()}")
         if name == "scale":
             parts.append("![seconds against messages](pop3-scale.svg)\n")
@@ -197,7 +210,7 @@ def record(names, main):
     for name, number, pattern in main:
         if name in missing:
             continue
-        table = load(name)[1][number].select(pattern)
+        table = load(name)[number].select(pattern)
         parts.append(f"{table.title}:\n\n{table.markdown()}")
         if name == "scale":
             parts.append("![Seconds against messages for pop3-handler, "
