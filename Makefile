@@ -163,11 +163,15 @@ build-unit-tests: $(unit_tests)
 check-unit: $(unit_tests) ## unit tests only
 	@BUILD='$(BUILD)' tests/run tests/unit
 
-bench: all $(BUILD)/tests/bench/bare $(BUILD)/tests/bench/client ## compare with a bare libtls program, Dovecot and Courier
+# Which benchmarks there are: tests/bench/bench.py --help. BENCH names some,
+# MILLION=yes adds the one that takes gigabytes, RECORD=yes writes the results
+# to tests/bench/RESULTS.md, the plot beside it and README.md.
+bench_programs = bare client latency readall
+bench: all $(bench_programs:%=$(BUILD)/tests/bench/%) ## measure, beside Dovecot, Courier and Postfix
 	@tests/setup.sh bench
-	@BUILD='$(BUILD)' tests/bench/bench.py
-	@BUILD='$(BUILD)' tests/bench/scale.py
-	@BUILD='$(BUILD)' tests/bench/bench_smtp.py
+	@BUILD='$(BUILD)' tests/bench/bench.py \
+	    $(if $(filter yes,$(RECORD)),--record) \
+	    $(if $(filter yes,$(MILLION)),--million) $(BENCH)
 
 $(BUILD)/tests/bench/%: tests/bench/%.c
 	$(say) CC $@

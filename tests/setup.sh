@@ -38,8 +38,8 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	dovecot-lmtpd/dovecot opensmtpd/smtpd'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
-bench_packages="$demo_packages python3 ucspi-tcp strace"
-bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot
+bench_packages="$demo_packages python3 ucspi-tcp strace libsasl2-modules"
+bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
 	courier-pop/courierpop3d'
 bench_commands="$demo_commands python3 tcpserver strace"
 

@@ -29,14 +29,14 @@ class Installed:
     """Running, once it is made; ready() tells when it serves.  work is a
     folder of its own, which everybody may enter; prepare is a script for root
     in the namespaces.  test: a test, or a class of them, for all of which it
-    runs then."""
+    runs then.  folder: where work is to be, else below that of the run."""
 
     package = None
     users = {}          # name: number, of the user and of its group
     groups = {}         # more groups
     prepare = ""
 
-    def __init__(self, test):
+    def __init__(self, test, folder=None):
         if os.geteuid() != 0:
             raise unittest.SkipTest(
                 f"needs root to give {self.package} its users")
@@ -45,7 +45,8 @@ class Installed:
         # Its sockets' names must be short; what a test that is killed leaves
         # goes with the folder of the run
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="hop-",
-                                                  dir=shared_folder()))
+                                                  dir=folder or
+                                                  shared_folder()))
         self.work.chmod(0o755)
         self.add_cleanup(subprocess.run, ["rm", "-rf", str(self.work)],
                          check=True)

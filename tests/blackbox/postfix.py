@@ -34,8 +34,8 @@ class Postfix(Installed):
     groups = {"postdrop": 64901}
     prepare = "mkdir mail && chown 64900 data mail"
 
-    def __init__(self, test, more="", **settings):
-        super().__init__(test)
+    def __init__(self, test, more="", folder=None, **settings):
+        super().__init__(test, folder)
         for name in ("etc", "queue", "data"):
             (self.work / name).mkdir()
         self.port = free_port()

@@ -1,0 +1,61 @@
+"""What a short session costs."""
+
+import os
+
+import peers
+import report
+import rig
+from rig import MAILDIR, bare, median, percentile, pop3, smtp
+
+
+def session(options):
+    number = options.n * 30
+    rig.make_messages(MAILDIR, 10)
+    kept = rig.make_maildir(rig.WORK / "kept")
+    contest = rig.Contest(number)
+    contest.add("bare", bare(), "quit")
+    contest.add("greeting", pop3(), "quit")
+    contest.add("login", pop3(), "stat")
+    contest.add("submit", smtp(kept), "data:4000")
+    if not peers.inside():
+        return tables(contest.run(), number)
+    theirs = rig.WORK / "dovecot-maildir"
+    rig.make_messages(theirs, 10)
+    for path in (theirs, *theirs.rglob("*")):
+        os.chown(path, peers.NOBODY, peers.NOBODY)
+    with peers.dovecot(theirs) as dovecot:
+        contest.add("dovecot", dovecot.pop3s, "stat")
+        return tables(contest.run(), number)
+
+
+def tables(results, number):
+    def ms(name, column):
+        return median(results, name, column) / 1000
+
+    def tenth(name):
+        return percentile([row[1] / 1000 for row in results[name]], 90)
+
+    table = report.Comparison(
+        "A short session under TLS, ECDSA P-256", "ms, median",
+        note=f"Of {number} sessions each, in turn, from connect to the end of "
+        f"the connection; ours and the bare program under "
+        f"{rig.SUPER_SERVER.__name__}. The bare program does the least that "
+        "libtls allows: handshake, greeting, an answer to one line. Dovecot "
+        "with its default settings starts a pop3-login and a pop3 for each "
+        "connection.")
+    table.row("connect to greeting / bare program",
+              ms("greeting", 0), ms("bare", 0))
+    table.row("greeting, QUIT / bare program",
+              ms("greeting", 1), ms("bare", 1))
+    table.row("login, STAT, QUIT / bare program",
+              ms("login", 1), ms("bare", 1), report.at_most(1.15))
+    if "dovecot" in results:
+        table.row("login, STAT, QUIT / Dovecot's", ms("login", 1),
+                  ms("dovecot", 1), report.at_most(1))
+    no_stall = report.Target("under 40 ms more",
+                             lambda ours, other: ours - other < 40)
+    for name, what in (("login", "no stall: 90 % of them end within"),
+                       ("submit", "the same, SMTP with 4 KB kept")):
+        table.row(f"{what} / bare program", tenth(name), tenth("bare"),
+                  no_stall)
+    return [table]

@@ -1,0 +1,183 @@
+"""Small messages into a maildir, beside others that accept mail."""
+
+import contextlib
+import os
+import shutil
+import statistics
+import time
+
+import peers
+import report
+import rig
+from rig import SMTP, WORK
+
+KEPT = WORK / "kept"
+NUMBER = 300            # messages
+AT_ONCE = 20            # sessions
+ONE_SESSION = ("-d", "-s", "1")
+SESSIONS = ("-s", str(AT_ONCE))
+
+
+def fresh():
+    rig.make_settled_maildir(KEPT, peers.NOBODY)
+    os.sync()
+
+
+def kept():
+    return len(os.listdir(KEPT / "new"))
+
+
+def by_hand():
+    """What keeping means to the file system, and nothing else; seconds."""
+    text = (b"x" * 78 + b"\n") * 50
+    start = time.monotonic()
+    for n in range(NUMBER):
+        tmp, new = KEPT / "tmp" / str(n), KEPT / "new" / str(n)
+        fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(fd, text)
+        os.fsync(fd)
+        os.link(tmp, new)
+        folder = os.open(KEPT / "new", os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+        os.unlink(tmp)
+        os.close(fd)
+    return time.monotonic() - start
+
+
+def until_delivered(send):
+    """Seconds until all are in the maildir, after they were accepted."""
+    def sent():
+        start = time.monotonic()
+        send()
+        peers.wait_for(lambda: kept() >= NUMBER, "delivery", 60)
+        return time.monotonic() - start
+    return sent
+
+
+def sender(port, *options):
+    return lambda: peers.smtp_source(port, NUMBER, *options)
+
+
+def contestants(stack):
+    """{name: (function that sends NUMBER messages, is all of it kept)}"""
+    enter = stack.enter_context
+    ours = [SMTP, "--tls", "off", "--no-auth-required", "--maildir", KEPT,
+            "--log-level", "error"]
+    smtp = enter(rig.SUPER_SERVER(ours))
+    lmtp = enter(rig.SUPER_SERVER([*ours, "--lmtp"]))
+    found = {"by hand": (by_hand, True),
+             "SMTP": (sender(smtp, *ONE_SESSION), True),
+             "SMTP, many": (sender(smtp, *SESSIONS), True),
+             "LMTP": (sender(lmtp, "-L", *ONE_SESSION), True),
+             "LMTP, many": (sender(lmtp, "-L", *SESSIONS), True)}
+    if peers.inside():
+        for fsync in "optimized", "always":
+            port = enter(peers.dovecot(KEPT, fsync)).lmtp
+            found[f"Dovecot, mail_fsync={fsync}"] = \
+                sender(port, "-L", *ONE_SESSION), True
+            found[f"Dovecot, mail_fsync={fsync}, many"] = \
+                sender(port, "-L", *SESSIONS), True
+    if os.geteuid() == 0:
+        port = enter(peers.postfix(
+            "virtual unix - n n - - virtual\n",
+            virtual_mailbox_domains="example.com", in_flow_delay="0",
+            virtual_mailbox_base=KEPT.parent,
+            virtual_mailbox_maps=f"static:{KEPT.name}/",
+            virtual_uid_maps=f"static:{peers.NOBODY}",
+            virtual_gid_maps=f"static:{peers.NOBODY}")).port
+        for suffix, how in (("", ONE_SESSION), (", many", SESSIONS)):
+            send = sender(port, *how)
+            found[f"Postfix's queue{suffix}"] = send, False
+            found[f"Postfix's maildir{suffix}"] = until_delivered(send), True
+    sink = enter(peers.smtp_sink())
+    found["smtp-sink"] = sender(sink, *ONE_SESSION), False
+    found["smtp-sink, many"] = sender(sink, *SESSIONS), False
+    return found
+
+
+def measure(rounds):
+    """{name: messages per second in the best round}"""
+    best = {}
+    with contextlib.ExitStack() as stack:
+        found = contestants(stack)
+        for nth in range(rounds + 1):
+            for name, (send, keeps) in found.items():
+                fresh()
+                seconds = send()
+                if keeps and kept() != NUMBER:
+                    raise RuntimeError(f"{name} kept {kept()} of {NUMBER}")
+                if not keeps and name.startswith("Postfix"):
+                    peers.wait_for(lambda: kept() >= NUMBER, "delivery", 60)
+                if nth > 0:     # the first is for warming up
+                    best[name] = min(seconds, best.get(name, seconds))
+    return {name: NUMBER / seconds for name, seconds in best.items()}
+
+
+NOTE = f"""\
+Postfix's smtp-source sends {NUMBER} messages of 4 KB in clear text over TCP,
+without login. One session: one after the other. Many: {AT_ONCE} sessions at
+once with one message each; ours is then a new process for each under
+{rig.SUPER_SERVER.__name__}, Dovecot's and Postfix's processes are there and
+used again. Into one maildir on one file system. smtp-handler fsyncs the file
+and the directory before its 250 (2 a message). Dovecot's LMTP with
+mail_fsync=optimized, its default, syncs the file, the directory and its index
+(3), with always its indexes throughout (6). Postfix fsyncs its queue file
+before its 250 and the file in the maildir once more, no directories; its
+maildir rows end when the last message is there, and in_flow_delay is 0.
+smtp-sink keeps nothing and syncs nothing. By hand: a script that writes,
+fsyncs, links, fsyncs the directory and unlinks, without any protocol."""
+
+
+def small(options):
+    rate = measure(max(options.n // 2, 3))
+    table = report.Comparison("Deliveries of small messages",
+                              "messages/s, best round", note=NOTE)
+    for ours, text, others in (
+            ("LMTP", "LMTP, one session",
+             ("Dovecot, mail_fsync=optimized", "Dovecot, mail_fsync=always")),
+            ("SMTP", "SMTP, one session",
+             ("Postfix's queue", "Postfix's maildir", "smtp-sink",
+              "by hand")),
+            ("LMTP, many", "LMTP, many sessions",
+             ("Dovecot, mail_fsync=optimized, many",
+              "Dovecot, mail_fsync=always, many")),
+            ("SMTP, many", "SMTP, many sessions",
+             ("Postfix's queue, many", "Postfix's maildir, many",
+              "smtp-sink, many"))):
+        for other in others:
+            if other in rate:
+                table.row(f"{text} / {other.removesuffix(', many')}",
+                          rate[ours], rate[other], None, 0)
+    shutil.rmtree(KEPT)
+    return [table]
+
+
+def several(options):
+    base = WORK / "several"
+    text = (b"x" * 78 + b"\r\n") * 50
+    table = report.Table("One message of 4 KB for many maildirs",
+                         "ms to the reply, median", "there already",
+                         "making them")
+    for number in (1, 10, 100):
+        shutil.rmtree(base, ignore_errors=True)
+        base.mkdir()
+        one = rig.Session(rig.handler(SMTP, f"{base}/%u",
+                                      "--create-maildirs"))
+        one.say(b"EHLO client", b"250")
+        one.say(b"AUTH PLAIN AHRlc3RlcgBzZWNyZXQ=", b"235")
+        times = []
+        for _ in range(max(options.n, 3)):
+            one.say(b"MAIL FROM:<a@example.com>", b"250")
+            for n in range(number):
+                one.say(b"RCPT TO:<%d@example.com>" % n, b"250")
+            one.say(b"DATA", b"354")
+            start = time.monotonic()
+            one.file.write(text)
+            one.say(b".", b"250")
+            times.append((time.monotonic() - start) * 1000)
+        one.end()
+        table.add(f"{number} maildirs", f"{statistics.median(times[1:]):.2f}",
+                  f"{times[0]:.2f}")
+    shutil.rmtree(base)
+    return [table]
