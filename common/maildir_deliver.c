@@ -218,10 +218,10 @@ create_file(struct maildir_deliver *deliver)
 	return deliver->fd < 0 ? -1 : 0;
 }
 
-static void
-remove_stale(int maildir_fd)
+void
+maildir_deliver_sweep(const struct maildir_deliver *deliver)
 {
-	int fd = openat(maildir_fd, "tmp",
+	int fd = openat(deliver->maildir_fd, "tmp",
 	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
@@ -279,7 +279,6 @@ maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
 		maildir_deliver_close(deliver);
 		return -1;
 	}
-	remove_stale(deliver->maildir_fd);
 	return 0;
 }
 

@@ -45,6 +45,10 @@ struct maildir_deliver {
 int maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
     size_t fixed, const char *host_name, struct error *error);
 
+/* After begin: removes what deliveries that crashed long ago have left under
+ * tmp, in passing. */
+void maildir_deliver_sweep(const struct maildir_deliver *deliver);
+
 /* How much of path must be there where its last component is to be made. */
 size_t maildir_deliver_parent(const char *path);
 

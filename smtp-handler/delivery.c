@@ -162,6 +162,8 @@ begin_copy(struct delivery *delivery, struct delivery_copy *copy,
 	    place->fixed, delivery->hostname, error) < 0)
 		return -1;
 	delivery->n_begun++;
+	if (delivery->sweep)
+		maildir_deliver_sweep(&copy->deliver);
 	return write_head(delivery, copy, error);
 }
 

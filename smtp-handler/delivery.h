@@ -34,6 +34,7 @@ struct delivery {
 	const struct envelope *envelope;
 	const struct place *places; /* of the recipients; NULL: none kept */
 	const char *hostname;
+	bool sweep; /* remove what was left in the maildirs long ago */
 
 	/* Distinct maildirs; the text is written to the first and copied to
 	 * the others when it is whole. */

@@ -25,7 +25,7 @@
 #include "smtp_settings.h"
 #include "trace.h"
 
-#define IN_SIZE 32768
+#define IN_SIZE 65536
 #define OUT_SIZE 16384
 
 struct smtp_program {
@@ -47,6 +47,7 @@ struct smtp_program {
 	char id[32];
 	unsigned transactions;
 	int64_t began;
+	bool swept;
 	struct trace_counter counter;
 
 	/* Counts, for the log. */
@@ -451,7 +452,9 @@ serve_data_begin(struct smtp_program *p)
 		.envelope = &smtp->envelope,
 		.places = p->places.items,
 		.hostname = p->settings.common.hostname,
+		.sweep = !p->swept,
 	};
+	p->swept = true;
 	p->counter = (struct trace_counter){ .received = 0 };
 	if (delivery_begin(&p->delivery, &trace, &why) == 0) {
 		smtp_accept(&p->smtp);

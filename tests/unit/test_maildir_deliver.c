@@ -370,6 +370,7 @@ test_stale(void **state)
 	    0), 0);
 
 	begin();
+	maildir_deliver_sweep(&deliver);
 	for (size_t i = 0; i < COUNT(rows); i++)
 		if ((fstatat(directory.fd, rows[i].name, &st, 0) == 0) !=
 		    rows[i].stays)
