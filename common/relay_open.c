@@ -294,18 +294,14 @@ say_hello(struct relay *relay, struct error *error)
 	struct smtp_client *client = &relay->client;
 	bool lmtp = account_is_lmtp(relay->account);
 
-	/* What was said before TLS counts for nothing (RFC 3207 4.2). */
-	client->extensions = (struct smtp_extensions){ .size = false };
 	if (lmtp)
 		smtp_client_lhlo(client, relay->hostname);
 	else
 		smtp_client_ehlo(client, relay->hostname);
 	if (relay_await_reply(relay, error) < 0)
 		return -1;
-	if (relay_reply_class(relay) == 2) {
-		smtp_client_take_extensions(client);
+	if (relay_reply_class(relay) == 2)
 		return 0;
-	}
 	/* RFC 5321 3.2: an old server, which has no extensions at all. */
 	if (relay_reply_class(relay) == 5 && !lmtp) {
 		smtp_client_helo(client, relay->hostname);

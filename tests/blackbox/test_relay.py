@@ -148,6 +148,17 @@ class Submission(Relay):
         self.assertEqual(hop.connections[0].logins,
                          [("relay-user", "relay-secret")])
 
+    def test_odd_keywords(self):
+        """The old form of AUTH, tabs, and far behind."""
+        many = "\n".join(f"X-{n} {'x' * 60}" for n in range(100))
+        for keyword in ("AUTH=PLAIN LOGIN", "AUTH\tLOGIN", "AUTH PLAIN"):
+            with self.subTest(keyword=keyword):
+                hop = self.hop({"EHLO": f"250 hop.test\n{many}\n{keyword}"})
+                smtp = self.relay(self.account(hop))
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                self.assertEqual(hop.connections[0].logins,
+                                 [("relay-user", "relay-secret")])
+
     def test_account_without_login(self):
         hop = self.hop()
         smtp = self.relay(self.accounts(f"* {self.url(hop)}"))
@@ -504,6 +515,22 @@ class Verdicts(Relay):
                 (mail,) = [line for line in hop.commands
                            if line.startswith("MAIL")]
                 self.assertEqual("SIZE=" in mail, wanted, mail)
+                self.assertEqual("BODY=8BITMIME" in mail, wanted, mail)
+
+    def test_8bitmime_wherever_it_is_offered(self):
+        """MAIL comes before the text, and the client may not have said what
+        there is in it."""
+        for said, wanted in (("", True), (" BODY=8BITMIME", True),
+                             (" BODY=7BIT", False)):
+            with self.subTest(said=said):
+                hop = self.hop()
+                smtp = self.relay(self.account(hop))
+                smtp.expect(f"MAIL FROM:<a@b.test>{said}", "250 2.1.0")
+                smtp.expect("RCPT TO:<c@d.test>", "250 2.1.5")
+                self.assertRegex(
+                    str(smtp.text("\u20ac\r\n.\r\n".encode())), QUEUED)
+                (mail,) = [line for line in hop.commands
+                           if line.startswith("MAIL")]
                 self.assertEqual("BODY=8BITMIME" in mail, wanted, mail)
 
 
