@@ -66,8 +66,8 @@ endif
 COMMON = slice buf error \
 	wire dot sasl envelope smtp_client proxy_header maildir_name \
 	conn maildir maildir_scan maildir_measure maildir_index maildir_cache \
-	maildir_deliver account relay relay_open auth users command \
-	pattern peer \
+	maildir_deliver account relay relay_text relay_talk relay_open \
+	relay_connect auth users command pattern peer \
 	options process settings log tls_server \
 	program
 POP3 = pop3 pop3_text

@@ -47,8 +47,10 @@ struct accounts {
 };
 
 /*
- * Reads the file, which must not be readable for others. Errors:
- * ERROR_CONFIG with file and line. On failure there is nothing to free.
+ * Reads the file, which must not be readable for others. Login and password
+ * have at most SASL_SECRET_MAX octets, and at least one. Errors: ERROR_CONFIG
+ * with file and line, and nothing in it of what the line says. On failure
+ * there is nothing to free.
  */
 int accounts_read(struct accounts *accounts, const char *path,
     struct error *error);

@@ -72,6 +72,7 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 	conn->tls = NULL;
 	conn->eof = conn->finish = conn->is_tcp = false;
 	conn->heed_input = conn->input_came = false;
+	conn->until = 0;
 	conn->transport_errno = 0;
 	conn->in_flags = conn->out_flags = -1;
 	conn->lines = conn->unwaited = 0;
@@ -292,6 +293,8 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 		/* libtls may want to be called again though it has not seen
 		 * all: after a ticket, for one. */
 		return true;
+	if (conn->until != 0 && conn->until < deadline)
+		deadline = conn->until;
 	int64_t left = deadline - conn_now();
 	struct pollfd pollfd = {
 		.fd = want == IO_WANT_IN ? conn->in_fd : conn->out_fd,
@@ -450,8 +453,15 @@ conn_read_ready(struct conn *conn, struct wire *wire, struct error *error)
 	if (room == 0)
 		return 0;
 	/* Not by asking poll(2): TLS may hold something, and what has come
-	 * may be a ticket that says nothing. */
-	ssize_t n = conn_read(conn, at, room);
+	 * may be a ticket that says nothing; behind which there may be
+	 * something that does. */
+	ssize_t n;
+	size_t before;
+	do {
+		before = conn->cipher_in.end - conn->cipher_in.start;
+		n = conn_read(conn, at, room);
+	} while (n == IO_WANT_IN && has_ciphertext(conn) &&
+	    before != conn->cipher_in.end - conn->cipher_in.start);
 	if (n == IO_WANT_IN || n == IO_WANT_OUT)
 		return 0;
 	if (n < 0)

@@ -2,9 +2,9 @@
  * conn: a connection, as two descriptors (often the same), plain or TLS.
  *
  * The one place that reads and writes a peer. Ciphertext goes through two
- * buffers, so that one system call serves several TLS records. Nothing here blocks past a
- * deadline: sockets are used with MSG_DONTWAIT, anything else with
- * O_NONBLOCK (restored by conn_close), and poll(2) does all the waiting.
+ * buffers, so that one system call serves several TLS records. Nothing here
+ * blocks past a deadline: sockets are used with MSG_DONTWAIT, anything else
+ * with O_NONBLOCK (restored by conn_close), and poll(2) does all the waiting.
  *
  * Deadlines. A command must be whole within the timeout of its first octet,
  * and waiting for that octet has the same limit. Message text (wire->text)
@@ -37,6 +37,8 @@ struct conn {
 	int transport_errno;
 	bool finish;     /* set by the caller: go on in spite of SIGTERM */
 	bool heed_input; /* set by the caller: see conn_flush */
+	int64_t until;   /* set by the caller: no wait goes on past it
+	                    (conn_now), whatever else holds; 0: no such */
 
 	/* conn.c's own. All times are milliseconds of CLOCK_MONOTONIC. */
 	bool is_tcp;

@@ -43,6 +43,7 @@ struct envelope {
 	struct slice reverse_path; /* without brackets; empty for <> */
 	uint64_t size;   /* SIZE= (RFC 1870), 0 if not said */
 	bool eight_bit;  /* BODY=8BITMIME (RFC 6152) */
+	bool seven_bit;  /* BODY=7BIT */
 	bool utf8;       /* SMTPUTF8 (RFC 6531) */
 	enum envelope_ret ret;
 	struct slice envid; /* ENVID= (RFC 3461 4.4); empty: not said */

@@ -16,6 +16,8 @@
 
 #include "slice.h"
 
+#define PATH_SHOWN 200
+
 /* Where a value came from; a higher source is never overruled. */
 enum source { FROM_NOWHERE, FROM_DEFAULT, FROM_FILE, FROM_COMMAND_LINE };
 
@@ -237,6 +239,16 @@ parse_command_line(struct parse *parse, int argc, char **argv)
 	return OPTIONS_OK;
 }
 
+/* As much of a path as a line of the log is worth: its end tells more than
+ * its beginning. */
+static const char *
+tail(const char *path)
+{
+	size_t len = strlen(path);
+
+	return path + (len > PATH_SHOWN ? len - PATH_SHOWN : 0);
+}
+
 int
 options_read_file(const char *path, size_t max, bool secret, char **text,
     size_t *len, struct error *error)
@@ -247,30 +259,30 @@ options_read_file(const char *path, size_t max, bool secret, char **text,
 	size_t n = 0;
 
 	if (fd < 0 || fstat(fd, &st) != 0) {
-		error_system(error, errno, "%.120s", path);
+		error_system(error, errno, "%s", tail(path));
 		goto fail;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		error_set(error, ERROR_CONFIG, "%.120s: not a regular file",
-		    path);
+		error_set(error, ERROR_CONFIG, "%s: not a regular file",
+		    tail(path));
 		goto fail;
 	}
 	if (secret && (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
-		error_set(error, ERROR_CONFIG, "%.120s: anyone may %s it; "
-		    "chmod o-%s it", path,
+		error_set(error, ERROR_CONFIG, "%s: anyone may %s it; "
+		    "chmod o-%s it", tail(path),
 		    (st.st_mode & S_IROTH) != 0 ? "read" : "write",
 		    (st.st_mode & S_IROTH) != 0 ? "r" : "w");
 		goto fail;
 	}
 	buffer = malloc(max + 1);
 	if (buffer == NULL) {
-		error_system(error, ENOMEM, "%.120s", path);
+		error_system(error, ENOMEM, "%s", tail(path));
 		goto fail;
 	}
 	while (n <= max) {
 		ssize_t got = read(fd, buffer + n, max + 1 - n);
 		if (got < 0) {
-			error_system(error, errno, "%.120s", path);
+			error_system(error, errno, "%s", tail(path));
 			goto fail;
 		}
 		if (got == 0)
@@ -278,12 +290,13 @@ options_read_file(const char *path, size_t max, bool secret, char **text,
 		n += (size_t)got;
 	}
 	if (n > max) {
-		error_set(error, ERROR_CONFIG, "%.120s: larger than %zu bytes",
-		    path, max);
+		error_set(error, ERROR_CONFIG, "%s: larger than %zu bytes",
+		    tail(path), max);
 		goto fail;
 	}
 	if (memchr(buffer, '\0', n) != NULL) {
-		error_set(error, ERROR_CONFIG, "%.120s: has NUL bytes", path);
+		error_set(error, ERROR_CONFIG, "%s: has NUL bytes",
+		    tail(path));
 		goto fail;
 	}
 	buffer[n] = '\0';
@@ -410,7 +423,8 @@ options_path(const char *name, char *path, size_t size, struct error *error)
 		return name;
 	int len = snprintf(path, size, "%s/%s", directory, name);
 	if (len < 0 || (size_t)len >= size) {
-		error_set(error, ERROR_CONFIG, "%.120s: name too long", name);
+		error_set(error, ERROR_CONFIG, "%s: name too long",
+		    tail(name));
 		return NULL;
 	}
 	return path;

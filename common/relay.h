@@ -19,27 +19,50 @@
 #include "error.h"
 #include "smtp_client.h"
 
-/* Limits in seconds (RFC 5321 4.5.3.2). */
-#define RELAY_CONNECT_TIMEOUT 30
-#define RELAY_COMMAND_TIMEOUT 300
-#define RELAY_FINAL_TIMEOUT 600
+/*
+ * Limits in seconds. Each is for a whole reply, however many lines it has
+ * (RFC 5321 4.5.3.2); all of the opening, from connecting to the login, has
+ * one of its own, for the client waits for the reply to its RCPT meanwhile.
+ */
+struct relay_limits {
+	unsigned connect;
+	unsigned opening;
+	unsigned command;
+	unsigned final; /* the reply to the text */
+};
+#define RELAY_LIMITS { 30, 300, 300, 600 }
 
 struct relay {
 	const struct account *account; /* of the open connection, or NULL */
 	const char *hostname;          /* for EHLO */
 
-	/* relay.c's own. */
+	/* Set by the caller after relay_init: where the dialogue with the
+	 * next hop is added to a transcript (wire.h), each line with "hop"
+	 * before its mark. NULL: nowhere. */
+	struct buf *transcript;
+
+	/* The 2xx by which the next hop took the text of the last
+	 * relay_message, whatever became of it then; code 0: none. Lives as
+	 * long as the verdict. */
+	struct smtp_reply taken;
+
+	/* relay's own. */
+	struct relay_limits limits;
+	int64_t open_by; /* ms, conn_now(), while opening; else 0 */
 	struct conn conn;
 	struct smtp_client client;
-	struct tls *tls;
 	bool mail_sent;  /* a transaction is open there */
 	size_t accepted; /* recipients in it */
+	bool refused;    /* MAIL was: kept is for each recipient */
 	bool broken;     /* the connection was lost with recipients in it */
 	bool reset_due;  /* RSET before the next transaction */
+	bool reset_said; /* and its reply is still to come */
 	bool chunking;   /* the text goes by BDAT */
 	char *storage;
-	char verdict[SMTP_REPLY_TEXT_MAX]; /* one that is kept */
-	char verdict_enhanced[12];
+	struct buf trace;
+	struct smtp_reply kept; /* a verdict, in: */
+	char kept_text[SMTP_REPLY_TEXT_MAX];
+	char kept_enhanced[12];
 };
 
 /* relay must be zeroed. */
@@ -48,18 +71,22 @@ void relay_init(struct relay *relay, const char *hostname);
 /*
  * Puts recipient i of the envelope to the account's next hop. *verdict is
  * what to tell the client: the next hop's reply, or for trouble that is not
- * the client's a 451, and then the result is -1 and *error says why. It
- * lives until the next call.
+ * the client's a 451, and then the result is -1 and *error says why; a 421
+ * where it was SIGTERM. It lives until the next call.
  */
 int relay_recipient(struct relay *relay, const struct account *account,
     const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
     struct error *error);
 
+/* Was the next hop lost with recipients that it had accepted? Then no text
+ * can be sent in this transaction. */
+bool relay_is_broken(const struct relay *relay);
+
 /* A message that is whole, in a file, with LF line ends. */
 struct relay_text {
 	int fd;
 	off_t offset;    /* where it begins, up to the end of the file */
-	uint64_t octets; /* with CRLF line ends, as BDAT counts */
+	uint64_t octets; /* with CRLF line ends, as BDAT and SIZE count */
 	bool has_8bit;   /* it has octets above 0x7F */
 };
 
@@ -70,8 +97,9 @@ struct relay_text {
 int relay_message(struct relay *relay, const struct relay_text *text,
     struct smtp_reply *verdict, struct error *error);
 
-/* Gives up the transaction, if one is open; the connection stays. Call it
- * whenever the client's transaction ends without relay_message. */
+/* Gives up the transaction, if one is open; the connection stays, and
+ * nothing is said or waited for. Call it whenever the client's transaction
+ * ends without relay_message. */
 void relay_reset(struct relay *relay);
 
 /* QUIT and close. Harmless when not open. */

@@ -1,194 +1,23 @@
 /*
  * relay_open.c - from an account to a next hop that waits for MAIL.
  *
- * Connecting, TLS, greeting, EHLO, STARTTLS and login. Nothing of a message,
- * and no password, is sent before the next hop is known to be who the
- * account says.
+ * TLS, greeting, EHLO, STARTTLS and login. Nothing of a message, and no
+ * password, is sent before the next hop is known to be who the account
+ * says.
  * Layer 2.
  */
 #include "relay_private.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "options.h"
-#include "process.h"
 
 #define OUT_SIZE 65536
-
-/* ---- replies ---- */
-
-int
-relay_await_reply(struct relay *relay, struct error *error)
-{
-	/* For all of it: the connection's own limit is for each line. */
-	int64_t deadline = conn_now() + relay->conn.timeout;
-
-	for (;;) {
-		switch (smtp_client_next(&relay->client)) {
-		case SMTP_CLIENT_REPLY:
-			return 0;
-		case SMTP_CLIENT_WANT_IO:
-			if (conn_now() >= deadline)
-				return error_set(error, ERROR_SYSTEM,
-				    "%s: the reply took too long",
-				    relay->account->host);
-			if (conn_pump(&relay->conn, &relay->client.wire,
-			    error) < 0)
-				return -1;
-			break;
-		case SMTP_CLIENT_BROKEN:
-			return error_set(error, ERROR_SYSTEM, "%s: %s",
-			    relay->account->host, relay->client.why);
-		}
-	}
-}
-
-unsigned
-relay_reply_class(const struct relay *relay)
-{
-	return relay->client.reply.code / 100;
-}
-
-int
-relay_unexpected(struct relay *relay, const char *what, struct error *error)
-{
-	const struct smtp_reply *reply = &relay->client.reply;
-
-	return error_set(error, ERROR_SYSTEM, "%s answered %s with %u %s %.*s",
-	    relay->account->host, what, reply->code, reply->enhanced,
-	    SLICE_ARG(reply->text));
-}
-
-/* ---- connecting ---- */
-
-static int
-connect_one(const struct addrinfo *address, int64_t deadline,
-    struct error *error)
-{
-	int fd = socket(address->ai_family,
-	    address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-	    address->ai_protocol);
-	int failure = 0;
-	socklen_t len = sizeof(failure);
-
-	if (fd < 0)
-		return error_system(error, errno, "socket");
-	if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)
-		return fd;
-	failure = errno;
-	while (failure == EINPROGRESS) {
-		struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
-		int64_t left = deadline - conn_now();
-		const struct timespec timeout = {
-			.tv_sec = left / 1000,
-			.tv_nsec = left % 1000 * 1000000,
-		};
-
-		if (left <= 0 || process_stop_requested())
-			failure = ETIMEDOUT;
-		else if (ppoll(&pollfd, 1, &timeout,
-		    process_wait_mask()) == 1 &&
-		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure,
-		    &len) != 0)
-			failure = errno;
-	}
-	if (failure == 0)
-		return fd;
-	close(fd);
-	return error_system(error, failure, "connect");
-}
-
-/* A password in the clear stays on this machine, whatever the resolver says
- * about the name (accounts_read has only seen that). */
-static bool
-may_connect(const struct account *account, const struct addrinfo *address)
-{
-	if (account_has_tls(account) || account->login == NULL)
-		return true;
-	if (address->ai_family == AF_INET) {
-		const struct sockaddr_in *in =
-		    (const struct sockaddr_in *)(void *)address->ai_addr;
-
-		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
-	}
-	const struct sockaddr_in6 *in6 =
-	    (const struct sockaddr_in6 *)(void *)address->ai_addr;
-	return address->ai_family == AF_INET6 &&
-	    (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
-	    (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) &&
-	    in6->sin6_addr.s6_addr[12] == 127));
-}
-
-static int
-connect_host(const struct account *account, struct error *error)
-{
-	const struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV,
-	};
-	struct addrinfo *addresses;
-	int64_t deadline = conn_now() + RELAY_CONNECT_TIMEOUT * 1000;
-	struct error why;
-	size_t left = 0;
-	int fd = -1;
-
-	/* The resolver has limits of its own (resolv.conf(5)). */
-	int failure = getaddrinfo(account->host, account->port, &hints,
-	    &addresses);
-	if (failure != 0)
-		return error_set(error, ERROR_SYSTEM, "%s: %s", account->host,
-		    gai_strerror(failure));
-	error_set(&why, ERROR_SYSTEM, "not on this machine, and there is a "
-	    "password");
-	for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next)
-		left += may_connect(account, a);
-	/* A share of the time for each address: one that swallows everything,
-	 * as broken IPv6 does, must not use up that of the others. */
-	for (const struct addrinfo *a = addresses; a != NULL && fd < 0;
-	    a = a->ai_next)
-		if (may_connect(account, a)) {
-			int64_t now = conn_now();
-			int64_t share = (deadline - now) / (int64_t)left--;
-
-			fd = connect_one(a, now + share, &why);
-		}
-	freeaddrinfo(addresses);
-	if (fd < 0)
-		return error_set(error, ERROR_SYSTEM, "%s port %s: %.150s",
-		    account->host, account->port, why.text);
-	return fd;
-}
-
-static int
-connect_path(const struct account *account, struct error *error)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const struct addrinfo info = {
-		.ai_family = AF_UNIX,
-		.ai_socktype = SOCK_STREAM,
-		.ai_addr = (struct sockaddr *)(void *)&address,
-		.ai_addrlen = sizeof(address),
-	};
-	struct error why;
-
-	/* It fits: account.c has looked. */
-	memcpy(address.sun_path, account->host, strlen(account->host));
-	int fd = connect_one(&info, conn_now() + RELAY_CONNECT_TIMEOUT * 1000,
-	    &why);
-	if (fd < 0)
-		return error_set(error, ERROR_SYSTEM, "%s: %.150s",
-		    account->host, why.text);
-	return fd;
-}
+/* Where there is a transcript. */
+#define TRACE_SIZE 65536
 
 /* ---- TLS ---- */
 
@@ -286,8 +115,11 @@ start_tls(struct relay *relay, const struct account *account,
 
 	if (tls == NULL)
 		return -1;
-	if (conn_start_tls_client(&relay->conn, tls, account->host,
-	    &why) == 0)
+	relay->conn.until = relay->open_by;
+	int result = conn_start_tls_client(&relay->conn, tls, account->host,
+	    &why);
+	relay->conn.until = 0;
+	if (result == 0)
 		return 0;
 	return error_set(error, ERROR_SYSTEM, "%s: %.180s", account->host,
 	    why.text);
@@ -301,18 +133,14 @@ say_hello(struct relay *relay, struct error *error)
 	struct smtp_client *client = &relay->client;
 	bool lmtp = account_is_lmtp(relay->account);
 
-	/* What was said before TLS counts for nothing (RFC 3207 4.2). */
-	client->extensions = (struct smtp_extensions){ .size = false };
 	if (lmtp)
 		smtp_client_lhlo(client, relay->hostname);
 	else
 		smtp_client_ehlo(client, relay->hostname);
 	if (relay_await_reply(relay, error) < 0)
 		return -1;
-	if (relay_reply_class(relay) == 2) {
-		smtp_client_take_extensions(client);
+	if (relay_reply_class(relay) == 2)
 		return 0;
-	}
 	/* RFC 5321 3.2: an old server, which has no extensions at all. */
 	if (relay_reply_class(relay) == 5 && !lmtp) {
 		smtp_client_helo(client, relay->hostname);
@@ -342,8 +170,12 @@ say_starttls(struct relay *relay, struct error *error)
 		return -1;
 	if (client->reply.code != 220)
 		return relay_unexpected(relay, "STARTTLS", error);
-	/* Whoever said it, it was not under TLS (CVE-2011-0411). */
-	wire_discard_input(&client->wire);
+	/* Nothing passes from before TLS to what is under it, neither from
+	 * them to us nor from us to them (CVE-2011-0411). Who said more than
+	 * 220 is somebody else, or broken. */
+	assert(client->wire.out.end == client->wire.out.start);
+	if (relay_check_step(relay, error) < 0)
+		return -1;
 	if (start_tls(relay, relay->account, error) < 0)
 		return -1;
 	return say_hello(relay, error);
@@ -402,33 +234,38 @@ log_in(struct relay *relay, struct error *error)
 }
 
 static int
-connect_next_hop(struct relay *relay, const struct account *account,
+begin_connection(struct relay *relay, const struct account *account,
     struct error *error)
 {
-	int fd = account->scheme == ACCOUNT_LMTP_UNIX
-	    ? connect_path(account, error) : connect_host(account, error);
+	int64_t deadline = conn_now() +
+	    (int64_t)relay->limits.connect * 1000;
+	size_t trace_size = relay->transcript != NULL ? TRACE_SIZE : 0;
+	int fd = relay_connect(account, deadline < relay->open_by ? deadline
+	                                : relay->open_by, error);
 
 	if (fd < 0)
 		return -1;
-	conn_open(&relay->conn, fd, fd, RELAY_COMMAND_TIMEOUT);
-	relay->storage = malloc(SMTP_CLIENT_IN_MIN + OUT_SIZE);
+	conn_open(&relay->conn, fd, fd, relay->limits.command);
+	relay->storage = malloc(SMTP_CLIENT_IN_MIN + OUT_SIZE + trace_size);
 	if (relay->storage == NULL)
 		return error_system(error, ENOMEM, "relay");
+	char *out = relay->storage + SMTP_CLIENT_IN_MIN;
 	smtp_client_init(&relay->client, relay->storage, SMTP_CLIENT_IN_MIN,
-	    relay->storage + SMTP_CLIENT_IN_MIN, OUT_SIZE);
+	    out, OUT_SIZE);
+	buf_init(&relay->trace, out + OUT_SIZE, trace_size);
+	relay->client.wire.trace = &relay->trace;
 	return account->scheme == ACCOUNT_SMTPS
 	    ? start_tls(relay, account, error) : 0;
 }
 
-int
-relay_open_connection(struct relay *relay, const struct account *account,
-    const char **enhanced, struct error *error)
+static int
+open_session(struct relay *relay, const struct account *account,
+    enum relay_stage *stage, struct error *error)
 {
-	*enhanced = "4.4.1"; /* RFC 3463: no answer from host */
-	relay->account = account;
-	if (connect_next_hop(relay, account, error) < 0)
+	*stage = RELAY_AT_CONNECTING;
+	if (begin_connection(relay, account, error) < 0)
 		return -1;
-	*enhanced = "4.4.2"; /* bad connection */
+	*stage = RELAY_AT_HELLO;
 	if (relay_await_reply(relay, error) < 0)
 		return -1;
 	if (relay->client.reply.code != 220)
@@ -437,6 +274,17 @@ relay_open_connection(struct relay *relay, const struct account *account,
 		return -1;
 	if (account->scheme == ACCOUNT_SMTP && say_starttls(relay, error) < 0)
 		return -1;
-	*enhanced = "4.7.0";
+	*stage = RELAY_AT_LOGIN;
 	return log_in(relay, error);
+}
+
+int
+relay_open_connection(struct relay *relay, const struct account *account,
+    enum relay_stage *stage, struct error *error)
+{
+	relay->account = account;
+	relay->open_by = conn_now() + (int64_t)relay->limits.opening * 1000;
+	int result = open_session(relay, account, stage, error);
+	relay->open_by = 0;
+	return result;
 }

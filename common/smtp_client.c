@@ -75,6 +75,73 @@ add_text(struct smtp_client *client, struct slice text)
 
 enum line_outcome { LINE_MORE, LINE_LAST, LINE_BROKEN };
 
+/* A word, up to a blank or a tab; "=" is what early drafts of AUTH had. */
+static struct slice
+cut_word(struct slice *rest)
+{
+	struct slice word = { rest->data, 0 };
+
+	while (word.len < rest->len &&
+	    memchr(" \t=", rest->data[word.len], 3) == NULL)
+		word.len++;
+	*rest = slice_skip(*rest, word.len + 1);
+	return word;
+}
+
+static bool
+has_word(struct slice words, struct slice wanted)
+{
+	while (words.len > 0)
+		if (slice_equal_nocase(cut_word(&words), wanted))
+			return true;
+	return false;
+}
+
+/* RFC 5321 4.1.1.1: a line of the reply to EHLO. */
+static void
+take_keyword(struct smtp_extensions *extensions, struct slice line)
+{
+	struct slice rest = slice_trim(line);
+	struct slice keyword = cut_word(&rest);
+	const struct {
+		struct slice name;
+		bool *offered;
+	} plain[] = {
+		{ SLICE("PIPELINING"), &extensions->pipelining },
+		{ SLICE("SIZE"), &extensions->size },
+		{ SLICE("8BITMIME"), &extensions->eight_bit },
+		{ SLICE("SMTPUTF8"), &extensions->utf8 },
+		{ SLICE("DSN"), &extensions->dsn },
+		{ SLICE("STARTTLS"), &extensions->starttls },
+		{ SLICE("CHUNKING"), &extensions->chunking },
+	};
+
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+		if (slice_equal_nocase(keyword, plain[i].name))
+			*plain[i].offered = true;
+	if (slice_equal_nocase(keyword, SLICE("SIZE")) && !slice_to_number(
+	    slice_trim(rest), UINT64_MAX, &extensions->size_max))
+		extensions->size_max = 0;
+	if (slice_equal_nocase(keyword, SLICE("AUTH"))) {
+		extensions->auth_plain |= has_word(rest, SLICE("PLAIN"));
+		extensions->auth_login |= has_word(rest, SLICE("LOGIN"));
+	}
+}
+
+static void
+trace_reply(struct smtp_client *client, struct slice line)
+{
+	char code[] = "xxx (not shown)";
+
+	if (client->secret) {
+		for (size_t i = 0; i < 3 && i < line.len &&
+		    is_digit(line.data[i]); i++)
+			code[i] = line.data[i];
+		line = slice_from(code);
+	}
+	wire_trace_input(&client->wire, line);
+}
+
 /* One line of a reply: code, "-" or blank, perhaps an enhanced code. */
 static enum line_outcome
 take_reply_line(struct smtp_client *client, struct slice line)
@@ -82,6 +149,7 @@ take_reply_line(struct smtp_client *client, struct slice line)
 	bool last = line.len == 3 || (line.len > 3 && line.data[3] == ' ');
 	uint64_t code;
 
+	trace_reply(client, line);
 	if (line.len < 3 || !slice_to_number((struct slice){ line.data, 3 },
 	    599, &code) || code < 200 || (!last && line.data[3] != '-'))
 		return LINE_BROKEN;
@@ -94,6 +162,9 @@ take_reply_line(struct smtp_client *client, struct slice line)
 		return LINE_BROKEN;
 	}
 	add_text(client, slice_skip(line, 4));
+	/* The first line has its name and a greeting. */
+	if (client->hello && client->lines > 1 && code / 100 == 2)
+		take_keyword(&client->extensions, slice_skip(line, 4));
 	return last ? LINE_LAST : LINE_MORE;
 }
 
@@ -161,6 +232,9 @@ smtp_client_next(struct smtp_client *client)
 	for (;;) {
 		switch (wire_line(wire, SMTP_CLIENT_IN_MIN, &line)) {
 		case WIRE_MORE:
+			/* Whether or not it ever ends. */
+			if (wire->overlong)
+				return broken(client, "over-long reply");
 			if (wire->out.end > wire->out.start)
 				return SMTP_CLIENT_WANT_IO;
 			if (wire->eof)
@@ -187,6 +261,7 @@ smtp_client_next(struct smtp_client *client)
 			break;
 		}
 		client->lines = 0;
+		client->hello = false;
 		split_enhanced_code(client);
 		client->reply.enhanced = client->enhanced;
 		client->reply.text = (struct slice){ client->text,
@@ -197,71 +272,33 @@ smtp_client_next(struct smtp_client *client)
 
 /* ---- commands ---- */
 
+/* What was offered before counts for nothing (RFC 3207 4.2). */
+static void
+forget_extensions(struct smtp_client *client, bool hello)
+{
+	client->extensions = (struct smtp_extensions){ .size = false };
+	client->hello = hello;
+}
+
 void
 smtp_client_ehlo(struct smtp_client *client, const char *hostname)
 {
+	forget_extensions(client, true);
 	wire_format(&client->wire, "EHLO %s", hostname);
 }
 
 void
 smtp_client_helo(struct smtp_client *client, const char *hostname)
 {
+	forget_extensions(client, false);
 	wire_format(&client->wire, "HELO %s", hostname);
 }
 
 void
 smtp_client_lhlo(struct smtp_client *client, const char *hostname)
 {
+	forget_extensions(client, true);
 	wire_format(&client->wire, "LHLO %s", hostname);
-}
-
-static bool
-has_word(struct slice words, struct slice wanted)
-{
-	while (words.len > 0) {
-		struct slice word;
-
-		slice_cut(words, ' ', &word, &words);
-		if (slice_equal_nocase(word, wanted))
-			return true;
-	}
-	return false;
-}
-
-void
-smtp_client_take_extensions(struct smtp_client *client)
-{
-	struct smtp_extensions *extensions = &client->extensions;
-	struct slice rest = client->reply.text, line;
-
-	*extensions = (struct smtp_extensions){ .size = false };
-	slice_cut(rest, '\n', &line, &rest); /* its name and a greeting */
-	while (rest.len > 0) {
-		struct slice keyword, arguments;
-
-		slice_cut(rest, '\n', &line, &rest);
-		slice_cut(slice_trim(line), ' ', &keyword, &arguments);
-		if (slice_equal_nocase(keyword, SLICE("PIPELINING")))
-			extensions->pipelining = true;
-		else if (slice_equal_nocase(keyword, SLICE("SIZE")))
-			extensions->size = true;
-		else if (slice_equal_nocase(keyword, SLICE("8BITMIME")))
-			extensions->eight_bit = true;
-		else if (slice_equal_nocase(keyword, SLICE("SMTPUTF8")))
-			extensions->utf8 = true;
-		else if (slice_equal_nocase(keyword, SLICE("DSN")))
-			extensions->dsn = true;
-		else if (slice_equal_nocase(keyword, SLICE("STARTTLS")))
-			extensions->starttls = true;
-		else if (slice_equal_nocase(keyword, SLICE("CHUNKING")))
-			extensions->chunking = true;
-		else if (slice_equal_nocase(keyword, SLICE("AUTH"))) {
-			extensions->auth_plain |= has_word(arguments,
-			    SLICE("PLAIN"));
-			extensions->auth_login |= has_word(arguments,
-			    SLICE("LOGIN"));
-		}
-	}
 }
 
 void
@@ -270,25 +307,46 @@ smtp_client_starttls(struct smtp_client *client)
 	wire_put_line(&client->wire, SLICE("STARTTLS"));
 }
 
+/* A line that the transcript has another for. */
+static void
+put_secret(struct smtp_client *client, struct slice line, const char *shown)
+{
+	struct wire *wire = &client->wire;
+	struct buf *trace = wire->trace;
+
+	client->secret = true;
+	wire->trace = NULL;
+	wire_put_line(wire, line);
+	wire->trace = trace;
+	if (trace == NULL || buf_room(trace) < strlen(shown) + 3)
+		return;
+	buf_append(trace, SLICE("< "));
+	buf_append(trace, slice_from(shown));
+	buf_append(trace, SLICE("\n"));
+}
+
 bool
 smtp_client_auth_plain(struct smtp_client *client, struct slice user,
     struct slice password)
 {
-	char response[4096];
-	size_t len = sasl_client_plain(user, password, response,
-	    sizeof(response));
+	static const char verb[] = "AUTH PLAIN ";
+	char line[4096 + sizeof(verb)];
+	size_t begin = sizeof(verb) - 1;
+	size_t len = sasl_client_plain(user, password, line + begin,
+	    sizeof(line) - begin);
 
+	memcpy(line, verb, begin);
 	if (len > 0)
-		wire_format(&client->wire, "AUTH PLAIN %.*s", (int)len,
-		    response);
-	explicit_bzero(response, sizeof(response));
+		put_secret(client, (struct slice){ line, begin + len },
+		    "AUTH PLAIN (SASL response)");
+	explicit_bzero(line, sizeof(line));
 	return len > 0;
 }
 
 void
 smtp_client_auth_login(struct smtp_client *client)
 {
-	wire_put_line(&client->wire, SLICE("AUTH LOGIN"));
+	put_secret(client, SLICE("AUTH LOGIN"), "AUTH LOGIN");
 }
 
 bool
@@ -300,7 +358,8 @@ smtp_client_auth_response(struct smtp_client *client,
 	    sizeof(response));
 
 	if (len > 0 || name_or_password.len == 0)
-		wire_put_line(&client->wire, (struct slice){ response, len });
+		put_secret(client, (struct slice){ response, len },
+		    "(SASL response)");
 	explicit_bzero(response, sizeof(response));
 	return len > 0 || name_or_password.len == 0;
 }
@@ -313,6 +372,8 @@ smtp_client_mail(struct smtp_client *client, const struct envelope *envelope)
 	char size[32] = "";
 	bool envid = offered->dsn && envelope->envid.len > 0;
 
+	client->secret = false;
+
 	/* RFC 1870 6: what the client said; the header line we add is
 	 * within what servers allow for. */
 	if (offered->size && envelope->size > 0)
@@ -320,7 +381,7 @@ smtp_client_mail(struct smtp_client *client, const struct envelope *envelope)
 		    (uintmax_t)envelope->size);
 	wire_format(&client->wire, "MAIL FROM:<%.*s>%s%s%s%s%s%.*s",
 	    SLICE_ARG(envelope->reverse_path), size,
-	    offered->eight_bit && envelope->eight_bit ? " BODY=8BITMIME" : "",
+	    offered->eight_bit && !envelope->seven_bit ? " BODY=8BITMIME" : "",
 	    offered->utf8 && envelope->utf8 ? " SMTPUTF8" : "",
 	    offered->dsn ? rets[envelope->ret] : "", envid ? " ENVID=" : "",
 	    envid ? (int)envelope->envid.len : 0, envelope->envid.data);

@@ -6,6 +6,10 @@
  * also be sent in a batch where the server offers PIPELINING (RFC 2920).
  * The greeting is the first reply of all. Which command comes when is the
  * caller's business (relay.c).
+ *
+ * A transcript of the wire (wire.h) has no credentials: from AUTH to MAIL
+ * only the codes of the replies are in it, for servers do quote what they
+ * were sent.
  */
 #ifndef SMTP_CLIENT_H
 #define SMTP_CLIENT_H
@@ -42,6 +46,7 @@ struct smtp_extensions {
 	bool chunking;
 	bool auth_plain;
 	bool auth_login;
+	uint64_t size_max; /* of SIZE (RFC 1870 4); 0: not said */
 };
 
 struct smtp_client {
@@ -50,11 +55,13 @@ struct smtp_client {
 	 * out of the text only where it is the same in every line that has
 	 * one, as it must be (RFC 2034 4). */
 	struct smtp_reply reply;
-	struct smtp_extensions extensions;
+	struct smtp_extensions extensions; /* of the last EHLO or LHLO */
 	const char *why;
+	bool secret; /* after AUTH, before MAIL: what comes is not to be shown */
 
 	/* smtp_client.c's own. */
 	unsigned lines; /* of the reply being read */
+	bool hello;     /* it is the one to EHLO or LHLO */
 	char enhanced[12];
 	size_t text_len;
 	char text[SMTP_REPLY_TEXT_MAX];
@@ -74,8 +81,6 @@ void smtp_client_ehlo(struct smtp_client *client, const char *hostname);
 void smtp_client_helo(struct smtp_client *client, const char *hostname);
 /* EHLO's in LMTP (RFC 2033 4.1). */
 void smtp_client_lhlo(struct smtp_client *client, const char *hostname);
-/* After the reply to EHLO or LHLO: fills client->extensions from it. */
-void smtp_client_take_extensions(struct smtp_client *client);
 
 void smtp_client_starttls(struct smtp_client *client);
 /* "AUTH PLAIN" with everything in it, or "AUTH LOGIN", whose two challenges
@@ -87,7 +92,12 @@ void smtp_client_auth_login(struct smtp_client *client);
 bool smtp_client_auth_response(struct smtp_client *client,
     struct slice name_or_password);
 
-/* With the parameters of the envelope that the server offers. */
+/*
+ * With the parameters of the envelope that the server offers. MAIL is said
+ * before there is any text, and whoever has 8-bit text need not have said so:
+ * BODY=8BITMIME goes to all who know it (RFC 6152 3 lets 7-bit text have
+ * it), but where BODY=7BIT was said.
+ */
 void smtp_client_mail(struct smtp_client *client,
     const struct envelope *envelope);
 void smtp_client_rcpt(struct smtp_client *client,

@@ -345,6 +345,17 @@ delivery_finish(struct delivery *delivery, uint64_t octets,
 	return result;
 }
 
+int
+delivery_check(struct error *error)
+{
+	int fd = open_spool(error);
+
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
 void
 delivery_abort(struct delivery *delivery)
 {

@@ -65,13 +65,18 @@ int delivery_write(struct delivery *delivery, struct slice text,
     struct error *error);
 
 /*
- * Keeps it; octets is what the text makes with CRLF line ends. 0: it is kept, and verdict->code is 250, or the next hop's
- * reply of 4xx or 5xx, and then it is nowhere. -1 with *error and *verdict
- * for trouble of ours. Whatever the result, the delivery is over; its
- * copies can be looked at until delivery_abort.
+ * Keeps it; octets is what the text makes with CRLF line ends. 0: it is kept,
+ * and verdict->code is 250, or the next hop's reply of 4xx or 5xx, and then
+ * it is nowhere. -1 with *error and *verdict for trouble of ours; where the
+ * next hop had taken it before, relay->taken says so. Whatever the result,
+ * the delivery is over; its copies can be looked at until delivery_abort.
  */
 int delivery_finish(struct delivery *delivery, uint64_t octets,
     struct smtp_reply *verdict, struct error *error);
+
+/* Can a message be kept while it is sent on, where no maildir keeps it? For
+ * --check-config. */
+int delivery_check(struct error *error);
 
 /* Leaves nothing of it. Harmless when nothing was begun. */
 void delivery_abort(struct delivery *delivery);

@@ -17,6 +17,7 @@
 #include "delivery.h"
 #include "log.h"
 #include "maildir_deliver.h"
+#include "pattern.h"
 #include "places.h"
 #include "program.h"
 #include "relay.h"
@@ -128,6 +129,16 @@ read_accounts(struct smtp_program *p, struct error *error)
 	return path == NULL ? -1 : accounts_read(&p->accounts, path, error);
 }
 
+/* Is there mail that goes to the next hop alone? */
+static bool
+needs_spool(const struct smtp_program *p)
+{
+	const char *maildir = p->settings.common.maildir;
+
+	return p->settings.relay != NULL &&
+	    (maildir == NULL || pattern_has_name(maildir));
+}
+
 static int
 check_config(struct smtp_program *p)
 {
@@ -146,6 +157,10 @@ check_config(struct smtp_program *p)
 	}
 	auth_close(&auth);
 	if (read_accounts(p, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	if (needs_spool(p) && delivery_check(&error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
@@ -422,6 +437,21 @@ serve_recipient(struct smtp_program *p, struct error *error)
 	return 0;
 }
 
+/* Recipients that the next hop took, and it left: no text helps. */
+static void
+refuse_broken(struct smtp_program *p)
+{
+	static const struct smtp_reply lost = { 451, "4.4.2",
+		SLICE("The next hop was lost, try again later") };
+
+	smtp_reply(&p->smtp, &lost);
+	/* Of a chunk that is still to come that is told at its end. */
+	if (p->smtp.refused)
+		return;
+	log_message(p, LOG_KIND_REFUSED, &lost, "");
+	p->refused++;
+}
+
 static void
 serve_data_begin(struct smtp_program *p)
 {
@@ -447,6 +477,10 @@ serve_data_begin(struct smtp_program *p)
 	};
 	struct error why;
 
+	if (p->relayed > 0 && relay_is_broken(&p->relay)) {
+		refuse_broken(p);
+		return;
+	}
 	p->delivery = (struct delivery){
 		.relay = p->relayed > 0 ? &p->relay : NULL,
 		.envelope = &smtp->envelope,
@@ -508,8 +542,9 @@ serve_data_end(struct smtp_program *p, struct error *error)
 	}
 	log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
 	    result < 0 ? why.text : "");
-	if (kept && p->delivery.relay != NULL)
-		log_message(p, LOG_KIND_RELAYED, &verdict, "");
+	/* Whatever the client was told: the next hop has it. */
+	if (p->delivery.relay != NULL && p->relay.taken.code != 0)
+		log_message(p, LOG_KIND_RELAYED, &p->relay.taken, "");
 	for (size_t i = 0; kept && i < p->delivery.n_copies; i++)
 		log_delivered(p, &p->delivery.copies[i].deliver);
 	*(kept ? &p->accepted : &p->refused) += 1;
@@ -543,17 +578,12 @@ log_cut_off_text(struct smtp_program *p)
 	}
 }
 
-static int
-serve_reset(struct smtp_program *p, struct error *error)
+static void
+serve_reset(struct smtp_program *p)
 {
 	log_refused_text(p);
-	/* The next hop may take its time to forget it too. */
-	if (p->relayed > 0 &&
-	    program_flush(&p->program, &p->smtp.wire, error) < 0)
-		return -1;
 	drop_transaction(p);
 	smtp_accept(&p->smtp);
-	return 0;
 }
 
 static int
@@ -598,7 +628,8 @@ serve(struct smtp_program *p, enum smtp_event event, struct error *error)
 	case SMTP_DATA_END:
 		return serve_data_end(p, error);
 	case SMTP_RESET:
-		return serve_reset(p, error);
+		serve_reset(p);
+		break;
 	case SMTP_CLOSED:
 		break;
 	}
@@ -671,12 +702,14 @@ run(struct smtp_program *p)
 	enum smtp_event event;
 
 	program_trace(&p->program, &p->smtp.wire);
+	p->relay.transcript = p->smtp.wire.trace;
 	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
 		if (serve(p, event, &error) < 0)
 			break;
 	log_cut_off_text(p);
 	delivery_abort(&p->delivery);
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
+	p->relay.transcript = NULL; /* it ends here */
 	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);
 	relay_close(&p->relay);
 	log_end(p, broken);

@@ -53,9 +53,10 @@ take_body(struct taking *taking, struct slice value)
 		return REPLY_UNKNOWN_PARAMETER;
 	taking->envelope->eight_bit = slice_equal_nocase(value,
 	    SLICE("8BITMIME"));
-	return taking->envelope->eight_bit ||
-	    slice_equal_nocase(value, SLICE("7BIT")) ? SMTP_PARAMETER_OK
-	    : REPLY_BAD_PARAMETER;
+	taking->envelope->seven_bit = slice_equal_nocase(value,
+	    SLICE("7BIT"));
+	return taking->envelope->eight_bit || taking->envelope->seven_bit
+	    ? SMTP_PARAMETER_OK : REPLY_BAD_PARAMETER;
 }
 
 /* SMTPUTF8 (RFC 6531 3.4). */

@@ -9,6 +9,7 @@ import threading
 from mailtest import free_port
 
 DROP = object()     # close the connection without a word
+STALL = object()    # not a word, and nothing is read any more
 
 
 class DropAfter:
@@ -23,11 +24,13 @@ class Dropped(Exception):
 
 
 class Early:
-    """A reply after so many octets of message text; then "close", "read" the
-    rest without another word, or "stall": read no more."""
+    """A reply after so many octets of message text, and so many seconds;
+    then "close", "read" the rest without another word, or "stall": read no
+    more."""
 
-    def __init__(self, octets, reply, then):
+    def __init__(self, octets, reply, then, seconds=0):
         self.octets, self.reply, self.then = octets, reply, then
+        self.seconds = seconds
 
 
 class AfterReply:
@@ -81,8 +84,8 @@ class ScriptedHop:
 
     script says what to answer at a step: a reply ("550 5.1.1 no"; lines
     parted by newlines make a multi-line one; bytes are sent as they are),
-    DROP, AfterReply, Late, Silent, Endless, or for steps that come more than
-    once a list of such.
+    DROP, STALL, AfterReply, Late, Silent, Endless, or for steps that come
+    more than once a list of such.
     Steps: connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
     LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
@@ -116,11 +119,14 @@ class ScriptedHop:
                                              family=socket.AF_UNIX)
             self.port = None
         else:
-            self.sock = socket.create_server((address, 0))
+            self.sock = socket.create_server(
+                (address, 0), family=socket.AF_INET6 if ":" in address
+                else socket.AF_INET)
             self.port = self.sock.getsockname()[1]
         self.changed = threading.Condition()
         self.open = 0
         self.stopping = False
+        self.stalled = threading.Event()
         self.released = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -251,7 +257,10 @@ class ScriptedHop:
             step.split(" ")[0]))
         if isinstance(reply, list):
             reply = reply.pop(0) if len(reply) > 1 else reply[0]
-        if reply is DROP:
+        if reply is STALL:
+            self.stalled.set()
+            self.released.wait(20)
+        if reply in (DROP, STALL):
             raise Dropped
         if isinstance(reply, AfterReply):
             self.say(client, reply.reply)
@@ -347,6 +356,7 @@ class ScriptedHop:
 
     def speak_early(self, client, early):
         del self.script["text"]     # the next one is let in peace
+        self.released.wait(early.seconds)
         self.say(client, early.reply)
         if early.then == "close":
             raise Dropped

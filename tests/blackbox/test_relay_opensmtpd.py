@@ -128,8 +128,8 @@ class ToOpenSmtpd(Hops):
         large, small = letters({"large": b"\n" + (b"x" * 70 + b"\n") * 30_000,
                                 "small": b"\nx\n"}).values()
         smtp = self.relay(self.account())
-        self.sent(smtp, large, "ann@example.org", reply=rb"554 5\.3\.4 Message"
-                  b" too big for system: Transaction failed, message too big")
+        self.sent(smtp, large, "ann@example.org", reply=b"552 5.3.4 The "
+                  b"message is larger than the next hop takes")
         self.sent(smtp, small, "ann@example.org", reply=QUEUED)
         self.assert_arrived(self.folder("ann"), small, *self.traces("ann"))
 

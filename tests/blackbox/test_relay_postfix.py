@@ -167,7 +167,8 @@ class ToPostfix(Hops):
 
     def test_size(self):
         """Too large for the hop: at RCPT where the client told the size, at
-        the end of the text where it did not."""
+        the end of the text where it did not; it is not sent then, for the
+        hop has told its limit."""
         smtp = self.relay(self.account("smtp"))
         smtp.expect("MAIL FROM:<joe@example.com> SIZE=3000000", "250 2.1.0")
         self.assertEqual(smtp.cmd("RCPT TO:<ann@example.org>").raw, [
@@ -176,7 +177,8 @@ class ToPostfix(Hops):
         large, small = letters({"large": b"\n" + b"x" * 70 + b"\n" * 1_500_000,
                                 "small": b"\nx\n"}).values()
         self.sent(smtp, large, "ann@example.org",
-                  reply=b"552 5.3.4 Error: message file too big")
+                  reply=b"552 5.3.4 The message is larger than the next hop "
+                  b"takes")
         self.sent(smtp, small, "ann@example.org", reply=QUEUED)
         self.assert_arrived(self.folder("ann"), small,
                             *self.traces("ann@example.org"))

@@ -81,15 +81,28 @@ class StartTls(Schemes):
                 for line in hop.commands:
                     self.assertRegex(line, "^(EHLO|HELO|STARTTLS|QUIT)")
 
-    def test_what_came_before_the_handshake_is_forgotten(self):
-        """CVE-2011-0411, from the other side."""
-        hop = self.starttls_hop({
-            "STARTTLS": b"220 go on\r\n250-evil.test\r\n250 AUTH PLAIN\r\n"
-                        b"235 2.7.0 in\r\n250 2.1.0 ok\r\n550 5.1.1 no\r\n"},
-            extensions=("8BITMIME",))
-        smtp = self.relay(self.starttls_account(hop))
-        self.assertRegex(str(smtp.message("\u20ac\n".encode())), QUEUED)
-        self.assertEqual(len(hop.messages), 1)
+    def test_said_before_its_turn(self):
+        """CVE-2011-0411, from the other side: what somebody puts in before
+        TLS is no reply to what is said under it, and nothing that we meant
+        for before is said there."""
+        more = (b"250-evil.test\r\n250 AUTH PLAIN\r\n235 2.7.0 in\r\n"
+                b"550 5.1.1 no\r\n")
+        for script in (
+                {"STARTTLS": b"220 go on\r\n" + more},
+                {"STARTTLS": b"220 go on\r\n250 ev"},
+                {"EHLO": b"250-hop.test\r\n250 STARTTLS\r\n220 x\r\n"
+                         + more},
+                {"greeting": b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n"
+                             + more}):
+            with self.subTest(script=script):
+                hop = self.starttls_hop(script)
+                smtp = self.relay(self.starttls_account(hop))
+                self.refused(smtp, "451 4.4.2")
+                smtp.quit()
+                hop.wait_ended()
+                self.assertIn("before its turn", smtp.process.log())
+                for line in hop.commands:
+                    self.assertRegex(line, "^(EHLO|STARTTLS)")
 
     def test_extensions_are_those_under_tls(self):
         """What was offered in the clear counts for nothing."""

@@ -389,7 +389,7 @@ class BesideARelay(Places):
                                           "bob@b.test")), QUEUED)
         smtp.quit()
         hop.wait_ended()
-        commands = [c for c in hop.commands
+        commands = [c.removesuffix(" BODY=8BITMIME") for c in hop.commands
                     if re.match("MAIL|RCPT|RSET|DATA", c)]
         self.assertEqual(commands, [
             "MAIL FROM:<first@b.test>", "RCPT TO:<no@b.test>", "RSET",

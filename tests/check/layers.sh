@@ -46,7 +46,8 @@ layer()
 	common/maildir_scan | common/maildir_measure | \
 	common/maildir_index | common/maildir_cache | \
 	common/conn | common/maildir | common/maildir_deliver | \
-	common/account | common/relay | common/relay_open | \
+	common/account | common/relay | common/relay_text | \
+	common/relay_talk | common/relay_open | common/relay_connect | \
 	common/relay_private | common/auth | common/users | \
 	common/command | common/hook | \
 	common/pattern | common/peer | common/options | common/process | \

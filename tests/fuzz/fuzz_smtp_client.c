@@ -40,7 +40,6 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 		smtp_client_ehlo(client, "client.example");
 		break;
 	case 1:
-		smtp_client_take_extensions(client);
 		smtp_client_starttls(client);
 		break;
 	case 2:
@@ -73,11 +72,11 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 static void
 note_extensions(struct text *notes, const struct smtp_extensions *extensions)
 {
-	text_format(notes, "offers %d%d%d%d%d%d%d%d%d\n",
+	text_format(notes, "offers %d%d%d%d%d%d%d%d%d %ju\n",
 	    extensions->pipelining, extensions->size, extensions->eight_bit,
 	    extensions->utf8, extensions->dsn, extensions->starttls,
 	    extensions->chunking, extensions->auth_plain,
-	    extensions->auth_login);
+	    extensions->auth_login, (uintmax_t)extensions->size_max);
 }
 
 static void
@@ -174,6 +173,7 @@ struct reply {
 	char enhanced[12];
 	struct text text;  /* LF between lines, cut where it is too long */
 	unsigned n;        /* lines */
+	struct smtp_extensions extensions; /* if it is EHLO's */
 };
 
 static bool
@@ -238,6 +238,59 @@ split_enhanced(struct reply *reply)
 
 enum line { LINE_MORE, LINE_LAST, LINE_BAD };
 
+/* Words are parted by blanks, tabs and "=". */
+static size_t
+word_len(struct slice words)
+{
+	size_t n = 0;
+
+	while (n < words.len && words.data[n] != ' ' &&
+	    words.data[n] != '\t' && words.data[n] != '=')
+		n++;
+	return n;
+}
+
+static bool
+has_word(struct slice words, const char *word)
+{
+	for (;;) {
+		size_t n = word_len(words);
+
+		if (slice_equal_nocase((struct slice){ words.data, n },
+		    slice_from(word)))
+			return true;
+		if (n >= words.len)
+			return false;
+		words = slice_skip(words, n + 1);
+	}
+}
+
+/* RFC 5321 4.1.1.1: a keyword a line, from the second on. */
+static void
+read_keyword(struct slice line, struct smtp_extensions *extensions)
+{
+	struct slice trimmed = slice_trim(line);
+	struct slice keyword = { trimmed.data, word_len(trimmed) };
+	struct slice arguments = slice_skip(trimmed, keyword.len + 1);
+
+	extensions->pipelining |= has_word(keyword, "PIPELINING");
+	extensions->eight_bit |= has_word(keyword, "8BITMIME");
+	extensions->utf8 |= has_word(keyword, "SMTPUTF8");
+	extensions->dsn |= has_word(keyword, "DSN");
+	extensions->starttls |= has_word(keyword, "STARTTLS");
+	extensions->chunking |= has_word(keyword, "CHUNKING");
+	if (has_word(keyword, "SIZE")) {
+		extensions->size = true;
+		if (!slice_to_number(slice_trim(arguments), UINT64_MAX,
+		    &extensions->size_max))
+			extensions->size_max = 0;
+	}
+	if (!has_word(keyword, "AUTH"))
+		return;
+	extensions->auth_plain |= has_word(arguments, "PLAIN");
+	extensions->auth_login |= has_word(arguments, "LOGIN");
+}
+
 static enum line
 read_line(struct reply *reply, struct slice line)
 {
@@ -259,50 +312,11 @@ read_line(struct reply *reply, struct slice line)
 	if (reply->n > 1)
 		text_add_octet(&reply->text, '\n');
 	text_add(&reply->text, slice_skip(line, 4));
+	if (reply->n > 1 && number / 100 == 2)
+		read_keyword(slice_skip(line, 4), &reply->extensions);
 	if (reply->text.len > SMTP_REPLY_TEXT_MAX)
 		reply->text.len = SMTP_REPLY_TEXT_MAX;
 	return line.len == 3 || line.data[3] == ' ' ? LINE_LAST : LINE_MORE;
-}
-
-static bool
-has_word(struct slice words, const char *word)
-{
-	bool more;
-
-	do {
-		struct slice one;
-
-		more = slice_cut(words, ' ', &one, &words);
-		if (slice_equal_nocase(one, slice_from(word)))
-			return true;
-	} while (more);
-	return false;
-}
-
-/* RFC 5321 4.1.1.1: a keyword a line, from the second on. */
-static void
-read_extensions(struct slice text, struct smtp_extensions *extensions)
-{
-	struct slice line, rest;
-
-	slice_cut(text, '\n', &line, &rest);
-	while (rest.len > 0) {
-		struct slice keyword, arguments;
-
-		slice_cut(rest, '\n', &line, &rest);
-		slice_cut(slice_trim(line), ' ', &keyword, &arguments);
-		extensions->pipelining |= has_word(keyword, "PIPELINING");
-		extensions->size |= has_word(keyword, "SIZE");
-		extensions->eight_bit |= has_word(keyword, "8BITMIME");
-		extensions->utf8 |= has_word(keyword, "SMTPUTF8");
-		extensions->dsn |= has_word(keyword, "DSN");
-		extensions->starttls |= has_word(keyword, "STARTTLS");
-		extensions->chunking |= has_word(keyword, "CHUNKING");
-		if (!has_word(keyword, "AUTH"))
-			continue;
-		extensions->auth_plain |= has_word(arguments, "PLAIN");
-		extensions->auth_login |= has_word(arguments, "LOGIN");
-	}
 }
 
 static void
@@ -315,8 +329,12 @@ run_again(struct slice stream, struct text *notes)
 	while (stream.len > 0) {
 		struct slice line, rest;
 
-		if (!slice_cut(stream, '\n', &line, &rest))
+		if (!slice_cut(stream, '\n', &line, &rest)) {
+			/* However much more of it would come. */
+			if (stream.len >= SMTP_CLIENT_IN_MIN)
+				why = "over-long reply";
 			break;
+		}
 		stream = rest;
 		if (line.len + 1 > SMTP_CLIENT_IN_MIN) {
 			why = "over-long reply";
@@ -332,11 +350,8 @@ run_again(struct slice stream, struct text *notes)
 		split_enhanced(&reply);
 		note_reply(notes, reply.code, reply.enhanced,
 		    text_slice(&reply.text));
-		if (turn++ % 9 == 1) {
-			struct smtp_extensions extensions = { .size = false };
-			read_extensions(text_slice(&reply.text), &extensions);
-			note_extensions(notes, &extensions);
-		}
+		if (turn++ % 9 == 1)
+			note_extensions(notes, &reply.extensions);
 		text_free(&reply.text);
 		reply = (struct reply){ .n = 0 };
 	}

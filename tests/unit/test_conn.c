@@ -430,6 +430,34 @@ play_late_first_octet(void)
 	say("OP\r\n");
 }
 
+/* A line now and then, each of them in time. */
+static void
+play_slow_lines(void)
+{
+	for (int i = 0; i < 100; i++) {
+		pause_ms(LIMIT / 4);
+		say("250-x\r\n");
+	}
+}
+
+/* Where the caller says until when, all of them together have no more time
+ * than that. */
+static void
+test_until(void **state)
+{
+	(void)state;
+	for (enum kind kind = 0; kind < TCP; kind++) {
+		open_conn(kind);
+		start_peer(play_slow_lines);
+		conn.until = conn_now() + 2 * LIMIT;
+		int64_t took = pump_lines();
+		assert_true(wire.timed_out);
+		assert_true(took >= 2 * LIMIT && took < MUCH_LATER);
+		assert_true(wire.lines >= 2);
+		close_all();
+	}
+}
+
 /* The command's time begins with its first octet. */
 static void
 test_late_first_octet(void **state)
@@ -963,6 +991,7 @@ main(void)
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_slow_command),
 		cmocka_unit_test(test_commands_in_time),
+		cmocka_unit_test(test_until),
 		cmocka_unit_test(test_late_first_octet),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_slow_text),

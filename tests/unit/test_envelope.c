@@ -175,7 +175,7 @@ test_reset(void **state)
 	begin(10);
 	envelope_set_reverse_path(&envelope, SLICE("abcdefghij"));
 	envelope.size = 7;
-	envelope.eight_bit = envelope.utf8 = true;
+	envelope.eight_bit = envelope.seven_bit = envelope.utf8 = true;
 	envelope.ret = ENVELOPE_RET_HDRS;
 	envelope.envid = SLICE("id");
 	assert_false(add("x"));
@@ -184,6 +184,7 @@ test_reset(void **state)
 	assert_int_equal(envelope.n, 0);
 	assert_int_equal(envelope.size, 0);
 	assert_false(envelope.eight_bit);
+	assert_false(envelope.seven_bit);
 	assert_false(envelope.utf8);
 	assert_int_equal(envelope.ret, ENVELOPE_RET_NONE);
 	assert_slice(envelope.envid, "");

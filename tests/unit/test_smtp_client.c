@@ -305,6 +305,20 @@ test_long_lines(void **state)
 	}
 }
 
+/* Nobody waits for its end. */
+static void
+test_endless_line(void **state)
+{
+	struct text input = { .data = NULL };
+
+	(void)state;
+	text_add(&input, SLICE("220 "));
+	text_repeat(&input, 'x', SMTP_CLIENT_IN_MIN - 4);
+	check_ending(text_slice(&input), 0,
+	    SLICE("broken: over-long reply\n"), DRIVE_STAY, true);
+	text_free(&input);
+}
+
 /* A thousand lines are a reply, one more is not; of its text so much is
  * kept. */
 static void
@@ -450,16 +464,16 @@ test_mail(void **state)
 	static const struct {
 		bool size, eight_bit;       /* offered */
 		uint64_t said_size;
-		bool said_eight_bit;
+		bool said_seven_bit;
 		struct slice line;
 	} rows[] = {
 		{ false, false, 0, false, SLICE("MAIL FROM:<a@b>\r\n") },
 		{ false, false, 7, true, SLICE("MAIL FROM:<a@b>\r\n") },
-		{ true, false, 7, true, SLICE("MAIL FROM:<a@b> SIZE=7\r\n") },
-		{ true, true, 0, true,
+		{ true, false, 7, false, SLICE("MAIL FROM:<a@b> SIZE=7\r\n") },
+		{ true, true, 0, false,
 		    SLICE("MAIL FROM:<a@b> BODY=8BITMIME\r\n") },
-		{ true, true, 0, false, SLICE("MAIL FROM:<a@b>\r\n") },
-		{ true, true, UINT64_MAX, true, SLICE("MAIL FROM:<a@b> "
+		{ true, true, 0, true, SLICE("MAIL FROM:<a@b>\r\n") },
+		{ true, true, UINT64_MAX, false, SLICE("MAIL FROM:<a@b> "
 		    "SIZE=18446744073709551615 BODY=8BITMIME\r\n") },
 	};
 
@@ -469,7 +483,7 @@ test_mail(void **state)
 		const struct envelope envelope = {
 			.reverse_path = SLICE("a@b"),
 			.size = rows[i].said_size,
-			.eight_bit = rows[i].said_eight_bit,
+			.seven_bit = rows[i].said_seven_bit,
 		};
 
 		client.extensions = (struct smtp_extensions){
@@ -478,6 +492,7 @@ test_mail(void **state)
 		smtp_client_mail(&client, &envelope);
 		assert_slices(written(), rows[i].line);
 	}
+	client.extensions.eight_bit = false;
 	smtp_client_mail(&client, &(struct envelope){
 	    .reverse_path = SLICE("") });
 	assert_slice(written(), "MAIL FROM:<>\r\n");
@@ -585,6 +600,13 @@ test_extensions(void **state)
 		{ SLICE("250-x\r\n250-SMTPUTF\r\n250 DSNX\r\n"), 0 },
 		{ SLICE("250-x\r\n250 chunking\r\n"), CHUNKING },
 		{ SLICE("250-x\r\n250 CHUNKINGS\r\n"), 0 },
+		/* As before RFC 2554, and with tabs. */
+		{ SLICE("250-x\r\n250-AUTH=PLAIN LOGIN\r\n250 DSN=x\r\n"),
+		    PLAIN | LOGIN | DSN },
+		{ SLICE("250-x\r\n250-SIZE\t100\r\n250 AUTH\tLOGIN\tPLAIN"
+		    "\r\n"), SIZE | PLAIN | LOGIN },
+		/* A refusal offers nothing. */
+		{ SLICE("550-x\r\n550 SIZE\r\n"), 0 },
 	};
 
 	(void)state;
@@ -594,10 +616,11 @@ test_extensions(void **state)
 		begin();
 		/* A second EHLO, after STARTTLS, forgets the first. */
 		memset(&client.extensions, 1, sizeof(client.extensions));
+		smtp_client_ehlo(&client, "me.test");
+		assert_slice(written(), "EHLO me.test\r\n");
 		buf_append(&client.wire.in, rows[i].input);
 		assert_int_equal(smtp_client_next(&client),
 		    SMTP_CLIENT_REPLY);
-		smtp_client_take_extensions(&client);
 		int offered = (got->pipelining ? PIPELINING : 0) |
 		    (got->size ? SIZE : 0) |
 		    (got->eight_bit ? EIGHT_BIT : 0) |
@@ -609,6 +632,107 @@ test_extensions(void **state)
 		if (offered != rows[i].offered)
 			fail_msg("row %zu: %x", i, (unsigned)offered);
 	}
+}
+
+/* Keywords count however far behind they come. */
+static void
+test_many_extensions(void **state)
+{
+	(void)state;
+	begin();
+	smtp_client_ehlo(&client, "me.test");
+	written();
+	for (unsigned i = 0; i < 200; i++) {
+		struct text line = { .data = NULL };
+
+		text_format(&line, "250-X-%u %060u\r\n", i, i);
+		buf_append(&client.wire.in, text_slice(&line));
+		assert_int_equal(smtp_client_next(&client),
+		    SMTP_CLIENT_WANT_IO);
+		text_free(&line);
+	}
+	buf_append(&client.wire.in, SLICE("250 STARTTLS\r\n"));
+	assert_int_equal(smtp_client_next(&client), SMTP_CLIENT_REPLY);
+	assert_true(client.extensions.starttls);
+	/* Of that reply, and no other. */
+	buf_append(&client.wire.in, SLICE("250-x\r\n250 DSN\r\n"));
+	assert_int_equal(smtp_client_next(&client), SMTP_CLIENT_REPLY);
+	assert_false(client.extensions.dsn);
+	smtp_client_helo(&client, "me.test");
+	assert_false(client.extensions.starttls);
+}
+
+static void
+test_size_max(void **state)
+{
+	static const struct { struct slice input; uint64_t max; } rows[] = {
+		{ SLICE("250-x\r\n250 SIZE 1000\r\n"), 1000 },
+		{ SLICE("250-x\r\n250 SIZE=1000 \r\n"), 1000 },
+		{ SLICE("250-x\r\n250 SIZE 0\r\n"), 0 },
+		{ SLICE("250-x\r\n250 SIZE\r\n"), 0 },
+		{ SLICE("250-x\r\n250 SIZE x\r\n"), 0 },
+		{ SLICE("250-x\r\n250 SIZE 99999999999999999999\r\n"), 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin();
+		smtp_client_ehlo(&client, "me.test");
+		buf_append(&client.wire.in, rows[i].input);
+		assert_int_equal(smtp_client_next(&client),
+		    SMTP_CLIENT_REPLY);
+		assert_true(client.extensions.size);
+		assert_int_equal(client.extensions.size_max, rows[i].max);
+	}
+}
+
+/* ---- the transcript ---- */
+
+static void
+hear(struct slice replies)
+{
+	written();
+	buf_append(&client.wire.in, replies);
+	while (smtp_client_next(&client) == SMTP_CLIENT_REPLY)
+		;
+}
+
+static void
+test_trace(void **state)
+{
+	char storage[4096];
+	struct buf trace;
+
+	(void)state;
+	begin();
+	buf_init(&trace, storage, sizeof(storage));
+	client.wire.trace = &trace;
+	hear(SLICE("220 hi\r\n"));
+	smtp_client_ehlo(&client, "me.test");
+	hear(SLICE("250-x\r\n250 AUTH PLAIN\r\n"));
+	smtp_client_auth_plain(&client, SLICE("joe"), SLICE("secret"));
+	hear(SLICE("535-5.7.8 no AGpvZQBzZWNyZXQ=\r\n535 for secret\r\n"));
+	smtp_client_auth_login(&client);
+	hear(SLICE("334 VXNlcm5hbWU6\r\n"));
+	smtp_client_auth_response(&client, SLICE("joe"));
+	hear(SLICE("334 UGFzc3dvcmQ6\r\n"));
+	smtp_client_auth_response(&client, SLICE("secret"));
+	hear(SLICE("235 secret\r\n250 secret\r\nsecret\r\n"));
+	smtp_client_mail(&client, &(struct envelope){
+	    .reverse_path = SLICE("a@b") });
+	hear(SLICE("250 fine\r\n"));
+	smtp_client_data(&client);
+	hear(SLICE("354 go\r\n"));
+	smtp_client_text(&client, SLICE("text\n"));
+	smtp_client_text_end(&client);
+	hear(SLICE("what?\r\n"));
+	assert_slice(buf_contents(&trace), "> 220 hi\n< EHLO me.test\n"
+	    "> 250-x\n> 250 AUTH PLAIN\n< AUTH PLAIN (SASL response)\n"
+	    "> 535 (not shown)\n> 535 (not shown)\n< AUTH LOGIN\n"
+	    "> 334 (not shown)\n< (SASL response)\n> 334 (not shown)\n"
+	    "< (SASL response)\n> 235 (not shown)\n> 250 (not shown)\n"
+	    "> xxx (not shown)\n< MAIL FROM:<a@b>\n> 250 fine\n< DATA\n"
+	    "> 354 go\n> what?\n");
 }
 
 /* ---- message text ---- */
@@ -726,12 +850,16 @@ main(void)
 		cmocka_unit_test(test_early_end),
 		cmocka_unit_test(test_reply_then_end),
 		cmocka_unit_test(test_long_lines),
+		cmocka_unit_test(test_endless_line),
 		cmocka_unit_test(test_many_lines),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test(test_mail),
 		cmocka_unit_test(test_utf8_and_dsn),
 		cmocka_unit_test(test_extensions),
+		cmocka_unit_test(test_many_extensions),
+		cmocka_unit_test(test_size_max),
+		cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_chunk),
 		cmocka_unit_test(test_long_text),

@@ -1,0 +1,287 @@
+"""smtp-handler --relay: trouble with the next hop that takes its time, and
+what the log tells of it.  BEHAVIOUR.md section 5, "Relay"."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from mailtest import (DEADLINE, SMTP, clean_environment, plain, smtp_wire,
+                      wait_for)
+from nexthop import STALL, AfterReply, Early, ScriptedHop
+from test_relay import QUEUED, TEXT, TROUBLE, Relay
+
+
+class Trouble(Relay):
+    """A hop in the clear: what is tried here is the same under TLS."""
+
+    def clear_hop(self, script=None, **kwargs):
+        return ScriptedHop(self, script, **kwargs)
+
+    def clear(self, hop, *options, **kwargs):
+        return self.relay(self.accounts(
+            f"* smtp+plain://127.0.0.1:{hop.port}"), *options, **kwargs)
+
+    def fields(self, log, event):
+        """The lines of an event."""
+        return [line for line in log.splitlines() if f" {event}: " in line]
+
+
+class Hops(Trouble):
+    def test_ipv6_by_address(self):
+        hop = self.clear_hop(address="::1")
+        smtp = self.relay(self.accounts(f"* smtp+plain://[::1]:{hop.port}"))
+        self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+
+    def test_loopback_where_only_the_other_family_has_addresses(self):
+        """In a network of its own, where nobody listens at ::1: but that is
+        what is said, and not that there is no such address."""
+        script = ("ip link set lo up; ip address add 192.0.2.9/32 dev lo; "
+                  'exec "$@"')
+        accounts = self.accounts("* smtp+plain://[::1]:2525")
+        said = (f"EHLO x\r\nAUTH PLAIN {plain('joe', 'x')}\r\n"
+                "MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nQUIT\r\n")
+        done = subprocess.run(
+            ["unshare", "--net", "sh", "-c", script, "sh",
+             *map(str, self.argv(SMTP, "--tls", "off", "--auth", "any",
+                                 "--relay", accounts))],
+            input=said.encode(), capture_output=True, timeout=DEADLINE,
+            env=clean_environment(), check=False)
+        self.assertIn(b"451 4.4.1", done.stdout)
+        self.assertIn(b"port 2525: connect: ", done.stderr)
+
+    def test_unix_socket_with_many_waiting(self):
+        """It is up, and busy: the kernel says so at once, and we wait."""
+        path = str(self.path("lmtp"))
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen(0)
+        waiting = []
+        try:
+            while True:
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                waiting[-1].connect(path)
+        except BlockingIOError:
+            pass
+        smtp = self.relay(self.accounts(f"* lmtp+unix:{path}"))
+        smtp.expect("MAIL FROM:<a@b.test>", "250 2.1.0")
+        smtp.send("RCPT TO:<a@b.test>\r\n")
+        smtp.quiet(0.5)
+        for _ in waiting[:-1]:
+            listener.accept()[0].close()
+        listener.settimeout(DEADLINE)
+        listener.accept()[0].close()
+        smtp.expect(None, "451 4.4.2")
+        for sock in waiting:
+            sock.close()
+
+
+class Reset(Trouble):
+    def test_nobody_waits_for_it(self):
+        """The hop forgets the transaction when it likes: the client hears
+        of it at its next recipient, if there is one."""
+        for command in ("RSET", "EHLO client.test"):
+            with self.subTest(command=command):
+                hop = self.clear_hop({"RSET": STALL})
+                smtp = self.clear(hop)
+                smtp.envelope()
+                smtp.expect(command, "250.*")
+                smtp.quit()
+                self.assertEqual(smtp.exit_status(), 0)
+
+    def test_nor_after_a_text_that_cannot_be_sent(self):
+        hop = self.clear_hop({"RSET": STALL}, extensions=())
+        smtp = self.clear(hop)
+        self.assertEqual(str(smtp.message("\u20ac\n".encode())), "554 5.6.3")
+
+    def test_stray_reply_is_not_its_own(self):
+        """Else each later reply would be taken for that of the command after
+        its own, and the refused recipient for accepted."""
+        hop = self.clear_hop({
+            "RCPT": [b"250 2.1.5 a\r\n250 2.1.5 stray\r\n", "550 5.1.1 no"]})
+        smtp = self.clear(hop)
+        smtp.envelope("joe@example.com", "a@b.test")
+        smtp.expect("RSET", "250 2.0.0")
+        smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+        smtp.expect("RCPT TO:<c@b.test>", "550 5.1.1")
+
+
+class EarlyVerdict(Trouble):
+    def test_in_what_is_sent_last(self):
+        """The hop refuses and reads no more, when all that is left is on its
+        way or in our buffer: heard, whatever is left."""
+        for extensions in (("8BITMIME",), ("PIPELINING", "CHUNKING")):
+            for kib in (100, *range(200, 280, 10), 400):
+                with self.subTest(extensions=extensions, kib=kib):
+                    path = self.fresh_path("lmtp")
+                    hop = self.clear_hop(
+                        {"text": Early(1, "552 5.3.4 too big", "stall", 0.3)},
+                        path=path, auth="", extensions=extensions)
+                    smtp = self.relay(self.accounts(f"* lmtp+unix:{path}"))
+                    text = (b"x" * 98 + b"\n") * (kib * 1024 // 100)
+                    self.assertEqual(smtp.message(text).raw,
+                                     [b"552 5.3.4 too big"])
+                    hop.released.set()
+
+
+class Stop(Trouble):
+    def test_sigterm(self):
+        """It is we who leave, and the client hears so."""
+        for step in ("greeting", "EHLO", "MAIL", "RCPT", "DATA"):
+            with self.subTest(step=step):
+                hop = self.clear_hop({step: STALL})
+                smtp = self.clear(hop, maildir=True)
+                smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+                if step == "DATA":
+                    smtp.expect("RCPT TO:<a@b.test>", "250 2.1.5")
+                    smtp.expect("DATA", "354")
+                    smtp.send(smtp_wire(TEXT))
+                else:
+                    smtp.send("RCPT TO:<a@b.test>\r\n")
+                hop.stalled.wait(DEADLINE)
+                os.kill(smtp.process.pid, signal.SIGTERM)
+                smtp.expect(None, "421 4.3.2")
+                smtp.expect_end()
+                self.assertEqual(smtp.exit_status(), 0)
+                self.assert_nothing_kept()
+
+
+class Log(Trouble):
+    def test_relayed_and_then_not_kept(self):
+        """The hop has it: who looks for it later finds that."""
+        hop = self.clear_hop({"final": "250 2.0.0 queued as QID77"})
+        smtp = self.clear(hop, maildir=True)
+        smtp.envelope()
+        smtp.expect("DATA", "354")
+        smtp.send(b"x\r\n")
+        wait_for(lambda: (self.mail / "new").exists(), "the maildir")
+        (self.mail / "new").rmdir()
+        (self.mail / "new").write_text("")
+        smtp.send(b".\r\n")
+        smtp.expect(None, r"45\d 4\.3\.\d")
+        smtp.quit()
+        self.assertEqual(smtp.exit_status(), 0)
+        (line,) = self.fields(smtp.process.log(), "relayed")
+        self.assertIn("QID77", line)
+        self.assertEqual(len(self.fields(smtp.process.log(), "refused")), 1)
+
+    def test_relayed(self):
+        for extensions in (("8BITMIME",), ("PIPELINING", "CHUNKING")):
+            for final, relayed in (("250 2.0.0 queued as QID78", 1),
+                                   ("550 5.6.0 no", 0)):
+                with self.subTest(extensions=extensions, final=final):
+                    hop = self.clear_hop({"final": final},
+                                         extensions=extensions)
+                    smtp = self.clear(hop)
+                    self.assertEqual(smtp.message(TEXT).raw, [final.encode()])
+                    smtp.quit()
+                    self.assertEqual(smtp.exit_status(), 0)
+                    log = smtp.process.log()
+                    self.assertEqual(len(self.fields(log, "relayed")),
+                                     relayed)
+                    self.assertIn(final[10:], log)
+
+    def test_taken_back(self):
+        hop = self.clear_hop({"final": "250 2.0.0 queued as QID79",
+                              "RSET": "554 5.6.0 spam"},
+                             extensions=("PIPELINING", "CHUNKING"))
+        smtp = self.clear(hop)
+        self.assertEqual(str(smtp.message(TEXT)), "451 4.4.2")
+        smtp.quit()
+        self.assertEqual(smtp.exit_status(), 0)
+        log = smtp.process.log()
+        self.assertIn("QID79", self.fields(log, "relayed")[0])
+        self.assertIn("554 5.6.0 spam", self.fields(log, "refused")[0])
+
+    def test_perhaps_taken(self):
+        """RFC 1047: what the client may send twice, the operator may find
+        twice."""
+        for extensions in (("8BITMIME",), ("PIPELINING", "CHUNKING")):
+            for final in (AfterReply(b""), AfterReply(b"250 2.0"),
+                          AfterReply(b"what?\r\n")):
+                with self.subTest(extensions=extensions, final=final.reply):
+                    hop = self.clear_hop({"final": final},
+                                         extensions=extensions)
+                    smtp = self.clear(hop)
+                    reply = smtp.message(TEXT)
+                    self.assertEqual(str(reply), "451 4.4.2")
+                    self.assertIn("may have taken it", reply.text)
+                    smtp.quit()
+                    self.assertEqual(smtp.exit_status(), 0)
+                    log = smtp.process.log()
+                    self.assertRegex(
+                        self.fields(log, "refused")[0], "reason=.*127.0.0.1.*"
+                        "it had the whole message, and may have taken it")
+                    self.assertEqual(self.fields(log, "relayed"), [])
+
+    def test_last_words(self):
+        """Why it left is often what it said."""
+        said = b"250 2.1.5 ok\r\n421 4.4.2 idle too long, bye\r\n"
+        for reply in (said, AfterReply(said)):
+            with self.subTest(reply=reply):
+                hop = self.clear_hop({"RCPT": [reply, "250 2.1.5 ok"]})
+                smtp = self.clear(hop)
+                smtp.envelope("joe@example.com", "a@b.test")
+                time.sleep(0.2)
+                smtp.expect("RCPT TO:<b@b.test>", TROUBLE)
+                smtp.quit()
+                self.assertEqual(smtp.exit_status(), 0)
+                self.assertIn("421 4.4.2 idle too long, bye",
+                              smtp.process.log())
+
+    def test_transcript(self):
+        """The dialogue with the hop too, each line in its place."""
+        hop = self.hop({"AUTH": "235 2.7.0 relay-secret",
+                        "RCPT b@b.test": "550-5.1.1 no\n5.1.1 such"})
+        smtp = self.relay(self.account(hop), "--transcript")
+        smtp.envelope("joe@example.com", "a@b.test")
+        smtp.expect("RCPT TO:<b@b.test>", "550 5.1.1")
+        self.assertRegex(str(smtp.text(b"secret text\r\n.\r\n")), QUEUED)
+        smtp.quit()
+        self.assertEqual(smtp.exit_status(), 0)
+        log = smtp.process.log()
+        lines = [line.partition("line=")[2].strip('"')
+                 for line in self.fields(log, "transcript")]
+        rcpt = lines.index("> RCPT TO:<a@b.test>")
+        self.assertEqual(lines[rcpt + 1:rcpt + 12], [
+            "hop> 220 hop.test ESMTP", f"hop< {hop.commands[0]}",
+            "hop> 250-hop.test", "hop> 250-PIPELINING",
+            "hop> 250-SIZE 50000000", "hop> 250-8BITMIME",
+            "hop> 250-ENHANCEDSTATUSCODES", "hop> 250 AUTH PLAIN LOGIN",
+            "hop< AUTH PLAIN (SASL response)", "hop> 235 (not shown)",
+            "hop< MAIL FROM:<joe@example.com> BODY=8BITMIME"])
+        rcpt = lines.index("> RCPT TO:<b@b.test>")
+        self.assertEqual(lines[rcpt + 1:rcpt + 6], [
+            "hop< RCPT TO:<b@b.test>", "hop> 550-5.1.1 no",
+            "hop> 550 5.1.1 such", "< 550-5.1.1 no", "< 550 5.1.1 such"])
+        self.assertIn("hop< DATA", lines)
+        self.assertIn("hop> 250 2.0.0 hop has it", lines)
+        for secret in ("relay-secret", "secret text", plain(
+                "relay-user", "relay-secret")):
+            self.assertNotIn(secret, log)
+
+
+class Spool(Trouble):
+    def test_check_config(self):
+        accounts = self.accounts("* smtp+plain://localhost")
+        pattern = f"{self.mail}/%u"
+        for options, needed in (((), True), (("--maildir", self.mail), False),
+                                (("--maildir", pattern), True)):
+            if pattern in options:
+                self.mail.mkdir(exist_ok=True)
+            with self.subTest(options=options):
+                done = subprocess.run(
+                    [str(word) for word in self.argv(
+                        SMTP, "--tls", "off", "--auth", "any", "--relay",
+                        accounts, *options, "--check-config")],
+                    env=clean_environment({"TMPDIR": str(self.path("gone"))}),
+                    stdin=subprocess.DEVNULL, capture_output=True,
+                    timeout=DEADLINE, check=False)
+                self.assertEqual(done.returncode, 78 if needed else 0)
+                self.assertEqual(b"spool in" in done.stderr, needed)
+
+
+del Relay, Trouble
