@@ -263,6 +263,17 @@ open_wherever(struct maildir *maildir, size_t i, struct error *error)
 	    name_of(maildir, i));
 }
 
+void
+maildir_correct_octets(struct maildir *maildir, size_t i, uint64_t octets)
+{
+	struct maildir_file *file = &maildir->index.files[i];
+
+	maildir_index_set_octets(&maildir->index, i, octets);
+	/* Its directory is read again, to look for more of that. */
+	maildir->index.folders[file->folder].trusted = 0;
+	maildir->cache_is_old = true;
+}
+
 /* What the file is now; its octets are counted where it is not what it
  * was. */
 static int
@@ -285,13 +296,9 @@ look_again(struct maildir *maildir, size_t i, int fd, struct error *error)
 	if (!maildir_count_octets(fd, st.st_size, &octets) ||
 	    lseek(fd, 0, SEEK_SET) != 0)
 		return error_system(error, errno, "message %.80s", name);
-	maildir->index.messages[i].octets = octets;
 	file->mtime = maildir_time(&st.st_mtim);
 	file->size = size & MAILDIR_SIZE_MASK;
-	file->uncounted = 0;
-	/* The next session shall know, and look for more of that. */
-	maildir->index.folders[file->folder].trusted = 0;
-	maildir->cache_is_old = true;
+	maildir_correct_octets(maildir, i, octets);
 	return 0;
 }
 

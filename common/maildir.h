@@ -66,6 +66,11 @@ int maildir_save_cache(struct maildir *maildir, struct error *error);
 int maildir_open_message(struct maildir *maildir, size_t i,
     struct error *error);
 
+/* Message i was sent whole and had so many octets, whatever was believed:
+ * later sessions shall know. */
+void maildir_correct_octets(struct maildir *maildir, size_t i,
+    uint64_t octets);
+
 /*
  * Removes message i, under whatever name it has now. One that is gone
  * already counts as removed.

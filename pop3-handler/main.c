@@ -172,6 +172,22 @@ serve_login(struct pop3_program *p, struct error *error)
 	return 0;
 }
 
+/* All of the message's octets were counted on their way out: were they as
+ * many as was said? */
+static void
+check_octets(struct pop3_program *p, uint64_t octets)
+{
+	size_t i = p->pop3.message;
+
+	if (octets == p->maildir.index.messages[i].octets)
+		return;
+	log_reason(LOG_KIND_NOTICE, "message %.80s has %ju octets, and %ju "
+	    "were announced", maildir_file_name(&p->maildir.index, i).data,
+	    (uintmax_t)octets,
+	    (uintmax_t)p->maildir.index.messages[i].octets);
+	maildir_correct_octets(&p->maildir, i, octets);
+}
+
 /* So many octets of the open file, through the core, to the connection. What
  * was written to it since it was looked at is not of the message that was
  * announced. */
@@ -179,6 +195,7 @@ static int
 send_file(struct pop3_program *p, int fd, uint64_t left, struct error *error)
 {
 	struct pop3 *pop3 = &p->pop3;
+	uint64_t sent_before = pop3->octets_sent;
 
 	while (left > 0 && !pop3_message_enough(pop3)) {
 		ssize_t n = read(fd, p->file, left < sizeof(p->file)
@@ -203,7 +220,13 @@ send_file(struct pop3_program *p, int fd, uint64_t left, struct error *error)
 			break;
 		left -= (uint64_t)n;
 	}
-	pop3_message_end(pop3);
+	bool enough = pop3_message_enough(pop3);
+	if (left > 0 && !enough)
+		log_reason(LOG_KIND_NOTICE, "message %.80s ended early",
+		    maildir_file_name(&p->maildir.index, pop3->message).data);
+	pop3_message_end(pop3, left == 0);
+	if (left == 0 && !enough)
+		check_octets(p, pop3->octets_sent - sent_before);
 	return 0;
 }
 

@@ -687,7 +687,6 @@ pop3_message_begin(struct pop3 *pop3, uint64_t octets)
 {
 	assert(pop3->pending == POP3_MESSAGE && !pop3->sending);
 	pop3->sending = true;
-	pop3->announced = octets;
 	pop3->encoder = (struct dot_encoder){ .in_line = false };
 	if (pop3->top) {
 		dot_encoder_limit(&pop3->encoder, pop3->top_lines);
@@ -720,17 +719,15 @@ pop3_message_enough(const struct pop3 *pop3)
 }
 
 void
-pop3_message_end(struct pop3 *pop3)
+pop3_message_end(struct pop3 *pop3, bool whole)
 {
-	uint64_t octets = pop3->encoder.octets +
-	    (pop3->encoder.in_line ? 2 : 0);
 	size_t room;
 	char *at = buf_reserve(&pop3->wire.out, &room);
 
 	assert(pop3->sending && room >= DOT_END_MAX);
 	pop3->sending = false;
 	pop3->pending = POP3_WANT_IO;
-	if (octets != pop3->announced && !pop3->encoder.enough) {
+	if (!whole && !pop3->encoder.enough) {
 		close_session(pop3);
 		return;
 	}

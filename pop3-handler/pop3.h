@@ -2,9 +2,9 @@
  * pop3: the server's side of POP3 as a machine without I/O.
  *
  * RFC 1939 with RFC 2449 (CAPA, response codes), RFC 3206 (AUTH codes),
- * RFC 2595 (STLS), RFC 5034 (AUTH) and RFC 6856 (UTF8, LANG). The caller pumps octets
- * between pop3->wire and the peer, calls pop3_next, does what the event
- * says and answers it:
+ * RFC 2595 (STLS), RFC 5034 (AUTH) and RFC 6856 (UTF8, LANG). The caller
+ * pumps octets between pop3->wire and the peer, calls pop3_next, does what
+ * the event says and answers it:
  *
  *	while ((event = pop3_next(&pop3)) != POP3_CLOSED)
  *		...
@@ -80,7 +80,7 @@ struct pop3 {
 
 	/* Counts, for a log. */
 	uint64_t retrieved;
-	uint64_t octets_sent;
+	uint64_t octets_sent; /* of messages, without added dots */
 	bool quit; /* the client said QUIT */
 
 	/* pop3.c's own. */
@@ -101,7 +101,6 @@ struct pop3 {
 	const char *const *uidls;
 	bool top;                /* the message is for TOP, so many lines: */
 	uint64_t top_lines;
-	uint64_t announced;      /* octets of the message going out */
 	struct dot_encoder encoder;
 	struct sasl_server sasl;
 	unsigned failed_logins;
@@ -139,14 +138,15 @@ void pop3_message_begin(struct pop3 *pop3, uint64_t octets);
 size_t pop3_message_data(struct pop3 *pop3, struct slice data);
 /* Is the rest of the file of no interest (TOP)? */
 bool pop3_message_enough(const struct pop3 *pop3);
-/* The whole file was given. Where it had not the octets announced, the
- * connection is closed without the final dot: a client must not take half a
- * message for a whole one. */
-void pop3_message_end(struct pop3 *pop3);
+/* No more octets come. whole: they were the file's, all of them. Then the
+ * message is complete, even where it had not the octets announced (see
+ * octets_sent); else the connection is closed without the final dot, for a
+ * client must not take half a message for a whole one. */
+void pop3_message_end(struct pop3 *pop3, bool whole);
 /* It cannot be opened: -ERR. After pop3_message_begin: closes at once. */
 void pop3_message_failed(struct pop3 *pop3, const struct error *error);
 
-/* For POP3_UPDATE: the answer to QUIT, after the marked messages were removed. */
+/* For POP3_UPDATE: the answer to QUIT, after what was marked was removed. */
 void pop3_updated(struct pop3 *pop3, bool all_removed);
 
 #endif

@@ -122,6 +122,18 @@ class Sizes(TestCase):
             "1600000000.M123456P77.mail.test,S=16,W=18:2,S", self.TEXT[:-1]),
             20)
 
+    def test_wrong_count_in_a_name(self):
+        """The message comes whole, and the log tells."""
+        name = "1600000000.M123456P77_ab12.mail.test,S=17,W=25:2,S"
+        self.put(f"cur/{name}", self.TEXT)
+        for _ in range(2):
+            pop = self.pop3().login()
+            self.assertEqual(pop.retr(1)[1], model.retr(self.TEXT))
+            self.assertEqual(pop.listing("LIST"), {1: "20"})
+            pop.quit()
+            pop.exit_status()
+            self.assertIn("20 octets", pop.process.log())
+
 
 class Order(TestCase):
     def order(self):

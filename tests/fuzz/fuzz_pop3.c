@@ -194,10 +194,11 @@ serve_message(struct session *session)
 	case 4: /* it cannot be opened */
 		pop3_message_failed(pop3, &error);
 		return;
-	case 5: /* it has become shorter than it was */
+	case 5: /* the number was wrong, or it ends early */
 		pop3_message_begin(pop3, message->octets + 1);
 		send_contents(session, contents);
-		break;
+		pop3_message_end(pop3, pop3->message % 2 == 0);
+		return;
 	case 6: /* it breaks off */
 		pop3_message_begin(pop3, message->octets);
 		contents.len /= 2;
@@ -208,12 +209,13 @@ serve_message(struct session *session)
 		pop3_message_begin(pop3, message->octets);
 		contents.len /= 2;
 		send_contents(session, contents);
-		break;
+		pop3_message_end(pop3, false);
+		return;
 	default:
 		pop3_message_begin(pop3, message->octets);
 		send_contents(session, contents);
 	}
-	pop3_message_end(pop3);
+	pop3_message_end(pop3, true);
 }
 
 static void
@@ -366,14 +368,18 @@ read_message(struct reader *reader, struct slice status, size_t i, bool top,
 {
 	struct text want = { .data = NULL };
 	uint64_t octets = reader->maildrop->messages[i].octets;
-	char ok[64];
+	char ok[64], wrong[64];
 
 	make_wire(reader->maildrop->contents[i], top, lines, &want);
 	struct slice text = text_slice(&want);
 	if (slice_starts_with(reader->sent, text) && slice_starts_with(
 	    slice_skip(reader->sent, want.len), SLICE(".\r\n"))) {
+		/* See serve_message: some were told wrong. */
 		snprintf(ok, sizeof(ok), "+OK %ju ", (uintmax_t)octets);
-		CHECK(top || slice_starts_with(status, slice_from(ok)));
+		snprintf(wrong, sizeof(wrong), "+OK %ju ",
+		    (uintmax_t)octets + 1);
+		CHECK(top || slice_starts_with(status, slice_from(ok)) ||
+		    slice_starts_with(status, slice_from(wrong)));
 		reader->sent = slice_skip(reader->sent, want.len + 3);
 		reader->retrieved += !top;
 	} else {

@@ -16,7 +16,8 @@ enum fault {
 	GONE,       /* cannot be opened */
 	NOT_THERE,  /* the same, for good */
 	GROWN,      /* more octets than at the login, and it is known */
-	CUT_SHORT,  /* fewer than was said when it was opened */
+	CUT_SHORT,  /* the file ended early */
+	BELIEVED,   /* all of it comes, but more or fewer octets were said */
 	BROKEN_OFF, /* half of it can be read */
 };
 
@@ -45,6 +46,7 @@ static const struct stored faults[] = {
 	{ SLICE("ab\ncd\n"), 8, SLICE("s"), CUT_SHORT, false },
 	{ SLICE("Subject: x\n\nab\ncd\n"), 22, SLICE("b"), BROKEN_OFF,
 	    false },
+	{ SLICE("ab\ncd"), 8, SLICE("v"), BELIEVED, false },
 };
 
 static const struct stored marked[] = {
@@ -207,6 +209,7 @@ serve_message(struct server *server, struct drive *drive)
 		pop3_message_failed(pop3, &error);
 		return;
 	case CUT_SHORT:
+	case BELIEVED:
 		octets += 100;
 		break;
 	case GROWN:
@@ -220,7 +223,7 @@ serve_message(struct server *server, struct drive *drive)
 		error_set(&error, ERROR_SYSTEM, "read error");
 		pop3_message_failed(pop3, &error);
 	} else {
-		pop3_message_end(pop3);
+		pop3_message_end(pop3, stored->fault != CUT_SHORT);
 	}
 }
 
@@ -487,7 +490,7 @@ test_messages(void **state)
 }
 
 #define FAULTS "USER faults\r\nPASS secret\r\n"
-#define FAULTS_OK USER_OK "+OK 5 messages (50 octets)\r\n"
+#define FAULTS_OK USER_OK "+OK 6 messages (58 octets)\r\n"
 #define FAULTS_IN "login faults secret\n"
 
 /* Never an empty, a short or half a message. */
@@ -517,6 +520,14 @@ test_message_faults(void **state)
 		    SLICE(GREETING FAULTS_OK "+OK 22 octets\r\nSubject: "),
 		    SLICE(FAULTS_IN "message 5\nend 0 0\n"), DRIVE_EOF,
 		    true },
+		/* A number that somebody got wrong is no reason to keep a
+		 * whole message from a client for ever. */
+		{ SLICE(FAULTS "RETR 6\r\nTOP 6 9\r\nNOOP\r\n"),
+		    SLICE(GREETING FAULTS_OK "+OK 108 octets\r\nab\r\ncd\r\n"
+		    ".\r\n+OK Top of message follows\r\nab\r\ncd\r\n.\r\n"
+		    "+OK\r\n"),
+		    SLICE(FAULTS_IN "message 6\nmessage 6\nend 1 16\n"),
+		    DRIVE_EOF, false },
 		{ SLICE(FAULTS "TOP 5 1\r\nNOOP\r\n"),
 		    SLICE(GREETING FAULTS_OK "+OK Top of message follows\r\n"
 		    "Subject: "),
