@@ -70,7 +70,7 @@ COMMON = slice buf error \
 	pattern peer \
 	options process settings log tls_server \
 	program
-POP3 = pop3 pop3_text
+POP3 = pop3 pop3_login pop3_messages pop3_text
 POP3_PROGRAM = pop3_settings main
 SMTP = smtp smtp_replies smtp_parameters smtp_text address
 SMTP_PROGRAM = smtp_settings trace places delivery accounts_show main

@@ -83,7 +83,7 @@ struct pop3 {
 	uint64_t octets_sent; /* of messages, without added dots */
 	bool quit; /* the client said QUIT */
 
-	/* pop3.c's own. */
+	/* The machine's own. */
 	enum pop3_state {
 		POP3_GREETING,
 		POP3_AUTHORIZATION,
@@ -104,7 +104,7 @@ struct pop3 {
 	struct dot_encoder encoder;
 	struct sasl_server sasl;
 	unsigned failed_logins;
-	unsigned bad_commands;   /* before the login */
+	unsigned bad_commands;   /* before the login, and no logins */
 	char user_name[SASL_SECRET_MAX];
 	size_t user_len;         /* 0: no USER yet */
 };

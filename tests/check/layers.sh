@@ -38,7 +38,9 @@ layer()
 	common/smtp_client | common/proxy_header | \
 	common/message | common/smtp_reply | common/maildir_name | \
 	pop3-handler/pop3_text | \
-	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/smtp_private | \
+	pop3-handler/pop3 | pop3-handler/pop3_private | \
+	pop3-handler/pop3_login | pop3-handler/pop3_messages | \
+	smtp-handler/smtp | smtp-handler/smtp_private | \
 	smtp-handler/smtp_replies | smtp-handler/smtp_parameters | \
 	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;

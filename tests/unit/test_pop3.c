@@ -1244,6 +1244,23 @@ test_bad_commands(void **state)
 	text_add(&input, SLICE(LOGIN));
 	check(input.data, output.data, "end 0 0\n", true);
 
+	/* Commands that exist are no better where what they say is none. */
+	static const struct { const char *input, *output; } bad[] = {
+		{ "USER\r\n", NO_NAME },
+		{ "PASS x\r\n", "-ERR USER comes first\r\n" },
+		{ "AUTH PLAIN x\r\n", MALFORMED },
+		{ "LANG fr\r\n", NO_LANGUAGE },
+		{ "CAPA x\r\n", NO_ARGUMENT },
+	};
+	input.len = output.len = 0;
+	text_add(&output, SLICE(GREETING));
+	for (unsigned i = 0; i < 20; i++) {
+		text_format(&input, "%s", bad[i % COUNT(bad)].input);
+		text_format(&output, "%s", bad[i % COUNT(bad)].output);
+	}
+	text_add(&input, SLICE(LOGIN));
+	check(input.data, output.data, "end 0 0\n", true);
+
 	/* After the login it is a person's client that is wrong. */
 	input.len = output.len = 0;
 	text_add(&input, SLICE(LOGIN));
