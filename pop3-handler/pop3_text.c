@@ -116,11 +116,41 @@ pop3_text(enum pop3_text text, enum pop3_language language)
 	return rows[text].in[language];
 }
 
+static bool
+is_alphanumeric(char c)
+{
+	return (slice_lower(c) >= 'a' && slice_lower(c) <= 'z') ||
+	    (c >= '0' && c <= '9');
+}
+
+/* RFC 4647 section 2.1: 1*8ALPHA *("-" 1*8alphanum). */
+static bool
+is_language_range(struct slice range)
+{
+	struct slice subtag;
+	bool first = true;
+	bool more = true;
+
+	while (more) {
+		more = slice_cut(range, '-', &subtag, &range);
+		if (subtag.len < 1 || subtag.len > 8)
+			return false;
+		for (size_t i = 0; i < subtag.len; i++)
+			if (!is_alphanumeric(subtag.data[i]) ||
+			    (first && subtag.data[i] <= '9'))
+				return false;
+		first = false;
+	}
+	return true;
+}
+
 const struct pop3_language_row *
 pop3_find_language(struct slice range)
 {
 	if (slice_equal(range, SLICE("*")))
 		return &pop3_languages[0];
+	if (!is_language_range(range))
+		return NULL;
 	while (range.len > 0) {
 		for (size_t i = 0; i < pop3_languages_count; i++)
 			if (slice_equal_nocase(range,

@@ -76,7 +76,8 @@ extern const size_t pop3_languages_count;
 
 /*
  * The row for a language range: "*" is the default, else the best match by
- * RFC 4647 section 3.4 ("de-AT" finds "de"). NULL where there is none.
+ * RFC 4647 section 3.4 ("de-AT" finds "de"). NULL where there is none, and
+ * for what is no basic language range (section 2.1).
  */
 const struct pop3_language_row *pop3_find_language(struct slice range);
 
