@@ -66,6 +66,7 @@ endif
 COMMON = slice buf error \
 	wire dot sasl envelope smtp_client proxy_header maildir_name \
 	conn maildir maildir_scan maildir_measure maildir_index maildir_cache \
+	maildir_doubles maildir_moved maildir_sort maildir_uidl \
 	maildir_deliver account relay relay_open auth users command \
 	pattern peer \
 	options process settings log tls_server \

@@ -29,11 +29,10 @@ struct maildir_options {
 };
 
 struct maildir {
-	/* The messages, and the text their unique-ids are in: it may move
-	 * when a message is opened or removed. */
+	/* The messages: maildir_uidl.h has their unique-ids. */
 	struct maildir_index index;
 
-	/* maildir.c's own. */
+	/* maildir's own. */
 	int fd;           /* the maildrop, -1 for an empty one */
 	int folder_fd;    /* the directory opened last, or -1 */
 	size_t folder;    /* which one that is */
@@ -72,10 +71,12 @@ void maildir_correct_octets(struct maildir *maildir, size_t i,
     uint64_t octets);
 
 /*
- * Removes message i, under whatever name it has now. One that is gone
- * already counts as removed.
+ * Removes all messages that are marked as deleted, under whatever names they
+ * have now. One that is gone already counts as removed. -1 with the first
+ * error where some had to be kept.
  */
-int maildir_remove(struct maildir *maildir, size_t i, struct error *error);
+int maildir_remove_marked(struct maildir *maildir, size_t *removed,
+    size_t *kept, struct error *error);
 
 void maildir_close(struct maildir *maildir);
 

@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "maildir.h"
+#include "maildir_uidl.h"
 #include "pattern.h"
 #include "pop3.h"
 #include "pop3_settings.h"
@@ -30,6 +31,7 @@ struct pop3_program {
 	char path[4096]; /* of the maildrop */
 	char cache_dir[4096];
 	bool cache_waits; /* to be written, when there is time */
+	char uidl[MAILDIR_UIDL_MAX];
 	char in[IN_SIZE];
 	char out[OUT_SIZE];
 	char file[READ_SIZE];
@@ -167,8 +169,7 @@ serve_login(struct pop3_program *p, struct error *error)
 	}
 	log_maildrop(p);
 	p->cache_waits = true;
-	pop3_logged_in(pop3, p->maildir.index.messages, p->maildir.index.n,
-	    (const char *const *)&p->maildir.index.text);
+	pop3_logged_in(pop3, p->maildir.index.messages, p->maildir.index.n);
 	return 0;
 }
 
@@ -264,21 +265,11 @@ serve_stls(struct pop3_program *p, struct error *error)
 static void
 serve_update(struct pop3_program *p)
 {
-	uint64_t removed = 0;
-	uint64_t kept = 0;
+	size_t removed, kept;
+	struct error why;
 
-	for (size_t i = 0; i < p->maildir.index.n; i++) {
-		struct error why;
-
-		if (!p->maildir.index.messages[i].deleted)
-			continue;
-		if (maildir_remove(&p->maildir, i, &why) == 0) {
-			removed++;
-			continue;
-		}
-		kept++;
+	if (maildir_remove_marked(&p->maildir, &removed, &kept, &why) < 0)
 		log_error(&why);
-	}
 	log_begin(LOG_KIND_REMOVED);
 	log_add_number(LOG_FIELD_REMOVED, removed);
 	if (kept > 0)
@@ -301,6 +292,10 @@ serve(struct pop3_program *p, enum pop3_event event, struct error *error)
 		return serve_login(p, error);
 	case POP3_MESSAGE:
 		return serve_message(p, error);
+	case POP3_UIDL:
+		pop3_uidl(&p->pop3, maildir_uidl(&p->maildir.index,
+		    p->pop3.message, p->uidl));
+		return 0;
 	case POP3_UPDATE:
 		serve_update(p);
 		return 0;

@@ -45,6 +45,7 @@ enum pop3_event {
 	POP3_MESSAGE, /* message pop3->message is wanted:
 	               * pop3_message_begin, then pop3_message_data and
 	               * pop3_message_end; or pop3_message_failed */
+	POP3_UIDL,    /* message pop3->message's unique-id: pop3_uidl */
 	POP3_UPDATE,  /* QUIT: remove what is marked: pop3_updated */
 	POP3_CLOSED,  /* drain out and close */
 };
@@ -75,7 +76,7 @@ struct pop3 {
 	struct slice user;
 	struct slice password;
 
-	/* With POP3_MESSAGE: an index. */
+	/* With POP3_MESSAGE and POP3_UIDL: an index. */
 	size_t message;
 
 	/* Counts, for a log. */
@@ -94,11 +95,14 @@ struct pop3 {
 	bool sending;            /* a message is going out */
 	bool in_sasl;
 	enum pop3_language language; /* of texts (LANG) */
-	enum pop3_listing { POP3_NO_LISTING, POP3_LIST, POP3_UIDL } listing;
+	enum pop3_listing {
+		POP3_NO_LISTING,
+		POP3_LIST_OCTETS,
+		POP3_LIST_UIDLS,
+	} listing;
 	size_t cursor;           /* of the listing */
 	struct message *messages;
 	size_t n;
-	const char *const *uidls;
 	bool top;                /* the message is for TOP, so many lines: */
 	uint64_t top_lines;
 	struct dot_encoder encoder;
@@ -123,13 +127,14 @@ void pop3_accept_stls(struct pop3 *pop3);
 void pop3_tls_started(struct pop3 *pop3);
 
 /*
- * The login is right; these n messages are the maildrop, in this order.
- * *uidls is the text the messages' uidl point into; it may move. All must
- * live as long as the session.
+ * The login is right; these n messages are the maildrop, in this order. They
+ * must live as long as the session.
  */
-void pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
-    const char *const *uidls);
+void pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n);
 void pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure);
+
+/* 1 to 70 octets of 0x21 to 0x7E (RFC 1939 section 7). */
+void pop3_uidl(struct pop3 *pop3, struct slice uidl);
 
 /* The message is there and has so many octets (struct message). */
 void pop3_message_begin(struct pop3 *pop3, uint64_t octets);

@@ -162,15 +162,13 @@ pop3_tls_started(struct pop3 *pop3)
 }
 
 void
-pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
-    const char *const *uidls)
+pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n)
 {
 	assert(pop3->pending == POP3_LOGIN);
 	forget_login(pop3);
 	pop3->state = POP3_TRANSACTION;
 	pop3->messages = messages;
 	pop3->n = n;
-	pop3->uidls = uidls;
 	pop3_put_maildrop(pop3);
 }
 

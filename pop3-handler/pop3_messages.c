@@ -43,13 +43,6 @@ pop3_put_maildrop(struct pop3 *pop3)
 	    pop3_text(POP3_TEXT_OCTETS, pop3->language));
 }
 
-static struct slice
-uidl_of(const struct pop3 *pop3, size_t i)
-{
-	return (struct slice){ *pop3->uidls + pop3->messages[i].uidl,
-		pop3->messages[i].uidl_len };
-}
-
 /* "42 " and so on, backwards from end; returns where it begins. */
 static char *
 put_number(char *end, uint64_t number)
@@ -63,29 +56,49 @@ put_number(char *end, uint64_t number)
 /* One line of a listing. Listings may have a million of them, and printf
  * is what would take the time. */
 static void
-put_entry(struct pop3 *pop3, const char *before, size_t i,
-    enum pop3_listing listing)
+put_entry(struct pop3 *pop3, size_t i, struct slice entry)
 {
+	struct slice before = pop3->listing == POP3_NO_LISTING
+	    ? SLICE("+OK ") : SLICE("");
 	char line[160];
 	char number[24];
 	char *end = number + sizeof(number);
-	size_t len = strlen(before);
-
-	memcpy(line, before, len);
 	char *at = put_number(end, (uint64_t)i + 1);
+	size_t len = before.len;
+
+	memcpy(line, before.data, before.len);
 	memcpy(line + len, at, (size_t)(end - at));
 	len += (size_t)(end - at);
 	line[len++] = ' ';
-	if (listing == POP3_UIDL) {
-		struct slice uidl = uidl_of(pop3, i);
-		memcpy(line + len, uidl.data, uidl.len);
-		len += uidl.len;
-	} else {
-		at = put_number(end, pop3->messages[i].octets);
-		memcpy(line + len, at, (size_t)(end - at));
-		len += (size_t)(end - at);
-	}
-	pop3_reply(pop3, (struct slice){ line, len });
+	memcpy(line + len, entry.data, entry.len);
+	pop3_reply(pop3, (struct slice){ line, len + entry.len });
+}
+
+static void
+put_octets(struct pop3 *pop3, size_t i)
+{
+	char number[24];
+	char *end = number + sizeof(number);
+	char *at = put_number(end, pop3->messages[i].octets);
+
+	put_entry(pop3, i, (struct slice){ at, (size_t)(end - at) });
+}
+
+/* The caller knows it. */
+static void
+want_uidl(struct pop3 *pop3, size_t i)
+{
+	pop3->message = i;
+	pop3->pending = POP3_UIDL;
+}
+
+void
+pop3_uidl(struct pop3 *pop3, struct slice uidl)
+{
+	assert(pop3->pending == POP3_UIDL);
+	assert(uidl.len >= 1 && uidl.len <= 70);
+	pop3->pending = POP3_WANT_IO;
+	put_entry(pop3, pop3->message, uidl);
 }
 
 void
@@ -106,28 +119,29 @@ start_listing(struct pop3 *pop3, struct slice argument,
 {
 	size_t i;
 
-	if (argument.len > 0) {
-		if (find_message(pop3, argument, &i))
-			put_entry(pop3, "+OK ", i, listing);
-		else
-			pop3_refuse(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
-		return;
+	if (argument.len == 0) {
+		pop3_put_maildrop(pop3);
+		pop3->listing = listing;
+		pop3->cursor = 0;
+	} else if (!find_message(pop3, argument, &i)) {
+		pop3_refuse(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
+	} else if (listing == POP3_LIST_OCTETS) {
+		put_octets(pop3, i);
+	} else {
+		want_uidl(pop3, i);
 	}
-	pop3_put_maildrop(pop3);
-	pop3->listing = listing;
-	pop3->cursor = 0;
 }
 
 void
 pop3_run_list(struct pop3 *pop3, struct slice argument)
 {
-	start_listing(pop3, argument, POP3_LIST);
+	start_listing(pop3, argument, POP3_LIST_OCTETS);
 }
 
 void
 pop3_run_uidl(struct pop3 *pop3, struct slice argument)
 {
-	start_listing(pop3, argument, POP3_UIDL);
+	start_listing(pop3, argument, POP3_LIST_UIDLS);
 }
 
 void
@@ -170,7 +184,7 @@ pop3_run_dele(struct pop3 *pop3, struct slice argument)
 	} else if (!pop3->options.allow_delete) {
 		pop3_refuse(pop3, POP3_TEXT_CANNOT_DELETE);
 	} else {
-		pop3->messages[i].deleted = true;
+		pop3->messages[i].deleted = 1;
 		pop3_say(pop3, POP3_TEXT_MARKED);
 	}
 }
@@ -181,7 +195,7 @@ pop3_run_rset(struct pop3 *pop3, struct slice argument)
 	if (!pop3_no_argument(pop3, argument))
 		return;
 	for (size_t i = 0; i < pop3->n; i++)
-		pop3->messages[i].deleted = false;
+		pop3->messages[i].deleted = 0;
 	pop3_reply(pop3, SLICE("+OK"));
 }
 
@@ -192,9 +206,14 @@ pop3_continue_listing(struct pop3 *pop3)
 	while (pop3->cursor < pop3->n) {
 		if (buf_room(&pop3->wire.out) < POP3_REPLY_MAX)
 			return;
-		if (!pop3->messages[pop3->cursor].deleted)
-			put_entry(pop3, "", pop3->cursor, pop3->listing);
-		pop3->cursor++;
+		size_t i = pop3->cursor++;
+		if (pop3->messages[i].deleted)
+			continue;
+		if (pop3->listing == POP3_LIST_UIDLS) {
+			want_uidl(pop3, i);
+			return;
+		}
+		put_octets(pop3, i);
 	}
 	if (buf_room(&pop3->wire.out) < POP3_REPLY_MAX)
 		return;

@@ -188,7 +188,7 @@ class Scan(TestCase):
                      "cur/dovecot.is-a-message", "new/courier",
                      "cur/maildirsize", ".Drafts/x/7")
         self.assertEqual(self.uids(), sorted([
-            "1", "2", "top.eml", "3/sub", "4/.Sent", "5/.Sent",
+            "1", "2", "top.eml/", "3/sub", "4/.Sent", "5/.Sent",
             "6/sub/deep", "dovecot.is-a-message", "courier", "maildirsize",
             "7/.Drafts/x"]))
 
@@ -323,6 +323,37 @@ class Uidl(TestCase):
                          ["123.x", "124.y"])
         self.assertEqual(pop.stat(), (2, 13))
 
+    def test_same_base_with_other_contents_is_another(self):
+        self.put("new/123.x", b"AAAA\n")
+        self.put("cur/123.x:2,S", b"BBBB\n")
+        self.put("cur/123.x:2,RS", b"CCCCCC\n")
+        for rename in (None, ("cur/123.x:2,RS", "cur/123.x:2,FRS"),
+                       ("new/123.x", "cur/123.x:2,")):
+            if rename:
+                (self.mail / rename[0]).rename(self.mail / rename[1])
+            pop = self.pop3().login()
+            uids = pop.listing("UIDL")
+            seen = {uids[n]: pop.retr(n)[1] for n in uids}
+            pop.quit()
+            if not rename:
+                before = seen
+            self.assertEqual(sorted(seen.values()),
+                             [b"AAAA\r\n", b"BBBB\r\n", b"CCCCCC\r\n"])
+            self.assertEqual(seen, before)
+            for uid in seen:
+                self.assertRegex(uid, self.HASH)
+
+    def test_beside_new_and_cur(self):
+        """Another unique-id, whether it has a namesake or not."""
+        self.put("x", b"plain\n")
+        self.assertEqual(self.uid(), "x")
+        (self.mail / "cur").mkdir()
+        self.assertEqual(self.uid(), "x/")
+        self.put("cur/x:2,S", b"mail\n")
+        self.assertEqual(
+            sorted(self.pop3().login().listing("UIDL").values()),
+            ["x", "x/"])
+
     def test_same_base_in_two_folders_is_two(self):
         self.put("new/123.x", b"a\n")
         self.put(".Sent/new/123.x", b"bb\n")
@@ -365,6 +396,17 @@ class Moving(TestCase):
         (self.mail / "new").rmdir()
         self.pop.expect("RETR 1", r"-ERR \[SYS/TEMP\] ")
         self.pop.expect("NOOP", r"\+OK")
+
+    def test_directory_replaced(self):
+        """Another one of the same name with the same files."""
+        self.assertEqual(self.pop.retr(1)[0], 20)
+        (self.mail / "new").rename(self.mail / "old")
+        (self.mail / "new").mkdir()
+        for path in (self.mail / "old").iterdir():
+            path.rename(self.mail / "new" / path.name)
+        (self.mail / "old").rmdir()
+        self.assertEqual(self.pop.retr(1)[0], 20)
+        self.assertEqual(self.pop.retr(2)[0], 25)
 
     def test_became_something_else(self):
         self.message.unlink()

@@ -46,6 +46,8 @@ layer()
 		echo 1 ;;
 	common/maildir_scan | common/maildir_measure | \
 	common/maildir_index | common/maildir_cache | \
+	common/maildir_doubles | common/maildir_moved | \
+	common/maildir_sort | common/maildir_uidl | \
 	common/conn | common/maildir | common/maildir_deliver | \
 	common/account | common/relay | common/relay_open | \
 	common/relay_private | common/auth | common/users | \

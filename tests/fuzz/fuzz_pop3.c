@@ -29,9 +29,8 @@ struct maildrop {
 	struct slice contents[MESSAGES_MAX];
 	struct message messages[MESSAGES_MAX];
 	size_t n;
-	/* The text of the unique-ids, which moves from time to time. */
-	const char *uidls;
-	char texts[2][MESSAGES_MAX * 70];
+	char uidls[MESSAGES_MAX][70];
+	size_t uidl_lens[MESSAGES_MAX];
 };
 
 static const struct slice few[] = {
@@ -48,14 +47,13 @@ add_message(struct maildrop *maildrop, struct slice contents,
 {
 	struct dot_encoder encoder = { .in_line = false };
 	struct message *message = &maildrop->messages[maildrop->n];
-	char *uidl = maildrop->texts[0] + maildrop->n * 70;
+	char *uidl = maildrop->uidls[maildrop->n];
 	char name[32];
 
-	message->deleted = false;
+	message->deleted = 0;
 	dot_measure(&encoder, contents);
-	message->octets = dot_measure_end(&encoder);
-	message->uidl = (uint32_t)(uidl - maildrop->texts[0]);
-	message->uidl_len = (uint8_t)uidl_len;
+	message->octets = dot_measure_end(&encoder) & MESSAGE_OCTETS_MAX;
+	maildrop->uidl_lens[maildrop->n] = uidl_len;
 	/* The longest there may be, of the outermost octets allowed. */
 	memset(uidl, maildrop->n % 2 == 0 ? '!' : '~', uidl_len);
 	snprintf(name, sizeof(name), "%zu", maildrop->n);
@@ -69,7 +67,6 @@ make_maildrop(struct maildrop *maildrop, unsigned which)
 	static char large[6000];
 
 	maildrop->n = 0;
-	maildrop->uidls = maildrop->texts[0];
 	if (which == 1)
 		for (size_t i = 0; i < COUNT(few); i++)
 			add_message(maildrop, few[i], 1 + i * 15);
@@ -86,16 +83,10 @@ make_maildrop(struct maildrop *maildrop, unsigned which)
 	}
 }
 
-/* Opening a message may do that. */
-static void
-move_uidls(struct maildrop *maildrop)
+static struct slice
+uidl_of(const struct maildrop *maildrop, size_t i)
 {
-	size_t from = maildrop->uidls == maildrop->texts[0] ? 0 : 1;
-
-	memcpy(maildrop->texts[1 - from], maildrop->texts[from],
-	    sizeof(maildrop->texts[from]));
-	memset(maildrop->texts[from], '\n', sizeof(maildrop->texts[from]));
-	maildrop->uidls = maildrop->texts[1 - from];
+	return (struct slice){ maildrop->uidls[i], maildrop->uidl_lens[i] };
 }
 
 /* ---- the program's side ---- */
@@ -146,8 +137,7 @@ serve_login(struct session *session)
 		session->failed_logins++;
 		pop3_login_failed(pop3, failures[answer]);
 	} else {
-		pop3_logged_in(pop3, maildrop->messages, maildrop->n,
-		    &maildrop->uidls);
+		pop3_logged_in(pop3, maildrop->messages, maildrop->n);
 	}
 	CHECK(pop3->user.len == 0 && pop3->password.len == 0);
 	dialogue_check_forgotten(&session->dialogue);
@@ -183,7 +173,6 @@ serve_message(struct session *session)
 	unsigned answer = dialogue_answer(&session->dialogue) % 8;
 
 	CHECK(pop3->message < session->maildrop.n);
-	move_uidls(&session->maildrop);
 	const struct message *message =
 	    &session->maildrop.messages[pop3->message];
 	struct slice contents = session->maildrop.contents[pop3->message];
@@ -254,6 +243,11 @@ serve(struct session *session, enum pop3_event event)
 		break;
 	case POP3_MESSAGE:
 		serve_message(session);
+		break;
+	case POP3_UIDL:
+		CHECK(session->pop3.message < session->maildrop.n);
+		pop3_uidl(&session->pop3, uidl_of(&session->maildrop,
+		    session->pop3.message));
 		break;
 	case POP3_UPDATE:
 		serve_update(session);
@@ -401,8 +395,7 @@ check_entry(const struct reader *reader, struct slice line, size_t i,
 
 	if (uidl)
 		snprintf(want, sizeof(want), "%zu %.*s", i + 1,
-		    (int)message->uidl_len,
-		    reader->maildrop->uidls + message->uidl);
+		    SLICE_ARG(uidl_of(reader->maildrop, i)));
 	else
 		snprintf(want, sizeof(want), "%zu %ju", i + 1,
 		    (uintmax_t)message->octets);

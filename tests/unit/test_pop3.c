@@ -92,8 +92,6 @@ struct server {
 	struct pop3_options options;
 	const struct stored *stored;
 	struct message messages[MANY];
-	char uidls[8192];
-	const char *uidl_text;
 	bool all_removed;
 	bool end_noted;
 };
@@ -114,24 +112,13 @@ server_start(void *arg, char *in, size_t in_size, char *out, size_t out_size)
 static void
 open_maildrop(struct server *server, const struct stored *stored, size_t n)
 {
-	uint32_t at = 0;
-
 	server->stored = stored;
-	for (size_t i = 0; i < n; i++) {
-		struct slice uidl = stored[i].uidl;
-
-		assert_true(at + uidl.len <= sizeof(server->uidls));
-		memcpy(server->uidls + at, uidl.data, uidl.len);
+	for (size_t i = 0; i < n; i++)
 		server->messages[i] = (struct message){
-			.octets = stored[i].octets, .uidl = at,
-			.uidl_len = (uint8_t)uidl.len,
+			.octets = stored[i].octets & MESSAGE_OCTETS_MAX,
 			.deleted = stored[i].deleted,
 		};
-		at += (uint32_t)uidl.len;
-	}
-	server->uidl_text = server->uidls;
-	pop3_logged_in(&server->pop3, server->messages, n,
-	    &server->uidl_text);
+	pop3_logged_in(&server->pop3, server->messages, n);
 }
 
 static void
@@ -271,6 +258,9 @@ server_run(void *arg, struct drive *drive)
 			text_format(&drive->events, "message %zu\n",
 			    pop3->message + 1);
 			serve_message(server, drive);
+			break;
+		case POP3_UIDL:
+			pop3_uidl(pop3, server->stored[pop3->message].uidl);
 			break;
 		case POP3_UPDATE:
 			text_format(&drive->events, "update");
