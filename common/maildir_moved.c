@@ -67,42 +67,36 @@ take_names(struct maildir *maildir, size_t folder, int fd,
 	return result;
 }
 
-/* The number of the directory at that path; it may have been made since the
- * scan. */
-static int
-number_of(struct maildir_index *index, struct slice path, size_t *folder,
-    struct error *error)
-{
-	if (maildir_index_order_folders(index, error) < 0)
-		return -1;
-	*folder = maildir_index_find_folder(index, path);
-	if (*folder != SIZE_MAX)
-		return 0;
-	*folder = index->n_folders;
-	return maildir_index_add_folder(index, path, 0, error);
-}
-
 /* Takes all names from the directory, if it has changed since it was last
- * read. */
+ * read; it may have been made since the scan. */
 static int
 reread(struct maildir *maildir, struct slice path, unsigned pass,
     struct error *error)
 {
+	struct maildir_index *index = &maildir->index;
 	int64_t now = maildir_clock();
-	int fd = maildir_open_path(maildir->fd, path);
 	struct stat st;
-	size_t folder;
 
+	if (maildir_index_order_folders(index, error) < 0)
+		return -1;
+	size_t folder = maildir_index_find_folder(index, path);
+	if (pass > 0 && folder != SIZE_MAX &&
+	    index->folders[folder].state == pass)
+		return 0;
+	int fd = maildir_open_path(maildir->fd, path);
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
 		    ? 0 : error_system(error, errno, "maildrop");
-	if (number_of(&maildir->index, path, &folder, error) < 0) {
-		close(fd);
-		return -1;
+	if (folder == SIZE_MAX) {
+		folder = index->n_folders;
+		if (maildir_index_add_folder(index, path, 0, error) < 0) {
+			close(fd);
+			return -1;
+		}
 	}
-	struct maildir_folder *at = &maildir->index.folders[folder];
-	if ((pass > 0 && at->state == pass) || fstat(fd, &st) != 0 ||
-	    maildir_describes(at, &st)) {
+	struct maildir_folder *at = &index->folders[folder];
+	if (fstat(fd, &st) != 0 || maildir_describes(at, &st)) {
+		at->state = (uint8_t)pass;
 		close(fd);
 		return 0;
 	}
