@@ -47,7 +47,11 @@ read_cache(struct maildir *maildir, const char *path,
 	struct error ignored;
 	struct stat st;
 
-	if (options->cache_dir == NULL || fstat(maildir->fd, &st) != 0 ||
+	if (options->cache_dir == NULL)
+		return;
+	maildir->cache_is_mail = maildir_cache_is_inside(options->cache_dir,
+	    path);
+	if (maildir->cache_is_mail || fstat(maildir->fd, &st) != 0 ||
 	    maildir_cache_path(options->cache_dir, path, options->scan, name,
 	    sizeof(name), &ignored) < 0)
 		return;
@@ -62,17 +66,33 @@ read_cache(struct maildir *maildir, const char *path,
 	    &maildir->key);
 }
 
+/* 0 where that is an empty maildrop. */
+static int
+cannot_open(const char *path, const struct maildir_options *options,
+    struct error *error)
+{
+	int errnum = errno;
+
+	/* There can be nothing under a name that is too long, either. */
+	if (options->may_be_missing &&
+	    (errnum == ENOENT || errnum == ENAMETOOLONG))
+		return 0;
+	error_system(error, errnum, "maildrop %.120s", path);
+	/* RFC 3206 section 4: that will not pass by itself. */
+	if (errnum == EACCES || errnum == EPERM || errnum == ELOOP ||
+	    errnum == ENAMETOOLONG)
+		error->kind = ERROR_CONFIG;
+	return -1;
+}
+
 int
 maildir_scan(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error)
 {
 	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };
 	maildir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (maildir->fd < 0) {
-		if (errno == ENOENT && options->may_be_missing)
-			return 0;
-		return error_system(error, errno, "maildrop %.120s", path);
-	}
+	if (maildir->fd < 0)
+		return cannot_open(path, options, error);
 	if (!options->lock || lock(maildir->fd, path, error) == 0) {
 		read_cache(maildir, path, options);
 		if (maildir_update(&maildir->index, maildir->fd,
@@ -82,6 +102,15 @@ maildir_scan(struct maildir *maildir, const char *path,
 	}
 	maildir_close(maildir);
 	return -1;
+}
+
+bool
+maildir_is_too_deep(const struct maildir *maildir)
+{
+	for (size_t i = 0; i < maildir->index.n_folders; i++)
+		if (maildir->index.folders[i].deep)
+			return true;
+	return false;
 }
 
 int

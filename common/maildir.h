@@ -31,6 +31,8 @@ struct maildir_options {
 struct maildir {
 	/* The messages: maildir_uidl.h has their unique-ids. */
 	struct maildir_index index;
+	bool cache_is_mail; /* the cache's directory is in the maildrop:
+	                     * there is no cache */
 
 	/* maildir's own. */
 	int fd;           /* the maildrop, -1 for an empty one */
@@ -43,12 +45,16 @@ struct maildir {
 };
 
 /*
- * Reads the maildrop at path. ERROR_MISSING where there is none, ERROR_BUSY
- * where somebody else has locked it, ERROR_SYSTEM where it cannot be read.
- * On failure there is nothing to close.
+ * Reads the maildrop at path. ERROR_MISSING where there is none,
+ * ERROR_CONFIG where it may not be opened, ERROR_BUSY where somebody else has
+ * locked it, ERROR_SYSTEM where it cannot be read. On failure there is
+ * nothing to close.
  */
 int maildir_scan(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error);
+
+/* Are there folders that are not served, for they are too deep? */
+bool maildir_is_too_deep(const struct maildir *maildir);
 
 /*
  * Puts into the cache what was learned since it was written, if there is a

@@ -64,6 +64,26 @@ maildir_cache_path(const char *dir, const char *maildrop, unsigned scan,
 	return 0;
 }
 
+bool
+maildir_cache_is_inside(const char *dir, const char *maildrop)
+{
+	char *cache = realpath(dir, NULL);
+	char *real = realpath(maildrop, NULL);
+	bool inside = false;
+
+	if (cache != NULL && real != NULL) {
+		size_t len = strlen(real);
+
+		if (len > 0 && real[len - 1] == '/')
+			len--;
+		inside = strncmp(cache, real, len) == 0 &&
+		    (cache[len] == '/' || cache[len] == '\0');
+	}
+	free(cache);
+	free(real);
+	return inside;
+}
+
 static uint64_t
 sum_header(const struct cache_header *header)
 {

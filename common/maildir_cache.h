@@ -31,6 +31,9 @@ struct maildir_cache_key {
 int maildir_cache_path(const char *dir, const char *maildrop, unsigned scan,
     char *path, size_t size, struct error *error);
 
+/* Would what is written to that directory be taken for mail? */
+bool maildir_cache_is_inside(const char *dir, const char *maildrop);
+
 /*
  * Reads the index. True when it is whole and sound: every offset and name in
  * it is safe to use. Otherwise *index is empty. fd stays the caller's.

@@ -55,6 +55,7 @@ enum pop3_login_failure {
 	POP3_LOGIN_REFUSED,   /* this peer may not log in: [AUTH] */
 	POP3_LOGIN_TEMPORARY, /* cannot check now: [SYS/TEMP] */
 	POP3_LOGIN_NO_MAILDROP, /* [SYS/PERM] */
+	POP3_LOGIN_NO_ACCESS, /* it may not be opened: [SYS/PERM] */
 	POP3_LOGIN_IN_USE,    /* [IN-USE] */
 };
 

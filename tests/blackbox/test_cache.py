@@ -358,6 +358,16 @@ class Files(Cached):
             self.assertEqual(
                 self.look("--cache-dir", directory), self.seen)
 
+    def test_in_the_maildrop(self):
+        """Its files would be served as messages."""
+        for directory in (self.mail, self.mail / "cur"):
+            pop = self.pop3("--cache-dir", directory).login()
+            self.assertEqual(pop.stat()[0], 40)
+            pop.quit()
+            pop.exit_status()
+            self.assertIn(str(directory), pop.process.log())
+        self.assertEqual(self.look(), self.seen)
+
     def test_full_disk(self):
         if os.geteuid() != 0:
             self.skipTest("needs root to mount a file system")

@@ -209,6 +209,17 @@ class Scan(TestCase):
         self.put_all("a/new/1", "a/tmp/x", "b/cur/2", "b/tmp/x")
         self.assertEqual(self.uids(), ["1/a", "2/b"])
 
+    def test_too_deep(self):
+        """32 levels are served, and what is not is told."""
+        self.put("/".join(["d"] * 32) + "/1", b"x\n")
+        pop = self.pop3().login()
+        self.assertEqual(pop.stat()[0], 1)
+        self.assertNotIn("notice", pop.process.log())
+        self.put("/".join(["d"] * 33) + "/2", b"x\n")
+        pop = self.pop3().login()
+        self.assertEqual(pop.stat()[0], 1)
+        self.assertIn("32 levels", pop.process.log())
+
     def test_links_are_not_followed(self):
         outside = self.path("outside")
         self.put("secret", b"x\n", base=outside)
@@ -493,7 +504,8 @@ class Unreadable(TestCase):
         pop = self.pop3(user=NOBODY)
         pop.expect(None, r"\+OK")
         pop.expect("USER joe", r"\+OK")
-        pop.expect("PASS x", r"-ERR \[SYS/(PERM|TEMP)\] ")
+        # RFC 3206 section 4: it will not pass by itself
+        pop.expect("PASS x", r"-ERR \[SYS/PERM\] ")
         self.assertIn(str(self.mail), pop.process.log())
 
     def test_folder_is_no_empty_one(self):

@@ -151,6 +151,20 @@ class CheckConfig(TestCase):
             self.check(program, *certs, "--auth", "any", "--maildir",
                        self.path("file"), status=78, named=self.path("file"))
 
+    def test_bad_cache(self):
+        good = self.good()
+        cache = self.path("cache")
+        cache.mkdir()
+        self.check(POP3, *good, "--cache-dir", cache)
+        self.write("file", "")
+        for bad in (self.path("gone"), self.path("file"),
+                    self.mail, self.mail / "cur"):
+            with self.subTest(bad=bad):
+                self.check(POP3, *good, "--cache-dir", bad, status=78,
+                           named=f"--cache-dir {bad}")
+                self.check(POP3, *good, status=78, named=bad,
+                           env={"CACHE_DIRECTORY": str(bad)})
+
     def test_missing(self):
         for program in BOTH:
             self.check(program, "--tls", "off", "--auth", "any", status=78,

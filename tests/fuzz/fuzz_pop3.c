@@ -117,6 +117,7 @@ serve_login(struct session *session)
 	static const enum pop3_login_failure failures[] = {
 		POP3_LOGIN_WRONG, POP3_LOGIN_REFUSED, POP3_LOGIN_TEMPORARY,
 		POP3_LOGIN_NO_MAILDROP, POP3_LOGIN_IN_USE,
+		POP3_LOGIN_NO_ACCESS,
 	};
 	struct pop3 *pop3 = &session->pop3;
 	struct maildrop *maildrop = &session->maildrop;

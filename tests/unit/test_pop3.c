@@ -131,6 +131,7 @@ log_in(struct server *server)
 		{ SLICE("refused"), POP3_LOGIN_REFUSED },
 		{ SLICE("temporary"), POP3_LOGIN_TEMPORARY },
 		{ SLICE("missing"), POP3_LOGIN_NO_MAILDROP },
+		{ SLICE("closed"), POP3_LOGIN_NO_ACCESS },
 		{ SLICE("busy"), POP3_LOGIN_IN_USE },
 	};
 	struct pop3 *pop3 = &server->pop3;
@@ -728,6 +729,10 @@ test_user_pass(void **state)
 		    USER_OK "-ERR [SYS/PERM] There is no maildrop\r\n"),
 		    SLICE("login refused x\nlogin temporary x\n"
 		    "login missing x\nend 0 0\n"), DRIVE_EOF, true },
+		{ SLICE("USER closed\r\nPASS x\r\nQUIT\r\n"),
+		    SLICE(GREETING USER_OK
+		    "-ERR [SYS/PERM] The maildrop cannot be opened\r\n" BYE),
+		    SLICE("login closed x\n" QUIT_END), DRIVE_EOF, true },
 		{ SLICE("USER busy\r\nPASS x\r\nUSER joe\r\nPASS x\r\n"
 		    "USER joe\r\nPASS x\r\nUSER joe\r\nPASS secret\r\n"),
 		    SLICE(GREETING
