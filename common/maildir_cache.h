@@ -3,8 +3,9 @@
  * need not look at messages it knows.
  *
  * The cache says what was there at a time; whoever uses it compares the
- * directories' times (maildir.c does). A file that is damaged, of another
- * version, another machine's or another maildrop's is as good as none.
+ * directories' times (maildir_scan.c does). A file that is damaged, of
+ * another version, another machine's or another maildrop's is as good as
+ * none.
  */
 #ifndef MAILDIR_CACHE_H
 #define MAILDIR_CACHE_H
