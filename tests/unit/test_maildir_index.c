@@ -208,6 +208,61 @@ test_uidl(void **state)
 }
 
 static void
+test_folders(void **state)
+{
+	struct maildir_index index = { .n = 0 };
+	struct error error;
+	char path[32];
+
+	(void)state;
+	assert_int_equal(maildir_index_order_folders(&index, &error), 0);
+	assert_true(maildir_index_find_folder(&index, SLICE("")) == SIZE_MAX);
+	add_folder(&index, "");
+	for (size_t i = 1; i <= 1000; i++) {
+		snprintf(path, sizeof(path), "%zu/cur", i * 7919 % 1009);
+		add_folder(&index, path);
+	}
+	/* Those that came later are not in the order yet. */
+	assert_true(maildir_index_find_folder(&index, SLICE("")) == SIZE_MAX);
+	assert_int_equal(maildir_index_order_folders(&index, &error), 0);
+	assert_int_equal(maildir_index_find_folder(&index, SLICE("")), 0);
+	for (size_t i = 1; i <= 1000; i++) {
+		snprintf(path, sizeof(path), "%zu/cur", i * 7919 % 1009);
+		assert_int_equal(maildir_index_find_folder(&index,
+		    slice_from(path)), i);
+	}
+	assert_true(maildir_index_find_folder(&index, SLICE("x")) ==
+	    SIZE_MAX);
+	assert_true(maildir_index_find_folder(&index, SLICE("1/cu")) ==
+	    SIZE_MAX);
+	maildir_index_free(&index);
+}
+
+/* A digest goes with its file, whatever that is called. */
+static void
+test_digests(void **state)
+{
+	const unsigned char *digest = (const unsigned char *)
+	    "0123456789abcde\0";
+	struct maildir_index index = { .n = 0 };
+	struct error error;
+
+	(void)state;
+	add_folder(&index, "cur");
+	add_file(&index, 0, "a:2,S", 1);
+	assert_int_equal(maildir_index_set_digest(&index, 0, digest, &error),
+	    0);
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(maildir_index_rename(&index, 0, 0,
+		    i % 2 == 0 ? SLICE("a:2,RS") : SLICE("a"), &error), 0);
+	assert_slice(maildir_file_name(&index, 0), "a");
+	assert_true(index.files[0].digested);
+	assert_memory_equal(maildir_index_digest(&index, 0), digest,
+	    MAILDIR_DIGEST_SIZE);
+	maildir_index_free(&index);
+}
+
+static void
 test_hash(void **state)
 {
 	char octets[64] = { 0 };
@@ -238,6 +293,8 @@ main(void)
 		cmocka_unit_test(test_order_of_the_sorted),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_uidl),
+		cmocka_unit_test(test_folders),
+		cmocka_unit_test(test_digests),
 		cmocka_unit_test(test_hash),
 	};
 
