@@ -66,11 +66,12 @@ endif
 COMMON = slice buf error \
 	wire dot sasl envelope smtp_client proxy_header maildir_name \
 	conn maildir maildir_scan maildir_measure maildir_index maildir_cache \
+	maildir_doubles maildir_moved maildir_sort maildir_uidl \
 	maildir_deliver account relay relay_text relay_talk relay_open \
 	relay_connect auth users command pattern peer \
 	options process settings log tls_server \
 	program
-POP3 = pop3 pop3_text
+POP3 = pop3 pop3_login pop3_messages pop3_text
 POP3_PROGRAM = pop3_settings main
 SMTP = smtp smtp_commands smtp_replies smtp_parameters smtp_text address
 SMTP_PROGRAM = smtp_settings trace places delivery accounts_show main

@@ -30,67 +30,95 @@ line_ended(struct dot_encoder *encoder, bool empty)
 	encoder->enough = encoder->in_body && encoder->lines == 0;
 }
 
+/* Where encoding stands. */
+struct encoding {
+	const char *in;
+	const char *in_end;
+	char *at;
+	char *out_end;
+	/* The next CR, looked for once: most stored mail has none. */
+	const char *cr;
+	size_t dots; /* that were added */
+};
+
+/* The rest of the line, no more of it than there is room; returns the LF or
+ * CR that ends it, if that is there. */
+static const char *
+encode_line(struct dot_encoder *encoder, struct encoding *e)
+{
+	size_t len = (size_t)(e->in_end - e->in);
+
+	if (len > (size_t)(e->out_end - e->at))
+		len = (size_t)(e->out_end - e->at);
+	const char *end = memchr(e->in, '\n', len);
+	if (end != NULL)
+		len = (size_t)(end - e->in);
+	if (e->cr != NULL && e->cr < e->in)
+		e->cr = memchr(e->in, '\r', (size_t)(e->in_end - e->in));
+	if (e->cr != NULL && (size_t)(e->cr - e->in) < len) {
+		end = e->cr;
+		len = (size_t)(e->cr - e->in);
+	}
+	memcpy(e->at, e->in, len);
+	e->at += len;
+	e->in += len;
+	encoder->in_line = encoder->in_line || len > 0;
+	return end;
+}
+
+/* A line, or as much of it as there is; false where there is no room for
+ * more. */
+static bool
+encode_some(struct dot_encoder *encoder, struct encoding *e)
+{
+	bool at_start = !encoder->in_line;
+
+	if (encoder->after_cr) {
+		encoder->after_cr = false;
+		if (*e->in == '\n') {
+			e->in++;
+			return true;
+		}
+	}
+	if (at_start && *e->in == '.' && !encoder->unstuffed) {
+		if (e->out_end - e->at < 2)
+			return false;
+		*e->at++ = '.';
+		e->dots++;
+	}
+	const char *end = encode_line(encoder, e);
+	if (end == NULL)
+		return true;
+	if (e->out_end - e->at < 2)
+		return false;
+	*e->at++ = '\r';
+	*e->at++ = '\n';
+	e->in++;
+	bool empty = at_start && !encoder->in_line;
+	encoder->after_cr = *end == '\r';
+	encoder->in_line = false;
+	line_ended(encoder, empty);
+	return true;
+}
+
 size_t
 dot_encode(struct dot_encoder *encoder, struct slice *text, char *out,
     size_t size)
 {
-	const char *in = text->data;
 	/* Octets beyond what fits in size are another call's. */
-	const char *in_end = in + (text->len < size ? text->len : size);
-	char *at = out;
-	char *out_end = out + size;
-	size_t dots = 0;
-	/* The next CR, looked for once: most stored mail has none. */
-	const char *cr = in_end > in
-	    ? memchr(in, '\r', (size_t)(in_end - in)) : NULL;
+	size_t len = text->len < size ? text->len : size;
+	struct encoding e = {
+		.in = text->data, .in_end = text->data + len,
+		.at = out, .out_end = out + size,
+		.cr = len > 0 ? memchr(text->data, '\r', len) : NULL,
+	};
 
-	while (in < in_end && at < out_end && !encoder->enough) {
-		if (encoder->after_cr) {
-			encoder->after_cr = false;
-			if (*in == '\n') {
-				in++;
-				continue;
-			}
-		}
-		if (!encoder->in_line && *in == '.' && !encoder->unstuffed) {
-			if (out_end - at < 2)
-				break;
-			*at++ = '.';
-			dots++;
-		}
-
-		/* The rest of the line, no more of it than there is room. */
-		size_t len = (size_t)(in_end - in);
-		if (len > (size_t)(out_end - at))
-			len = (size_t)(out_end - at);
-		const char *end = memchr(in, '\n', len);
-		if (end != NULL)
-			len = (size_t)(end - in);
-		if (cr != NULL && cr < in)
-			cr = memchr(in, '\r', (size_t)(in_end - in));
-		if (cr != NULL && (size_t)(cr - in) < len) {
-			end = cr;
-			len = (size_t)(cr - in);
-		}
-		memcpy(at, in, len);
-		at += len;
-		in += len;
-		bool empty = !encoder->in_line && len == 0;
-		encoder->in_line = encoder->in_line || len > 0;
-		if (end == NULL)
-			continue;
-		if (out_end - at < 2)
-			break;
-		*at++ = '\r';
-		*at++ = '\n';
-		encoder->after_cr = *end == '\r';
-		encoder->in_line = false;
-		in++;
-		line_ended(encoder, empty);
-	}
-	size_t made = (size_t)(at - out);
-	encoder->octets += made - dots;
-	*text = slice_skip(*text, (size_t)(in - text->data));
+	while (e.in < e.in_end && e.at < e.out_end && !encoder->enough &&
+	    encode_some(encoder, &e))
+		;
+	size_t made = (size_t)(e.at - out);
+	encoder->octets += made - e.dots;
+	*text = slice_skip(*text, (size_t)(e.in - text->data));
 	return made;
 }
 

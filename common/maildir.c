@@ -1,25 +1,32 @@
 /*
  * maildir.c - a session's maildrop: its messages opened, and removed.
+ *
+ * A name that is not there any more may be another one now; or the directory
+ * it was in may be another one, which has all names and which the descriptor
+ * of the old one does not show. A second look settles that, and what is not
+ * found then is gone.
  * Layer 2.
  */
 #include "maildir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "maildir_doubles.h"
 #include "maildir_measure.h"
-#include "maildir_name.h"
+#include "maildir_moved.h"
 #include "maildir_scan.h"
 
 /* How often other programs may rename a message while we look for it. */
 #define TRIES 5
+/* And how often QUIT looks for those that are missing. */
+#define PASSES 20
 
 /* ---- the beginning ---- */
 
@@ -43,7 +50,11 @@ read_cache(struct maildir *maildir, const char *path,
 	struct error ignored;
 	struct stat st;
 
-	if (options->cache_dir == NULL || fstat(maildir->fd, &st) != 0 ||
+	if (options->cache_dir == NULL)
+		return;
+	maildir->cache_is_mail = maildir_cache_is_inside(options->cache_dir,
+	    path);
+	if (maildir->cache_is_mail || fstat(maildir->fd, &st) != 0 ||
 	    maildir_cache_path(options->cache_dir, path, options->scan, name,
 	    sizeof(name), &ignored) < 0)
 		return;
@@ -58,17 +69,33 @@ read_cache(struct maildir *maildir, const char *path,
 	    &maildir->key);
 }
 
+/* 0 where that is an empty maildrop. */
+static int
+cannot_open(const char *path, const struct maildir_options *options,
+    struct error *error)
+{
+	int errnum = errno;
+
+	/* There can be nothing under a name that is too long, either. */
+	if (options->may_be_missing &&
+	    (errnum == ENOENT || errnum == ENAMETOOLONG))
+		return 0;
+	error_system(error, errnum, "maildrop %.120s", path);
+	/* RFC 3206 section 4: that will not pass by itself. */
+	if (errnum == EACCES || errnum == EPERM || errnum == ELOOP ||
+	    errnum == ENAMETOOLONG)
+		error->kind = ERROR_CONFIG;
+	return -1;
+}
+
 int
 maildir_scan(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error)
 {
 	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };
 	maildir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (maildir->fd < 0) {
-		if (errno == ENOENT && options->may_be_missing)
-			return 0;
-		return error_system(error, errno, "maildrop %.120s", path);
-	}
+	if (maildir->fd < 0)
+		return cannot_open(path, options, error);
 	if (!options->lock || lock(maildir->fd, path, error) == 0) {
 		read_cache(maildir, path, options);
 		if (maildir_update(&maildir->index, maildir->fd,
@@ -78,6 +105,15 @@ maildir_scan(struct maildir *maildir, const char *path,
 	}
 	maildir_close(maildir);
 	return -1;
+}
+
+bool
+maildir_is_too_deep(const struct maildir *maildir)
+{
+	for (size_t i = 0; i < maildir->index.n_folders; i++)
+		if (maildir->index.folders[i].deep)
+			return true;
+	return false;
 }
 
 int
@@ -90,142 +126,7 @@ maildir_save_cache(struct maildir *maildir, struct error *error)
 	    &maildir->key, error);
 }
 
-/* ---- messages that were renamed meanwhile ---- */
-
-static int
-open_folder(struct maildir *maildir, size_t folder)
-{
-	if (maildir->folder_fd >= 0 && maildir->folder == folder)
-		return maildir->folder_fd;
-	int fd = maildir_open_path(maildir->fd,
-	    maildir_path(&maildir->index, folder));
-	if (fd < 0)
-		return -1;
-	if (maildir->folder_fd >= 0)
-		close(maildir->folder_fd);
-	maildir->folder_fd = fd;
-	maildir->folder = folder;
-	return fd;
-}
-
-/* A name that is there now: does it belong to a message of ours? */
-static int
-take_name(struct maildir *maildir, size_t folder, const char *name,
-    struct error *error)
-{
-	struct maildir_index *index = &maildir->index;
-	struct slice base = maildir_base_name(slice_from(name));
-	struct slice path = maildir_folder_path(maildir_path(index, folder));
-	bool mail = maildir_holds_mail(maildir_path(index, folder));
-	size_t at = 0;
-	uint32_t text;
-	size_t i;
-
-	do
-		i = maildir_table_next(&maildir->names, index, base, path,
-		    &at);
-	while (i != SIZE_MAX && maildir_holds_mail(maildir_path(index,
-	    index->files[i].folder)) != mail);
-	if (i == SIZE_MAX)
-		return 0;
-	if (index->files[i].folder == folder &&
-	    slice_equal(maildir_file_name(index, i), slice_from(name)))
-		return 0;
-	if (maildir_index_add_text(index, slice_from(name), &text, error) < 0)
-		return -1;
-	index->files[i].name = text;
-	index->files[i].folder = folder & UINT16_MAX;
-	return 0;
-}
-
-/* Takes all names from the directory, if it has changed since it was last
- * read: other messages of it will have been renamed as well. */
-static int
-reread_folder(struct maildir *maildir, size_t folder, struct error *error)
-{
-	struct maildir_folder *at = &maildir->index.folders[folder];
-	int64_t now = maildir_clock();
-	struct stat st;
-	int result = 0;
-	int fd = maildir_open_path(maildir->fd,
-	    maildir_path(&maildir->index, folder));
-
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
-		    ? 0 : error_system(error, errno, "maildrop");
-	if (fstat(fd, &st) == 0 && maildir_describes(at, &st)) {
-		close(fd);
-		return 0;
-	}
-	DIR *dir = fdopendir(fd);
-	if (dir == NULL) {
-		result = error_system(error, errno, "maildrop");
-		close(fd);
-		return result;
-	}
-	/* From here on the directories' times do not stand for all that is
-	 * in the index: it is not for the cache any more. */
-	free(maildir->cache_path);
-	maildir->cache_path = NULL;
-	maildir_describe(at, &st, now);
-	const struct dirent *entry;
-	while (result == 0 && (errno = 0, entry = readdir(dir)) != NULL)
-		result = take_name(maildir, folder, entry->d_name, error);
-	if (result == 0 && errno != 0)
-		result = error_system(error, errno, "maildrop");
-	closedir(dir);
-	return result;
-}
-
-/* The folder's new or cur; it may have been made since the scan. */
-static int
-reread_part(struct maildir *maildir, struct slice folder_path,
-    const char *part, struct error *error)
-{
-	struct maildir_index *index = &maildir->index;
-	char path[PATH_MAX];
-	int len = snprintf(path, sizeof(path), "%.*s%s%s",
-	    SLICE_ARG(folder_path), folder_path.len > 0 ? "/" : "", part);
-	size_t i = 0;
-
-	if (len < 0 || (size_t)len >= sizeof(path))
-		return 0;
-	while (i < index->n_folders && !slice_equal(maildir_path(index, i),
-	    (struct slice){ path, (size_t)len }))
-		i++;
-	if (i == index->n_folders && maildir_index_add_folder(index,
-	    (struct slice){ path, (size_t)len }, 0, error) < 0)
-		return -1;
-	return reread_folder(maildir, i, error);
-}
-
-/* Looks where message i is now, and all others of its folder. */
-static int
-find_again(struct maildir *maildir, size_t i, struct error *error)
-{
-	struct maildir_index *index = &maildir->index;
-	size_t directory = index->files[i].folder;
-	struct slice path = maildir_path(index, directory);
-	char folder_path[PATH_MAX];
-
-	if (maildir->names.n == 0) {
-		if (maildir_table_init(&maildir->names, index->n, index->n,
-		    error) < 0)
-			return -1;
-		for (size_t k = 0; k < index->n; k++)
-			maildir_table_put(&maildir->names, index, k);
-	}
-	if (!maildir_holds_mail(path))
-		return reread_folder(maildir, directory, error);
-	/* The text may move. */
-	struct slice folder = maildir_folder_path(path);
-	memcpy(folder_path, folder.data, folder.len);
-	folder.data = folder_path;
-	return reread_part(maildir, folder, "new", error) < 0 ? -1
-	    : reread_part(maildir, folder, "cur", error);
-}
-
-/* ---- messages ---- */
+/* ---- files ---- */
 
 static const char *
 name_of(const struct maildir *maildir, size_t i)
@@ -233,34 +134,113 @@ name_of(const struct maildir *maildir, size_t i)
 	return maildir->index.text + maildir->index.files[i].name;
 }
 
-static int
-open_file(struct maildir *maildir, size_t i)
+static void
+close_folder(struct maildir *maildir)
 {
-	int directory = open_folder(maildir,
-	    maildir->index.files[i].folder);
-
-	if (directory < 0)
-		return -1;
-	return openat(directory, name_of(maildir, i), O_RDONLY | O_NOFOLLOW |
-	    O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (maildir->folder_fd >= 0)
+		close(maildir->folder_fd);
+	maildir->folder_fd = -1;
 }
+
+static int
+open_folder(struct maildir *maildir, size_t folder)
+{
+	if (maildir->folder_fd >= 0 && maildir->folder == folder)
+		return maildir->folder_fd;
+	close_folder(maildir);
+	maildir->folder_fd = maildir_open_path(maildir->fd,
+	    maildir_path(&maildir->index, folder));
+	maildir->folder = folder;
+	return maildir->folder_fd;
+}
+
+/* What is done with a message's file: a descriptor or 0, or -1 with errno. */
+typedef int file_call(int dir, const char *name);
+
+/* The same, of the directory as it is now. Twins might have changed their
+ * names. */
+static int
+try_call(struct maildir *maildir, size_t i, file_call *call)
+{
+	const char *name = name_of(maildir, i);
+	int dir = open_folder(maildir, maildir->index.files[i].folder);
+
+	if (dir < 0) {
+		if (errno == ENOTDIR || errno == ELOOP)
+			errno = ENOENT;
+		return -1;
+	}
+	if (maildir->index.files[i].twin &&
+	    !maildir_is_same_message(&maildir->index, i, dir, name, 0)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return call(dir, name);
+}
+
+static int
+call_open(int dir, const char *name)
+{
+	return openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC |
+	    O_NONBLOCK | O_NOCTTY);
+}
+
+static int
+call_unlink(int dir, const char *name)
+{
+	return unlinkat(dir, name, 0);
+}
+
+/* The same, with what there is to say; *gone where there is no such name. */
+static int
+call_on_file(struct maildir *maildir, size_t i, file_call *call, bool *gone,
+    struct error *error)
+{
+	size_t folder = maildir->index.files[i].folder;
+	bool old = maildir->folder_fd >= 0 && maildir->folder == folder;
+	int result = try_call(maildir, i, call);
+
+	if (result < 0 && errno == ENOENT && old) {
+		/* It may be the descriptor of what was there before. */
+		close_folder(maildir);
+		result = try_call(maildir, i, call);
+	}
+	*gone = result < 0 && errno == ENOENT;
+	if (result < 0 && !*gone)
+		return error_system(error, errno, "message %.80s",
+		    name_of(maildir, i));
+	return result;
+}
+
+/* ---- messages ---- */
 
 static int
 open_wherever(struct maildir *maildir, size_t i, struct error *error)
 {
-	for (int try = 0; try < TRIES; try++) {
-		int fd = open_file(maildir, i);
+	enum maildir_whereabouts where = MAILDIR_FOUND;
+	bool gone;
 
-		if (fd >= 0)
+	for (int try = 0; try < TRIES && where != MAILDIR_GONE; try++) {
+		int fd = call_on_file(maildir, i, call_open, &gone, error);
+
+		if (!gone)
 			return fd;
-		if (errno != ENOENT)
-			return error_system(error, errno, "message %.80s",
-			    name_of(maildir, i));
-		if (find_again(maildir, i, error) < 0)
+		if (maildir_find_moved(maildir, i, 0, &where, error) < 0)
 			return -1;
 	}
 	return error_set(error, ERROR_SYSTEM, "message %.80s is gone",
 	    name_of(maildir, i));
+}
+
+void
+maildir_correct_octets(struct maildir *maildir, size_t i, uint64_t octets)
+{
+	struct maildir_file *file = &maildir->index.files[i];
+
+	maildir_index_set_octets(&maildir->index, i, octets);
+	/* Its directory is read again, to look for more of that. */
+	maildir->index.folders[file->folder].trusted = 0;
+	maildir->cache_is_old = true;
 }
 
 /* What the file is now; its octets are counted where it is not what it
@@ -285,13 +265,9 @@ look_again(struct maildir *maildir, size_t i, int fd, struct error *error)
 	if (!maildir_count_octets(fd, st.st_size, &octets) ||
 	    lseek(fd, 0, SEEK_SET) != 0)
 		return error_system(error, errno, "message %.80s", name);
-	maildir->index.messages[i].octets = octets;
 	file->mtime = maildir_time(&st.st_mtim);
 	file->size = size & MAILDIR_SIZE_MASK;
-	file->uncounted = 0;
-	/* The next session shall know, and look for more of that. */
-	maildir->index.folders[file->folder].trusted = 0;
-	maildir->cache_is_old = true;
+	maildir_correct_octets(maildir, i, octets);
 	return 0;
 }
 
@@ -308,41 +284,95 @@ maildir_open_message(struct maildir *maildir, size_t i, struct error *error)
 	return -1;
 }
 
-static int
-remove_once(struct maildir *maildir, size_t i, struct error *error)
-{
-	for (int try = 0; try < TRIES; try++) {
-		int directory = open_folder(maildir,
-		    maildir->index.files[i].folder);
+/* ---- removing ---- */
 
-		if (directory >= 0 &&
-		    unlinkat(directory, name_of(maildir, i), 0) == 0)
-			return 0;
-		if (errno != ENOENT)
-			return error_system(error, errno, "message %.80s",
-			    name_of(maildir, i));
-		if (find_again(maildir, i, error) < 0)
-			return -1;
+/* What is still to be done of QUIT. */
+struct removal {
+	uint32_t *missing; /* messages that are to be looked for */
+	size_t n;
+	size_t kept;
+	struct error *first; /* of those that were kept */
+};
+
+/* Removes message i's file; where it is gone, or has other names besides, it
+ * is missing. */
+static void
+remove_file(struct maildir *maildir, size_t i, struct removal *removal)
+{
+	struct error ignored;
+	bool gone;
+
+	if (call_on_file(maildir, i, call_unlink, &gone, removal->kept == 0
+	    ? removal->first : &ignored) < 0 && !gone)
+		removal->kept++;
+	else if (gone || maildir->index.files[i].doubled) {
+		maildir->index.files[i].seen = 0;
+		removal->missing[removal->n++] = (uint32_t)i;
 	}
-	return 0;
+}
+
+/* Looks for all that are missing at once, and removes those that are found.
+ * The others are gone, or are still to be looked for. */
+static void
+remove_missing(struct maildir *maildir, unsigned pass,
+    struct removal *removal)
+{
+	size_t n = removal->n;
+	struct error error;
+
+	removal->n = 0;
+	for (size_t k = 0; k < n; k++) {
+		size_t i = removal->missing[k];
+		enum maildir_whereabouts where;
+
+		if (maildir_find_moved(maildir, i, pass, &where, &error) < 0) {
+			if (removal->kept++ == 0)
+				*removal->first = error;
+		} else if (where == MAILDIR_FOUND) {
+			remove_file(maildir, i, removal);
+		} else if (where == MAILDIR_RESTLESS) {
+			removal->missing[removal->n++] = (uint32_t)i;
+		}
+	}
 }
 
 int
-maildir_remove(struct maildir *maildir, size_t i, struct error *error)
+maildir_remove_marked(struct maildir *maildir, size_t *removed, size_t *kept,
+    struct error *error)
 {
-	int result = remove_once(maildir, i, error);
+	struct maildir_index *index = &maildir->index;
+	struct removal removal = { .first = error };
+	size_t marked = 0;
 
-	/* In new and in cur: neither shall come back as a message. */
-	if (result == 0 && maildir->index.files[i].doubled) {
-		maildir->index.folders[maildir->index.files[i].folder]
-		    .trusted = 0;
-		result = find_again(maildir, i, error);
-		if (result == 0)
-			result = remove_once(maildir, i, error);
+	for (size_t i = 0; i < index->n; i++)
+		marked += index->messages[i].deleted;
+	*removed = 0;
+	*kept = marked;
+	removal.missing = calloc(marked, sizeof(*removal.missing));
+	if (removal.missing == NULL)
+		return marked == 0 ? 0
+		    : error_system(error, ENOMEM, "maildrop");
+	for (size_t i = 0; i < index->n_folders; i++)
+		index->folders[i].state = 0;
+	for (size_t i = 0; i < index->n; i++)
+		if (index->messages[i].deleted)
+			remove_file(maildir, i, &removal);
+	for (unsigned pass = 1; pass <= PASSES && removal.n > 0; pass++) {
+		/* What we have removed ourselves comes to rest. */
+		if (pass > 1)
+			nanosleep(&(struct timespec){
+			    .tv_nsec = MAILDIR_REST * 1000000L }, NULL);
+		remove_missing(maildir, pass, &removal);
 	}
-	if (result < 0)
-		error->kind = ERROR_SYSTEM;
-	return result;
+	free(removal.missing);
+	/* They had another name each time. */
+	if (removal.n > 0 && removal.kept == 0)
+		error_set(error, ERROR_SYSTEM, "messages are renamed faster "
+		    "than they can be removed");
+	removal.kept += removal.n;
+	*kept = removal.kept;
+	*removed = marked - removal.kept;
+	return removal.kept == 0 ? 0 : -1;
 }
 
 void
@@ -351,8 +381,7 @@ maildir_close(struct maildir *maildir)
 	maildir_index_free(&maildir->index);
 	maildir_table_free(&maildir->names);
 	free(maildir->cache_path);
-	if (maildir->folder_fd >= 0)
-		close(maildir->folder_fd);
+	close_folder(maildir);
 	if (maildir->fd >= 0)
 		close(maildir->fd);
 	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };

@@ -29,11 +29,12 @@ struct maildir_options {
 };
 
 struct maildir {
-	/* The messages, and the text their unique-ids are in: it may move
-	 * when a message is opened or removed. */
+	/* The messages: maildir_uidl.h has their unique-ids. */
 	struct maildir_index index;
+	bool cache_is_mail; /* the cache's directory is in the maildrop:
+	                     * there is no cache */
 
-	/* maildir.c's own. */
+	/* maildir's own. */
 	int fd;           /* the maildrop, -1 for an empty one */
 	int folder_fd;    /* the directory opened last, or -1 */
 	size_t folder;    /* which one that is */
@@ -44,12 +45,16 @@ struct maildir {
 };
 
 /*
- * Reads the maildrop at path. ERROR_MISSING where there is none, ERROR_BUSY
- * where somebody else has locked it, ERROR_SYSTEM where it cannot be read.
- * On failure there is nothing to close.
+ * Reads the maildrop at path. ERROR_MISSING where there is none,
+ * ERROR_CONFIG where it may not be opened, ERROR_BUSY where somebody else has
+ * locked it, ERROR_SYSTEM where it cannot be read. On failure there is
+ * nothing to close.
  */
 int maildir_scan(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error);
+
+/* Are there folders that are not served, for they are too deep? */
+bool maildir_is_too_deep(const struct maildir *maildir);
 
 /*
  * Puts into the cache what was learned since it was written, if there is a
@@ -66,11 +71,18 @@ int maildir_save_cache(struct maildir *maildir, struct error *error);
 int maildir_open_message(struct maildir *maildir, size_t i,
     struct error *error);
 
+/* Message i was sent whole and had so many octets, whatever was believed:
+ * later sessions shall know. */
+void maildir_correct_octets(struct maildir *maildir, size_t i,
+    uint64_t octets);
+
 /*
- * Removes message i, under whatever name it has now. One that is gone
- * already counts as removed.
+ * Removes all messages that are marked as deleted, under whatever names they
+ * have now. One that is gone already counts as removed. -1 with the first
+ * error where some had to be kept.
  */
-int maildir_remove(struct maildir *maildir, size_t i, struct error *error);
+int maildir_remove_marked(struct maildir *maildir, size_t *removed,
+    size_t *kept, struct error *error);
 
 void maildir_close(struct maildir *maildir);
 

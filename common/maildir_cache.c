@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define CACHE_MAGIC "mailpop3"
-#define CACHE_VERSION 1
+#define CACHE_VERSION 2
 /* Another machine's octet order and another compiler's structures. */
 #define CACHE_LAYOUT (UINT32_C(0x01020304) + \
     (uint32_t)(sizeof(struct message) << 16 | \
@@ -62,6 +62,26 @@ maildir_cache_path(const char *dir, const char *maildrop, unsigned scan,
 		return error_set(error, ERROR_SYSTEM,
 		    "cache directory: name too long");
 	return 0;
+}
+
+bool
+maildir_cache_is_inside(const char *dir, const char *maildrop)
+{
+	char *cache = realpath(dir, NULL);
+	char *real = realpath(maildrop, NULL);
+	bool inside = false;
+
+	if (cache != NULL && real != NULL) {
+		size_t len = strlen(real);
+
+		if (len > 0 && real[len - 1] == '/')
+			len--;
+		inside = strncmp(cache, real, len) == 0 &&
+		    (cache[len] == '/' || cache[len] == '\0');
+	}
+	free(cache);
+	free(real);
+	return inside;
 }
 
 static uint64_t
@@ -129,18 +149,15 @@ folder_is_sound(const struct maildir_index *index, size_t i)
 }
 
 static bool
-uidl_is_sound(const struct maildir_index *index, const struct message *message)
+file_is_sound(const struct maildir_index *index,
+    const struct maildir_file *file)
 {
-	const char *uidl = index->text + message->uidl;
-	unsigned bad = 0;
-
-	if (message->uidl_len == 0 || message->uidl_len > 70 ||
-	    message->uidl >= index->text_len ||
-	    index->text_len - message->uidl < message->uidl_len)
+	if (file->folder >= index->n_folders ||
+	    (file->twin && !file->digested))
 		return false;
-	for (size_t i = 0; i < message->uidl_len; i++)
-		bad |= (unsigned char)(uidl[i] - 0x21) > 0x7E - 0x21;
-	return bad == 0;
+	struct slice name = string_at(index, file->name, NAME_MAX);
+	return is_entry_name(name) && (!file->digested ||
+	    index->text_len - file->name > name.len + MAILDIR_DIGEST_SIZE);
 }
 
 /* Nothing in it can lead out of its arrays, or out of the maildrop. */
@@ -156,14 +173,10 @@ index_is_sound(struct maildir_index *index)
 	}
 	for (size_t i = 0; i < index->n; i++) {
 		struct maildir_file *file = &index->files[i];
-		struct message *message = &index->messages[i];
-
-		if (file->folder >= index->n_folders ||
-		    !is_entry_name(string_at(index, file->name, NAME_MAX)) ||
-		    !uidl_is_sound(index, message))
+		if (!file_is_sound(index, file))
 			return false;
 		file->seen = 0;
-		message->deleted = false;
+		index->messages[i].deleted = 0;
 	}
 	return true;
 }
@@ -331,44 +344,33 @@ put(struct writer *writer, const void *data, size_t len)
 	}
 }
 
-/* A message's name, and its unique-id where that is not the name's front. */
+/* A message's name with its NUL, and its digest. */
 static size_t
-text_of(const struct maildir_index *index, size_t i, struct slice *name,
-    struct slice *uidl)
+text_len(const struct maildir_index *index, size_t i)
 {
-	*name = maildir_file_name(index, i);
-	*uidl = (struct slice){ index->text + index->messages[i].uidl,
-		index->messages[i].uidl_len };
-	if (slice_starts_with(*name, *uidl))
-		uidl->len = 0;
-	return name->len + 1 + uidl->len;
+	return maildir_file_name(index, i).len + 1 +
+	    (index->files[i].digested ? MAILDIR_DIGEST_SIZE : 0);
 }
 
 static void
 put_arrays(struct writer *writer, const struct maildir_index *index,
     size_t files_text)
 {
-	struct slice name, uidl;
 	size_t at = files_text;
 
 	for (size_t i = 0; i < index->n; i++) {
 		struct message message = index->messages[i];
-		size_t len = text_of(index, i, &name, &uidl);
 
-		message.uidl = (uint32_t)(uidl.len == 0 ? at
-		    : at + name.len + 1);
-		message.deleted = false;
+		message.deleted = 0;
 		put(writer, &message, sizeof(message));
-		at += len;
 	}
 	end_array(writer);
-	at = files_text;
 	for (size_t i = 0; i < index->n; i++) {
 		struct maildir_file file = index->files[i];
 
 		file.name = (uint32_t)at;
 		put(writer, &file, sizeof(file));
-		at += text_of(index, i, &name, &uidl);
+		at += text_len(index, i);
 	}
 	end_array(writer);
 	at = 0;
@@ -380,14 +382,17 @@ put_arrays(struct writer *writer, const struct maildir_index *index,
 		at += maildir_path(index, i).len + 1;
 	}
 	end_array(writer);
+}
+
+static void
+put_text(struct writer *writer, const struct maildir_index *index)
+{
 	for (size_t i = 0; i < index->n_folders; i++)
 		put(writer, maildir_path(index, i).data,
 		    maildir_path(index, i).len + 1);
-	for (size_t i = 0; i < index->n; i++) {
-		text_of(index, i, &name, &uidl);
-		put(writer, name.data, name.len + 1);
-		put(writer, uidl.data, uidl.len);
-	}
+	for (size_t i = 0; i < index->n; i++)
+		put(writer, maildir_file_name(index, i).data,
+		    text_len(index, i));
 	end_array(writer);
 }
 
@@ -400,7 +405,6 @@ maildir_cache_write(const struct maildir_index *index, int fd,
 		.version = CACHE_VERSION, .layout = CACHE_LAYOUT,
 		.n = index->n, .n_folders = index->n_folders, .key = *key,
 	};
-	struct slice name, uidl;
 	struct writer *writer = malloc(sizeof(*writer));
 	size_t files_text = 0;
 
@@ -413,11 +417,12 @@ maildir_cache_write(const struct maildir_index *index, int fd,
 		files_text += maildir_path(index, i).len + 1;
 	header.text_len = files_text;
 	for (size_t i = 0; i < index->n; i++)
-		header.text_len += text_of(index, i, &name, &uidl);
+		header.text_len += text_len(index, i);
 	writer->sum = sum_header(&header);
 	if (lseek(fd, sizeof(header), SEEK_SET) < 0)
 		writer->errnum = errno;
 	put_arrays(writer, index, files_text);
+	put_text(writer, index);
 	header.checksum = writer->sum;
 	int errnum = writer->errnum;
 	free(writer);

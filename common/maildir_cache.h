@@ -3,8 +3,9 @@
  * need not look at messages it knows.
  *
  * The cache says what was there at a time; whoever uses it compares the
- * directories' times (maildir.c does). A file that is damaged, of another
- * version, another machine's or another maildrop's is as good as none.
+ * directories' times (maildir_scan.c does). A file that is damaged, of
+ * another version, another machine's or another maildrop's is as good as
+ * none.
  */
 #ifndef MAILDIR_CACHE_H
 #define MAILDIR_CACHE_H
@@ -30,6 +31,9 @@ struct maildir_cache_key {
  */
 int maildir_cache_path(const char *dir, const char *maildrop, unsigned scan,
     char *path, size_t size, struct error *error);
+
+/* Would what is written to that directory be taken for mail? */
+bool maildir_cache_is_inside(const char *dir, const char *maildrop);
 
 /*
  * Reads the index. True when it is whole and sound: every offset and name in

@@ -1,18 +1,12 @@
 /*
- * maildir_index.c - names, order and unique-ids of a maildrop's messages.
+ * maildir_index.c - what is known of a maildrop: stored, and found again.
  * Layer 2.
  */
 #include "maildir_index.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <openssl/sha.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* RFC 1939 section 7: a unique-id has 1 to 70 characters. */
-#define UIDL_MAX 70
 
 /* A time that maildir_time never says. */
 #define UNSEEN INT64_MIN
@@ -23,6 +17,7 @@ maildir_index_free(struct maildir_index *index)
 	free(index->messages);
 	free(index->files);
 	free(index->folders);
+	free(index->by_path);
 	free(index->text);
 	*index = (struct maildir_index){ .n = 0 };
 }
@@ -87,21 +82,31 @@ grow(void *array, size_t *size, size_t need, size_t item, struct error *error)
 	return 0;
 }
 
-int
-maildir_index_add_text(struct maildir_index *index, struct slice s,
-    uint32_t *at, struct error *error)
+/* Room for so many octets more in the text: where it is. */
+static int
+add_room(struct maildir_index *index, size_t n, uint32_t *at,
+    struct error *error)
 {
-	size_t len = index->text_len + s.len + 1;
+	size_t len = index->text_len + n;
 
 	if (len > UINT32_MAX)
 		return error_set(error, ERROR_SYSTEM, "maildrop too large");
 	if (grow(&index->text, &index->text_size, len, 1, error) < 0)
 		return -1;
 	*at = (uint32_t)index->text_len;
-	if (s.len > 0)
-		memcpy(index->text + index->text_len, s.data, s.len);
-	index->text[len - 1] = '\0';
 	index->text_len = len;
+	return 0;
+}
+
+int
+maildir_index_add_text(struct maildir_index *index, struct slice s,
+    uint32_t *at, struct error *error)
+{
+	if (add_room(index, s.len + 1, at, error) < 0)
+		return -1;
+	if (s.len > 0)
+		memcpy(index->text + *at, s.data, s.len);
+	index->text[*at + s.len] = '\0';
 	return 0;
 }
 
@@ -148,6 +153,50 @@ maildir_index_add_file(struct maildir_index *index, size_t folder,
 	return 0;
 }
 
+const unsigned char *
+maildir_index_digest(const struct maildir_index *index, size_t i)
+{
+	struct slice name = maildir_file_name(index, i);
+
+	return (const unsigned char *)name.data + name.len + 1;
+}
+
+int
+maildir_index_set_digest(struct maildir_index *index, size_t i,
+    const unsigned char *digest, struct error *error)
+{
+	size_t len = maildir_file_name(index, i).len + 1;
+	uint32_t at = 0;
+
+	if (add_room(index, len + MAILDIR_DIGEST_SIZE, &at, error) < 0)
+		return -1;
+	memcpy(index->text + at, index->text + index->files[i].name, len);
+	memcpy(index->text + at + len, digest, MAILDIR_DIGEST_SIZE);
+	index->files[i].name = at;
+	index->files[i].digested = 1;
+	return 0;
+}
+
+int
+maildir_index_rename(struct maildir_index *index, size_t i, size_t folder,
+    struct slice name, struct error *error)
+{
+	unsigned char digest[MAILDIR_DIGEST_SIZE];
+	struct maildir_file *file = &index->files[i];
+	bool digested = file->digested;
+	uint32_t at;
+
+	if (digested)
+		memcpy(digest, maildir_index_digest(index, i),
+		    sizeof(digest));
+	if (maildir_index_add_text(index, name, &at, error) < 0)
+		return -1;
+	file->name = at;
+	file->folder = folder & UINT16_MAX;
+	return digested ? maildir_index_set_digest(index, i, digest, error)
+	    : 0;
+}
+
 void
 maildir_index_describe_file(struct maildir_index *index, size_t i,
     const struct stat *st)
@@ -157,14 +206,15 @@ maildir_index_describe_file(struct maildir_index *index, size_t i,
 	file->size = (uint64_t)st->st_size & MAILDIR_SIZE_MASK;
 	file->mtime = maildir_time(&st->st_mtim);
 	file->inode = (uint32_t)st->st_ino & MAILDIR_INODE_MASK;
-	index->messages[i].octets = (uint64_t)st->st_size;
+	index->messages[i].octets =
+	    (uint64_t)st->st_size & MESSAGE_OCTETS_MAX;
 }
 
 void
 maildir_index_set_octets(struct maildir_index *index, size_t i,
     uint64_t octets)
 {
-	index->messages[i].octets = octets;
+	index->messages[i].octets = octets & MESSAGE_OCTETS_MAX;
 	index->files[i].uncounted = 0;
 }
 
@@ -189,6 +239,56 @@ maildir_index_drop_unseen(struct maildir_index *index, size_t first)
 }
 
 /* ---- finding ---- */
+
+static int
+compare_paths(const void *a, const void *b, void *arg)
+{
+	const struct maildir_index *index = arg;
+
+	return strcmp(index->text + index->folders[*(const uint32_t *)a].path,
+	    index->text + index->folders[*(const uint32_t *)b].path);
+}
+
+int
+maildir_index_order_folders(struct maildir_index *index, struct error *error)
+{
+	size_t n = index->n_folders;
+
+	if (index->n_by_path == n)
+		return 0;
+	void *larger = realloc(index->by_path, n * sizeof(*index->by_path));
+	if (larger == NULL)
+		return error_system(error, ENOMEM, "maildrop");
+	index->by_path = larger;
+	for (size_t i = 0; i < n; i++)
+		index->by_path[i] = (uint32_t)i;
+	qsort_r(index->by_path, n, sizeof(*index->by_path), compare_paths,
+	    index);
+	index->n_by_path = n;
+	return 0;
+}
+
+size_t
+maildir_index_find_folder(const struct maildir_index *index,
+    struct slice path)
+{
+	size_t low = 0;
+	size_t high = index->n_by_path;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		uint32_t i = index->by_path[middle];
+		int order = slice_compare(path, maildir_path(index, i));
+
+		if (order == 0)
+			return i;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return SIZE_MAX;
+}
 
 uint64_t
 maildir_hash(uint64_t seed, struct slice s)
@@ -287,278 +387,4 @@ maildir_table_next(const struct maildir_table *table,
 		}
 	}
 	return SIZE_MAX;
-}
-
-/* ---- one message for each name ---- */
-
-static void
-distrust(struct maildir_index *index, size_t i)
-{
-	index->folders[index->files[i].folder].trusted = 0;
-}
-
-/*
- * The file at i has the name of one before it. In new and in cur it is one
- * message that was renamed while they were read, and is where it was seen
- * last. A file beside new and cur is another message, and needs another
- * unique-id. True where i is to go.
- */
-static bool
-merge_double(struct maildir_index *index, size_t before, size_t i)
-{
-	struct maildir_file *first = &index->files[before];
-	struct maildir_file *second = &index->files[i];
-	bool first_plain = !maildir_holds_mail(maildir_path(index,
-	    first->folder));
-	bool second_plain = !maildir_holds_mail(maildir_path(index,
-	    second->folder));
-
-	if (first_plain != second_plain) {
-		(first_plain ? first : second)->aliased = 1;
-		return false;
-	}
-	/* One of the two may go without a trace in the other's directory. */
-	distrust(index, before);
-	distrust(index, i);
-	second->doubled = 1;
-	*first = *second;
-	index->messages[before] = index->messages[i];
-	return true;
-}
-
-static int
-drop_doubles(struct maildir_index *index, struct error *error)
-{
-	struct maildir_table table;
-	size_t kept = 0;
-
-	if (maildir_table_init(&table, index->n, index->n, error) < 0)
-		return -1;
-	for (size_t i = 0; i < index->n; i++) {
-		struct slice base = base_of(index, i);
-		struct slice folder = folder_of(index, i);
-		size_t at = 0;
-		bool drop = false;
-		size_t before;
-
-		index->files[i].aliased = index->files[i].doubled = 0;
-		while (!drop && (before = maildir_table_next(&table, index,
-		    base, folder, &at)) != SIZE_MAX)
-			drop = merge_double(index, before, i);
-		if (drop)
-			continue;
-		index->files[kept] = index->files[i];
-		index->messages[kept] = index->messages[i];
-		maildir_table_put(&table, index, kept++);
-	}
-	index->n = kept;
-	maildir_table_free(&table);
-	return 0;
-}
-
-/* ---- order ---- */
-
-static int
-compare_slices(struct slice a, struct slice b)
-{
-	size_t len = a.len < b.len ? a.len : b.len;
-	int order = len > 0 ? memcmp(a.data, b.data, len) : 0;
-
-	if (order != 0)
-		return order;
-	return a.len < b.len ? -1 : a.len > b.len;
-}
-
-static bool
-comes_before(const struct maildir_index *index, size_t a, size_t b)
-{
-	int64_t time_a = index->files[a].mtime;
-	int64_t time_b = index->files[b].mtime;
-
-	if (time_a != time_b)
-		return time_a < time_b;
-	/* By what stays when flags change, so that numbers do too. */
-	int order = compare_slices(base_of(index, a), base_of(index, b));
-	if (order == 0)
-		order = compare_slices(folder_of(index, a),
-		    folder_of(index, b));
-	if (order == 0)
-		order = index->files[a].aliased - index->files[b].aliased;
-	return order < 0;
-}
-
-static void
-swap(struct maildir_index *index, size_t a, size_t b)
-{
-	struct maildir_file file = index->files[a];
-	struct message message = index->messages[a];
-
-	index->files[a] = index->files[b];
-	index->messages[a] = index->messages[b];
-	index->files[b] = file;
-	index->messages[b] = message;
-}
-
-static void
-sift_down(struct maildir_index *index, size_t low, size_t root, size_t n)
-{
-	for (;;) {
-		size_t child = 2 * root + 1;
-
-		if (child >= n)
-			return;
-		if (child + 1 < n &&
-		    comes_before(index, low + child, low + child + 1))
-			child++;
-		if (!comes_before(index, low + root, low + child))
-			return;
-		swap(index, low + root, low + child);
-		root = child;
-	}
-}
-
-static void
-sort_heap(struct maildir_index *index, size_t low, size_t n)
-{
-	for (size_t i = n / 2; i-- > 0;)
-		sift_down(index, low, i, n);
-	for (size_t i = n; i-- > 1;) {
-		swap(index, low, low + i);
-		sift_down(index, low, 0, i);
-	}
-}
-
-/*
- * In place: qsort_r(3) takes 24 octets a message more, and keeps one array,
- * not two, in step. Quicksort, and heapsort where it goes wrong.
- */
-static void
-sort(struct maildir_index *index, size_t low, size_t n, unsigned depth)
-{
-	while (n > 16) {
-		if (depth-- == 0) {
-			sort_heap(index, low, n);
-			return;
-		}
-		/* The median of three as pivot, put at low. */
-		size_t middle = low + n / 2;
-		size_t last = low + n - 1;
-		if (comes_before(index, middle, low))
-			swap(index, middle, low);
-		if (comes_before(index, last, middle)) {
-			swap(index, last, middle);
-			if (comes_before(index, middle, low))
-				swap(index, middle, low);
-		}
-		swap(index, low, middle);
-		size_t left = low;
-		size_t right = low + n;
-		for (;;) {
-			do
-				left++;
-			while (left < last && comes_before(index, left, low));
-			do
-				right--;
-			while (comes_before(index, low, right));
-			if (left >= right)
-				break;
-			swap(index, left, right);
-		}
-		swap(index, low, right);
-		/* The smaller part by recursion: depth stays small. */
-		size_t smaller = right - low;
-		size_t larger = last - right;
-		if (smaller < larger) {
-			sort(index, low, smaller, depth);
-			low = right + 1;
-			n = larger;
-		} else {
-			sort(index, right + 1, larger, depth);
-			n = smaller;
-		}
-	}
-	for (size_t i = low + 1; i < low + n; i++)
-		for (size_t k = i; k > low && comes_before(index, k, k - 1);
-		    k--)
-			swap(index, k, k - 1);
-}
-
-static bool
-is_sorted(const struct maildir_index *index)
-{
-	for (size_t i = 1; i < index->n; i++)
-		if (comes_before(index, i, i - 1))
-			return false;
-	return true;
-}
-
-/* ---- unique-ids ---- */
-
-/*
- * The unique-id depends on the message alone: its base name, and its folder
- * where it is not the maildrop's own. What cannot stand in a UIDL line
- * becomes a hash, 128 bits of SHA-256.
- */
-static int
-set_uidl(struct maildir_index *index, size_t i, struct error *error)
-{
-	struct maildir_file *file = &index->files[i];
-	struct slice base = base_of(index, i);
-	struct slice folder = folder_of(index, i);
-	struct message *message = &index->messages[i];
-	char whole[NAME_MAX + 1 + PATH_MAX + 2];
-	size_t len = base.len;
-	bool fits = true;
-
-	file->was_aliased = file->aliased;
-	memcpy(whole, base.data, base.len);
-	if (folder.len > 0) {
-		whole[len++] = '/';
-		memcpy(whole + len, folder.data, folder.len);
-		len += folder.len;
-	}
-	for (size_t k = 0; k < len && fits; k++)
-		fits = whole[k] >= 0x21 && whole[k] <= 0x7E;
-	if (file->aliased)
-		whole[len++] = '/';
-	if (base.len > 0 && fits && len <= UIDL_MAX && !file->aliased) {
-		message->uidl_len = (uint8_t)len;
-		if (folder.len == 0) {
-			message->uidl = file->name;
-			return 0;
-		}
-	} else {
-		unsigned char hash[SHA256_DIGEST_LENGTH];
-
-		SHA256((unsigned char *)whole, len, hash);
-		for (size_t k = 0; k < 16; k++)
-			snprintf(whole + 2 * k, 3, "%02x", hash[k]);
-		len = message->uidl_len = 32;
-	}
-	return maildir_index_add_text(index, (struct slice){ whole, len },
-	    &message->uidl, error);
-}
-
-int
-maildir_index_finish(struct maildir_index *index, size_t added,
-    struct error *error)
-{
-	unsigned depth = 0;
-
-	bool doubles = added > 0;
-
-	for (size_t i = 0; i < index->n && !doubles; i++)
-		doubles = index->files[i].aliased || index->files[i].doubled;
-	if (doubles && drop_doubles(index, error) < 0)
-		return -1;
-	for (size_t n = index->n; n > 0; n /= 2)
-		depth += 2;
-	if (!is_sorted(index))
-		sort(index, 0, index->n, depth);
-	for (size_t i = 0; i < index->n; i++)
-		if ((index->messages[i].uidl_len == 0 ||
-		    index->files[i].aliased != index->files[i].was_aliased) &&
-		    set_uidl(index, i, error) < 0)
-			return -1;
-	return 0;
 }

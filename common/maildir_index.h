@@ -3,7 +3,7 @@
  * the messages they make. No I/O: maildir.h fills it, maildir_cache.h keeps
  * it.
  *
- * There may be a million messages, so everything is small: 40 octets and the
+ * There may be a million messages, so everything is small: 32 octets and the
  * file's name for each.
  */
 #ifndef MAILDIR_INDEX_H
@@ -24,20 +24,24 @@
 /* Directories and messages in one maildrop: more is an error. */
 #define MAILDIR_FOLDERS_MAX 65535
 #define MAILDIR_MESSAGES_MAX (UINT32_MAX / 4)
+/* 128 bits of a hash. */
+#define MAILDIR_DIGEST_SIZE 16
 #define MAILDIR_SIZE_MASK ((UINT64_C(1) << 48) - 1)
-#define MAILDIR_INODE_MASK 0x07FFFFFFu
+#define MAILDIR_INODE_MASK 0x03FFFFFFu
 
 struct maildir_file {
 	uint64_t size : 48;   /* octets in the file */
 	uint64_t folder : 16; /* its directory, an index in folders */
 	int64_t mtime;        /* nanoseconds */
 	uint32_t name;        /* where its name begins in text */
-	uint32_t inode : 27;  /* the low bits of its number */
+	uint32_t inode : 26;  /* the low bits of its number */
 	uint32_t uncounted : 1;   /* its message's octets are a guess */
-	uint32_t aliased : 1;     /* beside new and cur, and one in them has
-	                           * its name: it needs another unique-id */
-	uint32_t was_aliased : 1; /* when it got the one it has */
-	uint32_t doubled : 1;     /* it is in new and in cur */
+	uint32_t digested : 1;    /* a digest stands behind its name */
+	uint32_t twin : 1;        /* another message of its folder has its
+	                           * base name */
+	uint32_t namesake : 1;    /* beside new and cur: a message in them has
+	                           * its base name */
+	uint32_t doubled : 1;     /* it is there under several names */
 	uint32_t seen : 1;        /* in this scan */
 };
 
@@ -50,8 +54,9 @@ struct maildir_folder {
 	int64_t ctime;
 	uint32_t owner;
 	uint8_t trusted; /* which were old enough to show any change since */
-	uint8_t state;   /* maildir.c's, in a scan's course */
-	uint8_t padding[2];
+	uint8_t state;   /* maildir_scan.c's, in a scan's course */
+	uint8_t deep;    /* directories in it are too deep to be served */
+	uint8_t restless; /* it had just changed when it was read */
 };
 
 struct maildir_index {
@@ -62,7 +67,9 @@ struct maildir_index {
 	struct maildir_folder *folders; /* parents before their children */
 	size_t n_folders;
 	size_t folders_size;
-	char *text; /* names, paths and unique-ids; NUL after all but those */
+	uint32_t *by_path; /* the first n_by_path folders, in that order */
+	size_t n_by_path;
+	char *text; /* names, digests and paths; NUL after all but digests */
 	size_t text_len;
 	size_t text_size;
 };
@@ -77,8 +84,7 @@ struct slice maildir_path(const struct maildir_index *index, size_t folder);
 
 /*
  * Adds one at the end. A new file is uncounted and unseen until it is
- * described, and its message has no unique-id until maildir_index_finish.
- * Errors: ERROR_SYSTEM.
+ * described. Errors: ERROR_SYSTEM.
  */
 int maildir_index_add_text(struct maildir_index *index, struct slice s,
     uint32_t *at, struct error *error);
@@ -86,6 +92,23 @@ int maildir_index_add_folder(struct maildir_index *index, struct slice path,
     uint32_t parent, struct error *error);
 int maildir_index_add_file(struct maildir_index *index, size_t folder,
     const char *name, struct error *error);
+
+/* File i has that name now, in that directory; name is not of the index. */
+int maildir_index_rename(struct maildir_index *index, size_t i,
+    size_t folder, struct slice name, struct error *error);
+
+/* The digest that is kept with file i's name, where it is digested. */
+const unsigned char *maildir_index_digest(const struct maildir_index *index,
+    size_t i);
+int maildir_index_set_digest(struct maildir_index *index, size_t i,
+    const unsigned char *digest, struct error *error);
+
+/* The directory of that path, of those that were there when they were
+ * ordered last; SIZE_MAX for none. */
+int maildir_index_order_folders(struct maildir_index *index,
+    struct error *error);
+size_t maildir_index_find_folder(const struct maildir_index *index,
+    struct slice path);
 
 /* What file i is; until its octets are set they are a guess, the least they
  * can be. */
@@ -122,13 +145,6 @@ void maildir_table_put(struct maildir_table *table,
 size_t maildir_table_next(const struct maildir_table *table,
     const struct maildir_index *index, struct slice base,
     struct slice folder_path, size_t *after);
-
-/*
- * After files were added: one message for each base name in a folder, in
- * order, with unique-ids. Errors: ERROR_SYSTEM.
- */
-int maildir_index_finish(struct maildir_index *index, size_t added,
-    struct error *error);
 
 /* 64 bits of s and all that made seed. No secret and no proof. */
 uint64_t maildir_hash(uint64_t seed, struct slice s);

@@ -49,9 +49,11 @@ count(int fd, off_t size, char *buffer, uint64_t *octets)
 {
 	struct dot_encoder encoder = { .unstuffed = true };
 
-	/* The size saves the read that would say "the end". */
+	/* The size saves the read that would say "the end"; and what is
+	 * written meanwhile is not of the message of that size. */
 	while (size > 0) {
-		ssize_t n = read(fd, buffer, READ_SIZE);
+		ssize_t n = read(fd, buffer, size < READ_SIZE ? (size_t)size
+		    : READ_SIZE);
 
 		if (n < 0)
 			return false;

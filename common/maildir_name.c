@@ -104,5 +104,7 @@ maildir_name_sizes(struct slice base, uint64_t *size, uint64_t *octets)
 		return false;
 	return take_literal(&base, SLICE("S=")) && take_digits(&base, size) &&
 	    take_literal(&base, SLICE(",W=")) &&
-	    take_digits(&base, octets) && base.len == 0 && *octets >= *size;
+	    take_digits(&base, octets) && base.len == 0 &&
+	    *octets >= *size && *size < UINT64_MAX / 4 &&
+	    *octets <= 2 * *size + 2;
 }

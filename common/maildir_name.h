@@ -25,7 +25,9 @@ bool maildir_name_is_foreign(struct slice name);
  * name. Only its own form is believed
  * (seconds.MmicrosPpid_random.host,S=size,W=octets), and the caller is to
  * believe it only where S is the file's size: Dovecot's W counts a lone CR
- * and a missing last line end in another way.
+ * and a missing last line end in another way. What cannot be is refused: a
+ * message has as many octets as its file at least, and twice as many and a
+ * line end at most.
  */
 bool maildir_name_sizes(struct slice base, uint64_t *size,
     uint64_t *octets);

@@ -22,8 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "maildir_doubles.h"
 #include "maildir_measure.h"
 #include "maildir_name.h"
+#include "maildir_sort.h"
 
 /* How often a directory is read again that changes while it is read. */
 #define PASSES 10
@@ -46,10 +48,9 @@ struct scan {
 	bool inbox;
 	int64_t now;      /* when it began */
 	struct maildir_table known; /* the cache's files that may have gone */
-	size_t old_folders; /* so many are from the cache */
-	size_t hint;      /* where to look for one of them first */
 	size_t added;     /* files */
 	bool again;       /* known holds what this scan found, too */
+	bool moved;       /* somebody is renaming messages just now */
 };
 
 int64_t
@@ -148,7 +149,9 @@ find_renamed(struct scan *scan, size_t folder, struct slice name,
 	    maildir_base_name(name), path, &at)) != SIZE_MAX) {
 		const struct maildir_file *file = &index->files[i];
 
-		if ((!file->seen || scan->again) && !file->uncounted && !file->aliased &&
+		if ((!file->seen || scan->again) && !file->uncounted &&
+		    maildir_holds_mail(maildir_path(index, file->folder)) ==
+		        maildir_holds_mail(maildir_path(index, folder)) &&
 		    file->inode ==
 		        ((uint32_t)st->st_ino & MAILDIR_INODE_MASK) &&
 		    file->size ==
@@ -171,15 +174,10 @@ add_file(struct scan *scan, size_t folder, const char *name,
 	uint64_t size, octets;
 
 	if (i != SIZE_MAX) {
-		uint32_t at;
-
-		if (maildir_index_add_text(index, slice_from(name), &at,
-		    scan->error) < 0)
-			return -1;
-		index->files[i].name = at;
-		index->files[i].folder = folder & UINT16_MAX;
 		index->files[i].seen = 1;
-		return 0;
+		scan->moved = true;
+		return maildir_index_rename(index, i, folder,
+		    slice_from(name), scan->error);
 	}
 	if (maildir_index_add_file(index, folder, name, scan->error) < 0)
 		return -1;
@@ -252,7 +250,8 @@ scan_entry(struct scan *scan, int dir, size_t folder,
 	struct stat st;
 
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-	    (!maildir_holds_mail(path) && maildir_name_is_foreign(slice_from(name))))
+	    (!maildir_holds_mail(path) &&
+	    maildir_name_is_foreign(slice_from(name))))
 		return 0;
 	if (type == DT_REG && (!files_count || name[0] == '.'))
 		return 0;
@@ -266,9 +265,11 @@ scan_entry(struct scan *scan, int dir, size_t folder,
 		return maildir_index_add_file(scan->index, folder, name,
 		    scan->error);
 	if (type == DT_REG || type == DT_UNKNOWN) {
-		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+			scan->moved = true;
 			return errno == ENOENT ? 0 : error_system(scan->error,
 			    errno, "maildrop: %.80s", name);
+		}
 		type = S_ISREG(st.st_mode) ? DT_REG
 		    : S_ISDIR(st.st_mode) ? DT_DIR : DT_CHR;
 	}
@@ -289,22 +290,6 @@ depth_of(struct slice path)
 	return depth;
 }
 
-/* The cache's folder of that path. They come in the same order each time, so
- * that the first look is mostly right. */
-static size_t
-find_folder(struct scan *scan, struct slice path)
-{
-	for (size_t n = 0; n < scan->old_folders; n++) {
-		size_t i = (scan->hint + n) % scan->old_folders;
-
-		if (slice_equal(maildir_path(scan->index, i), path)) {
-			scan->hint = i + 1;
-			return i;
-		}
-	}
-	return SIZE_MAX;
-}
-
 static int
 want_folder(struct scan *scan, size_t parent, const char *name)
 {
@@ -312,18 +297,21 @@ want_folder(struct scan *scan, size_t parent, const char *name)
 	struct slice above = maildir_path(index, parent);
 	char path[PATH_MAX];
 
-	if (scan->inbox ? parent != 0 || (strcmp(name, "new") != 0 &&
-	    strcmp(name, "cur") != 0) : depth_of(above) >= MAILDIR_DEPTH_MAX)
+	if (scan->inbox && (parent != 0 || (strcmp(name, "new") != 0 &&
+	    strcmp(name, "cur") != 0)))
 		return 0;
 	size_t len = above.len + (above.len > 0) + strlen(name);
-	if (len >= sizeof(path))
-		return 0; /* no system call could open what is in there */
+	if (depth_of(above) >= MAILDIR_DEPTH_MAX || len >= sizeof(path)) {
+		index->folders[parent].deep = 1;
+		return 0;
+	}
 	if (above.len > 0) {
 		memcpy(path, above.data, above.len);
 		path[above.len] = '/';
 	}
 	memcpy(path + above.len + (above.len > 0), name, strlen(name) + 1);
-	size_t folder = find_folder(scan, (struct slice){ path, len });
+	size_t folder = maildir_index_find_folder(index,
+	    (struct slice){ path, len });
 	if (folder == SIZE_MAX) {
 		folder = index->n_folders;
 		if (maildir_index_add_folder(index, (struct slice){ path,
@@ -342,7 +330,7 @@ static int
 path_error(struct scan *scan, size_t folder, int errnum)
 {
 	return error_system(scan->error, errnum, "maildrop: %.80s",
-	    maildir_path(scan->index, folder).data);
+	    folder == 0 ? "." : maildir_path(scan->index, folder).data);
 }
 
 /* Takes fd over. */
@@ -360,6 +348,7 @@ read_directory(struct scan *scan, int fd, size_t folder)
 		return result;
 	}
 	scan->index->folders[folder].state = READ;
+	scan->index->folders[folder].deep = 0;
 	while (result == 0) {
 		errno = 0;
 		const struct dirent *entry = readdir(dir);
@@ -376,9 +365,12 @@ read_directory(struct scan *scan, int fd, size_t folder)
 	for (size_t i = 0; i < directories.n && result == 0; i++)
 		result = want_folder(scan, folder, directories.items[i]);
 	names_free(&directories);
-	if (result == 0 && scan->index->n > before)
+	size_t named = scan->index->n;
+	if (result == 0 && named > before)
 		result = maildir_measure(scan->index, before, fd,
 		    scan->error);
+	/* Some were gone when they were opened. */
+	scan->moved = scan->moved || scan->index->n < named;
 	scan->added += scan->index->n - before;
 	closedir(dir);
 	return result;
@@ -460,45 +452,57 @@ visit_all(struct scan *scan)
 	return 0;
 }
 
+/* Wants what has changed since it was read, or was found to be as it was: a
+ * message may have gone from the one to the other. */
+static bool
+want_changed(struct scan *scan)
+{
+	struct maildir_index *index = scan->index;
+	bool changed = false;
+	struct stat st;
+
+	for (size_t i = 0; i < index->n_folders; i++) {
+		struct maildir_folder *folder = &index->folders[i];
+
+		if ((folder->state != READ && folder->state != KEPT) ||
+		    fstatat(scan->fd, index->text + folder->path, &st,
+		    AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 ||
+		    (folder->mtime == maildir_time(&st.st_mtim) &&
+		    folder->ctime == maildir_time(&st.st_ctim)))
+			continue;
+		folder->state = WANTED;
+		changed = true;
+	}
+	return changed;
+}
+
 /*
  * Where other programs were renaming messages while a directory was read,
  * readdir(3) may have shown neither the old name nor the new one, or only one
  * that was gone when it was opened: mail must not look as if it were gone. So
- * it is read again, for names that were not there before.
+ * it is read again, for names that were not there before, until nobody
+ * renames any more. What is delivered all the while can wait for the next
+ * session.
  */
 static int
 visit_changed(struct scan *scan)
 {
 	struct maildir_index *index = scan->index;
 
-	for (int pass = 0; pass < PASSES; pass++) {
-		bool changed = false;
-		struct stat st;
-
-		for (size_t i = 0; i < index->n_folders; i++) {
-			struct maildir_folder *folder = &index->folders[i];
-
-			if (folder->state != READ || fstatat(scan->fd,
-			    index->text + folder->path, &st,
-			    AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 ||
-			    (folder->mtime == maildir_time(&st.st_mtim) &&
-			    folder->ctime == maildir_time(&st.st_ctim)))
-				continue;
-			folder->state = WANTED;
-			changed = true;
-		}
-		if (!changed)
-			return 0;
+	for (int pass = 0; pass < PASSES && want_changed(scan); pass++) {
 		maildir_table_free(&scan->known);
 		if (maildir_table_init(&scan->known, index->n, index->n,
-		    scan->error) < 0)
+		    scan->error) < 0 ||
+		    maildir_index_order_folders(index, scan->error) < 0)
 			return -1;
 		for (size_t i = 0; i < index->n; i++)
 			maildir_table_put(&scan->known, index, i);
 		scan->again = true;
-		scan->old_folders = index->n_folders;
+		scan->moved = false;
 		if (visit_all(scan) < 0)
 			return -1;
+		if (!scan->moved)
+			return 0;
 	}
 	return 0;
 }
@@ -580,10 +584,28 @@ drop_gone(struct scan *scan)
 		numbers[i] = (uint32_t)n++;
 	}
 	index->n_folders = n;
+	index->n_by_path = 0;
 	for (size_t i = 0; i < index->n; i++)
 		index->files[i].folder =
 		    numbers[index->files[i].folder] & UINT16_MAX;
 	free(numbers);
+	return 0;
+}
+
+/* One message for each, in their order. */
+static int
+finish(struct scan *scan)
+{
+	struct maildir_index *index = scan->index;
+	bool doubles = scan->added > 0;
+
+	for (size_t i = 0; i < index->n && !doubles; i++)
+		doubles = index->files[i].twin || index->files[i].doubled ||
+		    index->files[i].namesake;
+	if (doubles &&
+	    maildir_merge_doubles(index, scan->fd, scan->error) < 0)
+		return -1;
+	maildir_sort(index);
 	return 0;
 }
 
@@ -593,7 +615,7 @@ maildir_update(struct maildir_index *index, int fd, bool inbox,
 {
 	struct scan scan = {
 		.index = index, .error = error, .fd = fd, .inbox = inbox,
-		.now = maildir_clock(), .old_folders = index->n_folders,
+		.now = maildir_clock(),
 	};
 	int result = -1;
 
@@ -603,10 +625,11 @@ maildir_update(struct maildir_index *index, int fd, bool inbox,
 	if (index->n_folders == 0 &&
 	    maildir_index_add_folder(index, slice_from(""), 0, error) < 0)
 		return -1;
-	if (gather_known(&scan) == 0 && visit_all(&scan) == 0 &&
+	if (maildir_index_order_folders(index, error) == 0 &&
+	    gather_known(&scan) == 0 && visit_all(&scan) == 0 &&
 	    visit_changed(&scan) == 0 && drop_gone(&scan) == 0) {
 		maildir_table_free(&scan.known);
-		result = maildir_index_finish(index, scan.added, error);
+		result = finish(&scan);
 	}
 	maildir_table_free(&scan.known);
 	return result;

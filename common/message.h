@@ -1,20 +1,19 @@
 /*
- * message: one message of a maildrop, as POP3 shows it.
+ * message: one message of a maildrop, as POP3 counts and marks it.
  *
- * Sixteen octets, for there may be millions. The unique-id is a piece of a
- * text that whoever made the array keeps beside it.
+ * Eight octets, for there may be millions.
  */
 #ifndef MESSAGE_H
 #define MESSAGE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
+#define MESSAGE_OCTETS_MAX (UINT64_MAX >> 1)
+
 struct message {
-	uint64_t octets;   /* what RETR sends, without dot-stuffing and dot */
-	uint32_t uidl;     /* where its unique-id begins in the text */
-	uint8_t uidl_len;  /* 1 to 70 octets of 0x21 to 0x7E (RFC 1939) */
-	bool deleted;      /* marked in this session */
+	uint64_t octets : 63; /* what RETR sends, without dot-stuffing and
+	                       * dot */
+	uint64_t deleted : 1; /* marked in this session */
 };
 
 #endif

@@ -265,6 +265,30 @@ program_flush(struct program *program, struct wire *wire,
 	return conn_flush(&program->conn, wire, error);
 }
 
+static void
+log_login(const struct program *program, enum auth_outcome outcome,
+    struct slice user, const char *why)
+{
+	log_begin(outcome == AUTH_RIGHT ? LOG_KIND_LOGIN
+	                                : LOG_KIND_LOGIN_FAILED);
+	log_add(LOG_FIELD_USER, user);
+	log_add(LOG_FIELD_PEER, slice_from(program->peer.name));
+	if (outcome != AUTH_RIGHT)
+		log_add(LOG_FIELD_REASON, slice_from(why));
+	log_send();
+}
+
+int
+program_refuse_login(struct program *program, struct wire *wire,
+    struct slice user, const char *why, struct error *error)
+{
+	if (program_flush(program, wire, error) < 0)
+		return -1;
+	log_login(program, AUTH_REFUSED, user, why);
+	auth_delay(++program->failed_logins);
+	return 0;
+}
+
 int
 program_login(struct program *program, struct wire *wire, struct slice user,
     struct slice password, enum auth_outcome *outcome, struct error *error)
@@ -276,13 +300,7 @@ program_login(struct program *program, struct wire *wire, struct slice user,
 		return -1;
 	*outcome = auth_check(&program->auth, &program->peer, user, password,
 	    &why);
-	log_begin(*outcome == AUTH_RIGHT ? LOG_KIND_LOGIN
-	                                 : LOG_KIND_LOGIN_FAILED);
-	log_add(LOG_FIELD_USER, user);
-	log_add(LOG_FIELD_PEER, slice_from(program->peer.name));
-	if (*outcome != AUTH_RIGHT)
-		log_add(LOG_FIELD_REASON, slice_from(why.text));
-	log_send();
+	log_login(program, *outcome, user, why.text);
 	if (*outcome == AUTH_RIGHT)
 		log_remember(LOG_FIELD_USER, user);
 	else

@@ -47,7 +47,8 @@ int program_check(const struct common_settings *settings);
 int program_fail(const struct error *error);
 
 /*
- * program must be zeroed. Takes the connection over, up to and including an implicit TLS handshake.
+ * program must be zeroed. Takes the connection over, up to and including an
+ * implicit TLS handshake.
  * 0, or -1 where the program is to end with *exit_status.
  */
 int program_start(struct program *program,
@@ -77,6 +78,10 @@ int program_flush(struct program *program, struct wire *wire,
 int program_login(struct program *program, struct wire *wire,
     struct slice user, struct slice password, enum auth_outcome *outcome,
     struct error *error);
+
+/* The same for one that cannot be right, whatever the password. */
+int program_refuse_login(struct program *program, struct wire *wire,
+    struct slice user, const char *why, struct error *error);
 
 /* Drains wire->out (unless broken says why that is pointless) and closes. */
 void program_end(struct program *program, struct wire *wire,

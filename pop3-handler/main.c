@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "maildir.h"
+#include "maildir_uidl.h"
 #include "pattern.h"
 #include "pop3.h"
 #include "pop3_settings.h"
@@ -30,6 +32,7 @@ struct pop3_program {
 	char path[4096]; /* of the maildrop */
 	char cache_dir[4096];
 	bool cache_waits; /* to be written, when there is time */
+	char uidl[MAILDIR_UIDL_MAX];
 	char in[IN_SIZE];
 	char out[OUT_SIZE];
 	char file[READ_SIZE];
@@ -47,28 +50,6 @@ check_settings(const struct pop3_settings *settings, struct error *error)
 	return 0;
 }
 
-static int
-check_config(const struct pop3_settings *settings)
-{
-	struct error error;
-	int result = program_check(&settings->common);
-
-	if (check_settings(settings, &error) < 0) {
-		log_error(&error);
-		result = -1;
-	} else if (!pattern_has_name(settings->common.maildir) &&
-	    access(settings->common.maildir, R_OK | X_OK) != 0) {
-		error_system(&error, errno, "--maildir %.120s",
-		    settings->common.maildir);
-		error.kind = ERROR_CONFIG;
-		log_error(&error);
-		result = -1;
-	}
-	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
-}
-
-/* ---- what the protocol core asks for ---- */
-
 /* --cache-dir, else $CACHE_DIRECTORY: where systemd.exec(5) names several,
  * the first. NULL for none. */
 static const char *
@@ -85,29 +66,94 @@ cache_dir(const struct pop3_settings *settings, char *dir, size_t size)
 }
 
 static int
+check_directory(const char *option, const char *path, int mode,
+    struct error *error)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+		errno = ENOTDIR;
+	else if (access(path, mode) == 0)
+		return 0;
+	error_system(error, errno, "%s %.120s", option, path);
+	error->kind = ERROR_CONFIG;
+	return -1;
+}
+
+/* The directories that the settings name. */
+static int
+check_directories(const struct pop3_settings *settings, struct error *error)
+{
+	const char *maildir = settings->common.maildir;
+	bool fixed = !pattern_has_name(maildir);
+	char path[4096];
+	const char *cache = cache_dir(settings, path, sizeof(path));
+
+	if (fixed && check_directory("--maildir", maildir, R_OK | X_OK,
+	    error) < 0)
+		return -1;
+	if (cache == NULL)
+		return 0;
+	if (check_directory("--cache-dir", cache, R_OK | W_OK | X_OK,
+	    error) < 0)
+		return -1;
+	if (fixed && maildir_cache_is_inside(cache, maildir))
+		return error_set(error, ERROR_CONFIG, "--cache-dir %.120s is "
+		    "in the maildir: its files would be mail", cache);
+	return 0;
+}
+
+static int
+check_config(const struct pop3_settings *settings)
+{
+	struct error error;
+	int result = program_check(&settings->common);
+
+	if (check_settings(settings, &error) < 0 ||
+	    check_directories(settings, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
+}
+
+/* ---- what the protocol core asks for ---- */
+
+/* The path of the user's maildrop. ERROR_PEER: there can be none for such a
+ * name. */
+static int
+find_maildrop(struct pop3_program *p, struct slice user, struct error *error)
+{
+	const char *own = auth_maildir(&p->program.auth, user);
+
+	if (own == NULL)
+		return pattern_expand(p->settings.common.maildir, user,
+		    p->settings.common.hostname, p->path, sizeof(p->path),
+		    error);
+	if (snprintf(p->path, sizeof(p->path), "%s", own) >=
+	    (int)sizeof(p->path))
+		return error_set(error, ERROR_CONFIG, "the user's maildir "
+		    "has too long a name");
+	return 0;
+}
+
+static int
 open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 {
-	const char *pattern = p->settings.common.maildir;
-	const char *own = auth_maildir(&p->program.auth, user);
+	const struct auth *auth = &p->program.auth;
 	struct maildir_options options = {
 		.scan = (enum maildir_scan)p->settings.scan,
-		.may_be_missing = pattern_has_name(pattern) &&
-		    (p->program.auth.kind == AUTH_ANY ||
-		    p->program.auth.kind == AUTH_ANY_REMOTE),
+		.may_be_missing =
+		    pattern_has_name(p->settings.common.maildir) &&
+		    (auth->kind == AUTH_ANY ||
+		    auth->kind == AUTH_ANY_REMOTE),
 		.lock = p->settings.allow_delete,
 		.cache_dir = cache_dir(&p->settings, p->cache_dir,
 		    sizeof(p->cache_dir)),
 	};
 
-	if (own != NULL) {
-		if (snprintf(p->path, sizeof(p->path), "%s", own) >=
-		    (int)sizeof(p->path))
-			return error_set(error, ERROR_CONFIG, "the user's "
-			    "maildir has too long a name");
+	if (auth_maildir(auth, user) != NULL)
 		options.may_be_missing = false;
-	} else if (pattern_expand(pattern, user, p->settings.common.hostname,
-	    p->path, sizeof(p->path), error) < 0)
-		return -1;
 	return maildir_scan(&p->maildir, p->path, &options, error);
 }
 
@@ -123,6 +169,12 @@ log_maildrop(const struct pop3_program *p)
 	log_add_number(LOG_FIELD_MESSAGES, p->maildir.index.n);
 	log_add_number(LOG_FIELD_SIZE, octets);
 	log_send();
+	if (maildir_is_too_deep(&p->maildir))
+		log_reason(LOG_KIND_NOTICE, "folders more than %d levels deep "
+		    "in %.120s are not served", MAILDIR_DEPTH_MAX, p->path);
+	if (p->maildir.cache_is_mail)
+		log_reason(LOG_KIND_NOTICE, "--cache-dir %.120s is in the "
+		    "maildir, so there is no cache", p->cache_dir);
 }
 
 static void
@@ -133,6 +185,41 @@ save_cache(struct pop3_program *p)
 	p->cache_waits = false;
 	if (maildir_save_cache(&p->maildir, &why) < 0)
 		log_reason(LOG_KIND_NOTICE, "%s", why.text);
+}
+
+/* There is no maildrop to be had, and that is why. */
+static enum pop3_login_failure
+failure_of(enum error_kind kind)
+{
+	switch (kind) {
+	case ERROR_SYSTEM:
+	case ERROR_FULL:
+		return POP3_LOGIN_TEMPORARY;
+	case ERROR_BUSY:
+		return POP3_LOGIN_IN_USE;
+	case ERROR_MISSING:
+		return POP3_LOGIN_NO_MAILDROP;
+	default:
+		return POP3_LOGIN_NO_ACCESS;
+	}
+}
+
+static void
+serve_maildrop(struct pop3_program *p, const struct error *not_found)
+{
+	struct error why;
+
+	if (not_found != NULL)
+		why = *not_found;
+	else if (open_maildrop(p, p->pop3.user, &why) == 0) {
+		log_maildrop(p);
+		p->cache_waits = true;
+		pop3_logged_in(&p->pop3, p->maildir.index.messages,
+		    p->maildir.index.n);
+		return;
+	}
+	log_error(&why);
+	pop3_login_failed(&p->pop3, failure_of(why.kind));
 }
 
 static int
@@ -146,7 +233,15 @@ serve_login(struct pop3_program *p, struct error *error)
 	struct pop3 *pop3 = &p->pop3;
 	enum auth_outcome outcome;
 	struct error why;
+	bool found = find_maildrop(p, pop3->user, &why) == 0;
 
+	if (!found && why.kind == ERROR_PEER) {
+		if (program_refuse_login(&p->program, &pop3->wire, pop3->user,
+		    why.text, error) < 0)
+			return -1;
+		pop3_login_failed(pop3, POP3_LOGIN_WRONG);
+		return 0;
+	}
 	if (program_login(&p->program, &pop3->wire, pop3->user,
 	    pop3->password, &outcome, error) < 0)
 		return -1;
@@ -157,19 +252,24 @@ serve_login(struct pop3_program *p, struct error *error)
 	/* A large maildrop takes its time. */
 	if (program_flush(&p->program, &pop3->wire, error) < 0)
 		return -1;
-	if (open_maildrop(p, pop3->user, &why) < 0) {
-		log_error(&why);
-		pop3_login_failed(pop3, why.kind == ERROR_SYSTEM
-		    ? POP3_LOGIN_TEMPORARY : why.kind == ERROR_BUSY
-		    ? POP3_LOGIN_IN_USE : why.kind == ERROR_PEER
-		    ? POP3_LOGIN_WRONG : POP3_LOGIN_NO_MAILDROP);
-		return 0;
-	}
-	log_maildrop(p);
-	p->cache_waits = true;
-	pop3_logged_in(pop3, p->maildir.index.messages, p->maildir.index.n,
-	    (const char *const *)&p->maildir.index.text);
+	serve_maildrop(p, found ? NULL : &why);
 	return 0;
+}
+
+/* All of the message's octets were counted on their way out: were they as
+ * many as was said? */
+static void
+check_octets(struct pop3_program *p, uint64_t octets)
+{
+	size_t i = p->pop3.message;
+
+	if (octets == p->maildir.index.messages[i].octets)
+		return;
+	log_reason(LOG_KIND_NOTICE, "message %.80s has %ju octets, and %ju "
+	    "were announced", maildir_file_name(&p->maildir.index, i).data,
+	    (uintmax_t)octets,
+	    (uintmax_t)p->maildir.index.messages[i].octets);
+	maildir_correct_octets(&p->maildir, i, octets);
 }
 
 /* So many octets of the open file, through the core, to the connection. What
@@ -179,6 +279,7 @@ static int
 send_file(struct pop3_program *p, int fd, uint64_t left, struct error *error)
 {
 	struct pop3 *pop3 = &p->pop3;
+	uint64_t sent_before = pop3->octets_sent;
 
 	while (left > 0 && !pop3_message_enough(pop3)) {
 		ssize_t n = read(fd, p->file, left < sizeof(p->file)
@@ -203,7 +304,13 @@ send_file(struct pop3_program *p, int fd, uint64_t left, struct error *error)
 			break;
 		left -= (uint64_t)n;
 	}
-	pop3_message_end(pop3);
+	bool enough = pop3_message_enough(pop3);
+	if (left > 0 && !enough)
+		log_reason(LOG_KIND_NOTICE, "message %.80s ended early",
+		    maildir_file_name(&p->maildir.index, pop3->message).data);
+	pop3_message_end(pop3, left == 0);
+	if (left == 0 && !enough)
+		check_octets(p, pop3->octets_sent - sent_before);
 	return 0;
 }
 
@@ -241,21 +348,11 @@ serve_stls(struct pop3_program *p, struct error *error)
 static void
 serve_update(struct pop3_program *p)
 {
-	uint64_t removed = 0;
-	uint64_t kept = 0;
+	size_t removed, kept;
+	struct error why;
 
-	for (size_t i = 0; i < p->maildir.index.n; i++) {
-		struct error why;
-
-		if (!p->maildir.index.messages[i].deleted)
-			continue;
-		if (maildir_remove(&p->maildir, i, &why) == 0) {
-			removed++;
-			continue;
-		}
-		kept++;
+	if (maildir_remove_marked(&p->maildir, &removed, &kept, &why) < 0)
 		log_error(&why);
-	}
 	log_begin(LOG_KIND_REMOVED);
 	log_add_number(LOG_FIELD_REMOVED, removed);
 	if (kept > 0)
@@ -278,6 +375,10 @@ serve(struct pop3_program *p, enum pop3_event event, struct error *error)
 		return serve_login(p, error);
 	case POP3_MESSAGE:
 		return serve_message(p, error);
+	case POP3_UIDL:
+		pop3_uidl(&p->pop3, maildir_uidl(&p->maildir.index,
+		    p->pop3.message, p->uidl));
+		return 0;
 	case POP3_UPDATE:
 		serve_update(p);
 		return 0;

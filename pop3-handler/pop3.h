@@ -2,9 +2,9 @@
  * pop3: the server's side of POP3 as a machine without I/O.
  *
  * RFC 1939 with RFC 2449 (CAPA, response codes), RFC 3206 (AUTH codes),
- * RFC 2595 (STLS), RFC 5034 (AUTH) and RFC 6856 (UTF8, LANG). The caller pumps octets
- * between pop3->wire and the peer, calls pop3_next, does what the event
- * says and answers it:
+ * RFC 2595 (STLS), RFC 5034 (AUTH) and RFC 6856 (UTF8, LANG). The caller
+ * pumps octets between pop3->wire and the peer, calls pop3_next, does what
+ * the event says and answers it:
  *
  *	while ((event = pop3_next(&pop3)) != POP3_CLOSED)
  *		...
@@ -45,6 +45,7 @@ enum pop3_event {
 	POP3_MESSAGE, /* message pop3->message is wanted:
 	               * pop3_message_begin, then pop3_message_data and
 	               * pop3_message_end; or pop3_message_failed */
+	POP3_UIDL,    /* message pop3->message's unique-id: pop3_uidl */
 	POP3_UPDATE,  /* QUIT: remove what is marked: pop3_updated */
 	POP3_CLOSED,  /* drain out and close */
 };
@@ -54,6 +55,7 @@ enum pop3_login_failure {
 	POP3_LOGIN_REFUSED,   /* this peer may not log in: [AUTH] */
 	POP3_LOGIN_TEMPORARY, /* cannot check now: [SYS/TEMP] */
 	POP3_LOGIN_NO_MAILDROP, /* [SYS/PERM] */
+	POP3_LOGIN_NO_ACCESS, /* it may not be opened: [SYS/PERM] */
 	POP3_LOGIN_IN_USE,    /* [IN-USE] */
 };
 
@@ -75,15 +77,15 @@ struct pop3 {
 	struct slice user;
 	struct slice password;
 
-	/* With POP3_MESSAGE: an index. */
+	/* With POP3_MESSAGE and POP3_UIDL: an index. */
 	size_t message;
 
 	/* Counts, for a log. */
 	uint64_t retrieved;
-	uint64_t octets_sent;
+	uint64_t octets_sent; /* of messages, without added dots */
 	bool quit; /* the client said QUIT */
 
-	/* pop3.c's own. */
+	/* The machine's own. */
 	enum pop3_state {
 		POP3_GREETING,
 		POP3_AUTHORIZATION,
@@ -94,18 +96,20 @@ struct pop3 {
 	bool sending;            /* a message is going out */
 	bool in_sasl;
 	enum pop3_language language; /* of texts (LANG) */
-	enum pop3_listing { POP3_NO_LISTING, POP3_LIST, POP3_UIDL } listing;
+	enum pop3_listing {
+		POP3_NO_LISTING,
+		POP3_LIST_OCTETS,
+		POP3_LIST_UIDLS,
+	} listing;
 	size_t cursor;           /* of the listing */
 	struct message *messages;
 	size_t n;
-	const char *const *uidls;
 	bool top;                /* the message is for TOP, so many lines: */
 	uint64_t top_lines;
-	uint64_t announced;      /* octets of the message going out */
 	struct dot_encoder encoder;
 	struct sasl_server sasl;
 	unsigned failed_logins;
-	unsigned bad_commands;   /* before the login */
+	unsigned bad_commands;   /* before the login, and no logins */
 	char user_name[SASL_SECRET_MAX];
 	size_t user_len;         /* 0: no USER yet */
 };
@@ -124,13 +128,14 @@ void pop3_accept_stls(struct pop3 *pop3);
 void pop3_tls_started(struct pop3 *pop3);
 
 /*
- * The login is right; these n messages are the maildrop, in this order.
- * *uidls is the text the messages' uidl point into; it may move. All must
- * live as long as the session.
+ * The login is right; these n messages are the maildrop, in this order. They
+ * must live as long as the session.
  */
-void pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n,
-    const char *const *uidls);
+void pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n);
 void pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure);
+
+/* 1 to 70 octets of 0x21 to 0x7E (RFC 1939 section 7). */
+void pop3_uidl(struct pop3 *pop3, struct slice uidl);
 
 /* The message is there and has so many octets (struct message). */
 void pop3_message_begin(struct pop3 *pop3, uint64_t octets);
@@ -139,14 +144,15 @@ void pop3_message_begin(struct pop3 *pop3, uint64_t octets);
 size_t pop3_message_data(struct pop3 *pop3, struct slice data);
 /* Is the rest of the file of no interest (TOP)? */
 bool pop3_message_enough(const struct pop3 *pop3);
-/* The whole file was given. Where it had not the octets announced, the
- * connection is closed without the final dot: a client must not take half a
- * message for a whole one. */
-void pop3_message_end(struct pop3 *pop3);
+/* No more octets come. whole: they were the file's, all of them. Then the
+ * message is complete, even where it had not the octets announced (see
+ * octets_sent); else the connection is closed without the final dot, for a
+ * client must not take half a message for a whole one. */
+void pop3_message_end(struct pop3 *pop3, bool whole);
 /* It cannot be opened: -ERR. After pop3_message_begin: closes at once. */
 void pop3_message_failed(struct pop3 *pop3, const struct error *error);
 
-/* For POP3_UPDATE: the answer to QUIT, after the marked messages were removed. */
+/* For POP3_UPDATE: the answer to QUIT, after what was marked was removed. */
 void pop3_updated(struct pop3 *pop3, bool all_removed);
 
 #endif

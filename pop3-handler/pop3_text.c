@@ -40,8 +40,14 @@ static const struct row rows[] = {
 	[POP3_TEXT_MECHANISMS] = { "+OK", { "Mechanisms:", "Verfahren:" } },
 	[POP3_TEXT_NEEDS_STLS] = { "-ERR",
 	    { "Logins need STLS first", "Anmelden geht erst nach STLS" } },
+	[POP3_TEXT_NO_ACCESS] = { "-ERR [SYS/PERM]",
+	    { "The maildrop cannot be opened",
+	      "Das Postfach l\u00e4sst sich nicht \u00f6ffnen" } },
 	[POP3_TEXT_NO_ARGUMENT] = { "-ERR",
 	    { "No argument expected", "Kein Argument erwartet" } },
+	[POP3_TEXT_NO_LANGUAGE] = { "-ERR",
+	    { "No such language, LANG lists them",
+	      "Unbekannte Sprache, LANG nennt sie" } },
 	[POP3_TEXT_NO_LOGIN] = { "-ERR",
 	    { "Logins are not possible on this connection",
 	      "Anmelden ist auf dieser Verbindung nicht m\u00f6glich" } },
@@ -87,9 +93,6 @@ static const struct row rows[] = {
 	[POP3_TEXT_CHANGED] = { "",
 	    { "Texts are in English now", "Texte sind jetzt deutsch" } },
 	[POP3_TEXT_MESSAGES] = { "", { "messages", "Nachrichten" } },
-	[POP3_TEXT_NO_LANGUAGE] = { "",
-	    { "No such language, LANG lists them",
-	      "Unbekannte Sprache, LANG nennt sie" } },
 	[POP3_TEXT_OCTETS] = { "", { "octets", "Oktette" } },
 	[POP3_TEXT_READY] = { "", { "POP3 ready", "POP3 bereit" } },
 };
@@ -116,11 +119,41 @@ pop3_text(enum pop3_text text, enum pop3_language language)
 	return rows[text].in[language];
 }
 
+static bool
+is_alphanumeric(char c)
+{
+	return (slice_lower(c) >= 'a' && slice_lower(c) <= 'z') ||
+	    (c >= '0' && c <= '9');
+}
+
+/* RFC 4647 section 2.1: 1*8ALPHA *("-" 1*8alphanum). */
+static bool
+is_language_range(struct slice range)
+{
+	struct slice subtag;
+	bool first = true;
+	bool more = true;
+
+	while (more) {
+		more = slice_cut(range, '-', &subtag, &range);
+		if (subtag.len < 1 || subtag.len > 8)
+			return false;
+		for (size_t i = 0; i < subtag.len; i++)
+			if (!is_alphanumeric(subtag.data[i]) ||
+			    (first && subtag.data[i] <= '9'))
+				return false;
+		first = false;
+	}
+	return true;
+}
+
 const struct pop3_language_row *
 pop3_find_language(struct slice range)
 {
 	if (slice_equal(range, SLICE("*")))
 		return &pop3_languages[0];
+	if (!is_language_range(range))
+		return NULL;
 	while (range.len > 0) {
 		for (size_t i = 0; i < pop3_languages_count; i++)
 			if (slice_equal_nocase(range,

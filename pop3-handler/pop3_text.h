@@ -33,7 +33,9 @@ enum pop3_text {
 	POP3_TEXT_MARKED,
 	POP3_TEXT_MECHANISMS,
 	POP3_TEXT_NEEDS_STLS,
+	POP3_TEXT_NO_ACCESS,
 	POP3_TEXT_NO_ARGUMENT,
+	POP3_TEXT_NO_LANGUAGE,
 	POP3_TEXT_NO_LOGIN,
 	POP3_TEXT_NO_MAILDROP,
 	POP3_TEXT_NO_MECHANISM,
@@ -55,7 +57,6 @@ enum pop3_text {
 	POP3_TEXT_CANNOT_READ,
 	POP3_TEXT_CHANGED,
 	POP3_TEXT_MESSAGES,
-	POP3_TEXT_NO_LANGUAGE,
 	POP3_TEXT_OCTETS,
 	POP3_TEXT_READY,
 };
@@ -76,7 +77,8 @@ extern const size_t pop3_languages_count;
 
 /*
  * The row for a language range: "*" is the default, else the best match by
- * RFC 4647 section 3.4 ("de-AT" finds "de"). NULL where there is none.
+ * RFC 4647 section 3.4 ("de-AT" finds "de"). NULL where there is none, and
+ * for what is no basic language range (section 2.1).
  */
 const struct pop3_language_row *pop3_find_language(struct slice range);
 

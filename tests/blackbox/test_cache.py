@@ -200,6 +200,23 @@ class Truth(Cached):
         self.age()
         self.assert_true()
 
+    def test_changed_in_place_unseen(self):
+        """Of the same size and time: the message comes whole all the same,
+        and later sessions know its octets."""
+        path = self.put("cur/edit:2,S", b"a\nbxc\n", 10**18)
+        self.age()
+        self.look()
+        path.write_bytes(b"a\nb\nc\n")
+        os.utime(path, ns=(10**18, 10**18))
+        pop = self.pop3("--cache-dir", self.cache).login()
+        n = next(n for n, uid in pop.listing("UIDL").items() if uid == "edit")
+        self.assertEqual(pop.retr(n)[1], b"a\r\nb\r\nc\r\n")
+        pop.quit()
+        pop.exit_status()
+        self.assertIn(("edit", 9), self.assert_true())
+        self.age()
+        self.assertIn(("edit", 9), self.assert_true())
+
     def test_unreadable_then_readable(self):
         if os.geteuid() != 0:
             self.skipTest("needs root to become somebody else")
@@ -340,6 +357,16 @@ class Files(Cached):
                           "x" * 5000):
             self.assertEqual(
                 self.look("--cache-dir", directory), self.seen)
+
+    def test_in_the_maildrop(self):
+        """Its files would be served as messages."""
+        for directory in (self.mail, self.mail / "cur"):
+            pop = self.pop3("--cache-dir", directory).login()
+            self.assertEqual(pop.stat()[0], 40)
+            pop.quit()
+            pop.exit_status()
+            self.assertIn(str(directory), pop.process.log())
+        self.assertEqual(self.look(), self.seen)
 
     def test_full_disk(self):
         if os.geteuid() != 0:

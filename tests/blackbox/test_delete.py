@@ -137,6 +137,67 @@ class Deleting(TestCase):
         self.assertNotIn(NAMES[1], self.left())
         self.assertEqual(len(self.left()), 2)
 
+    def test_another_message_of_the_same_name(self):
+        """What nobody saw nobody can have marked."""
+        self.put("cur/1600000002.two:2,S", b"Subject: other\n\nbb\n")
+        self.put("cur/1600000003.three:2,S", b"Subject: 3\n\nCCC\n")
+        pop = self.deleting().login()
+        self.assertEqual(pop.stat()[0], 5)
+        n = next(n for n in range(1, 6) if b"other" in pop.retr(n)[1])
+        pop.expect(f"DELE {n}", r"\+OK")
+        pop.quit()
+        self.assertFalse((self.mail / "cur/1600000002.two:2,S").exists())
+        self.assertEqual(len(self.left()), 4)
+        # Made under other flags in mid-session
+        pop = self.deleting().login()
+        pop.expect("DELE 1", r"\+OK")
+        self.put("cur/1600000001.one:2,RS", b"Subject: unseen\n\na\n")
+        pop.quit()
+        self.assertFalse((self.mail / "cur/1600000001.one:2,S").exists())
+        self.assertTrue((self.mail / "cur/1600000001.one:2,RS").exists())
+
+    def test_under_many_names(self):
+        """Links and copies of one message: all of them go."""
+        path = self.mail / "new/1600000002.two"
+        (self.mail / "cur/1600000002.two:2,S").hardlink_to(path)
+        self.put("cur/1600000002.two:2,RS", path.read_bytes())
+        self.put("cur/1600000002.two:2,F", path.read_bytes())
+        pop = self.deleting().login()
+        self.assertEqual(pop.stat()[0], 3)
+        uids = pop.listing("UIDL")
+        pop.expect(f"DELE {next(n for n in uids if uids[n] == NAMES[1])}",
+                   r"\+OK")
+        pop.quit()
+        self.assertEqual(self.left(), [NAMES[0], NAMES[2]])
+
+    def test_directory_replaced(self):
+        """By one of the same name that has the same files."""
+        pop = self.deleting().login()
+        for n in (2, 3):
+            pop.retr(n)
+            pop.expect(f"DELE {n}", r"\+OK")
+        (self.mail / "new").rename(self.mail / "old")
+        (self.mail / "new").mkdir()
+        for path in (self.mail / "old").iterdir():
+            path.rename(self.mail / "new" / path.name)
+        (self.mail / "old").rmdir()
+        pop.quit()
+        self.assertEqual(self.left(), [NAMES[0]])
+
+    def test_directory_became_something_else(self):
+        for n, make in enumerate((
+                lambda path: path.write_bytes(b""),
+                lambda path: path.symlink_to("/tmp"))):
+            with self.subTest(n=n):
+                path = self.put(f"sub{n}/cur/0:2,", b"x\n", 10**9)
+                pop = self.deleting().login()
+                pop.expect("DELE 1", r"\+OK")
+                path.unlink()
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
+                make(path.parent.parent)
+                pop.quit()
+
     def test_what_cannot_be_removed_is_told(self):
         if os.geteuid() != 0:
             self.skipTest("needs root to become somebody else")
@@ -188,6 +249,19 @@ class Deleting(TestCase):
                  + "QUIT\r\n")
         self.assertEqual(pop.rest().count(b"+OK"), 3004)
         self.assertEqual(self.left(), [])
+
+    def test_many_are_gone(self):
+        new = self.mail / "new"
+        for n in range(10_000):
+            (new / f"17{n:08}").write_bytes(b"x\n")
+        pop = self.deleting().login()
+        for n in range(0, 10_000, 2):
+            (new / f"17{n:08}").unlink()
+        pop.send("".join(f"DELE {n}\r\n" for n in range(1, 10_004))
+                 + "QUIT\r\n")
+        self.assertEqual(pop.rest().count(b"+OK"), 10_004)
+        self.assertEqual(self.left(), [])
+        self.assertIn("removed=10003", pop.process.log())
 
     def test_many_renamed_are_retrieved(self):
         new = self.mail / "new"

@@ -122,6 +122,18 @@ class Sizes(TestCase):
             "1600000000.M123456P77.mail.test,S=16,W=18:2,S", self.TEXT[:-1]),
             20)
 
+    def test_wrong_count_in_a_name(self):
+        """The message comes whole, and the log tells."""
+        name = "1600000000.M123456P77_ab12.mail.test,S=17,W=25:2,S"
+        self.put(f"cur/{name}", self.TEXT)
+        for _ in range(2):
+            pop = self.pop3().login()
+            self.assertEqual(pop.retr(1)[1], model.retr(self.TEXT))
+            self.assertEqual(pop.listing("LIST"), {1: "20"})
+            pop.quit()
+            pop.exit_status()
+            self.assertIn("20 octets", pop.process.log())
+
 
 class Order(TestCase):
     def order(self):
@@ -196,6 +208,17 @@ class Scan(TestCase):
     def test_tmp_beside_new_alone_or_cur_alone(self):
         self.put_all("a/new/1", "a/tmp/x", "b/cur/2", "b/tmp/x")
         self.assertEqual(self.uids(), ["1/a", "2/b"])
+
+    def test_too_deep(self):
+        """32 levels are served, and what is not is told."""
+        self.put("/".join(["d"] * 32) + "/1", b"x\n")
+        pop = self.pop3().login()
+        self.assertEqual(pop.stat()[0], 1)
+        self.assertNotIn("notice", pop.process.log())
+        self.put("/".join(["d"] * 33) + "/2", b"x\n")
+        pop = self.pop3().login()
+        self.assertEqual(pop.stat()[0], 1)
+        self.assertIn("32 levels", pop.process.log())
 
     def test_links_are_not_followed(self):
         outside = self.path("outside")
@@ -311,6 +334,38 @@ class Uidl(TestCase):
                          ["123.x", "124.y"])
         self.assertEqual(pop.stat(), (2, 13))
 
+    def test_same_base_with_other_contents_is_another(self):
+        self.put("new/123.x", b"AAAA\n")
+        self.put("cur/123.x:2,S", b"BBBB\n")
+        self.put("cur/123.x:2,RS", b"CCCCCC\n")
+        for rename in (None, ("cur/123.x:2,RS", "cur/123.x:2,FRS"),
+                       ("new/123.x", "cur/123.x:2,")):
+            if rename:
+                (self.mail / rename[0]).rename(self.mail / rename[1])
+            pop = self.pop3().login()
+            uids = pop.listing("UIDL")
+            seen = {uids[n]: pop.retr(n)[1] for n in uids}
+            pop.quit()
+            if not rename:
+                before = seen
+            self.assertEqual(sorted(seen.values()),
+                             [b"AAAA\r\n", b"BBBB\r\n", b"CCCCCC\r\n"])
+            self.assertEqual(seen, before)
+            for uid in seen:
+                self.assertRegex(uid, self.HASH)
+
+    def test_beside_new_and_cur(self):
+        """Another unique-id than its namesake's, while it has one."""
+        self.put("x", b"plain\n")
+        self.assertEqual(self.uid(), "x")
+        (self.mail / "cur").mkdir()
+        self.assertEqual(self.uid(), "x")
+        self.put("cur/x:2,S", b"mail\n")
+        pop = self.pop3().login()
+        self.assertEqual(
+            {uid: pop.retr(n)[1] for n, uid in pop.listing("UIDL").items()},
+            {"x": b"mail\r\n", "x/": b"plain\r\n"})
+
     def test_same_base_in_two_folders_is_two(self):
         self.put("new/123.x", b"a\n")
         self.put(".Sent/new/123.x", b"bb\n")
@@ -353,6 +408,17 @@ class Moving(TestCase):
         (self.mail / "new").rmdir()
         self.pop.expect("RETR 1", r"-ERR \[SYS/TEMP\] ")
         self.pop.expect("NOOP", r"\+OK")
+
+    def test_directory_replaced(self):
+        """Another one of the same name with the same files."""
+        self.assertEqual(self.pop.retr(1)[0], 20)
+        (self.mail / "new").rename(self.mail / "old")
+        (self.mail / "new").mkdir()
+        for path in (self.mail / "old").iterdir():
+            path.rename(self.mail / "new" / path.name)
+        (self.mail / "old").rmdir()
+        self.assertEqual(self.pop.retr(1)[0], 20)
+        self.assertEqual(self.pop.retr(2)[0], 25)
 
     def test_became_something_else(self):
         self.message.unlink()
@@ -439,7 +505,8 @@ class Unreadable(TestCase):
         pop = self.pop3(user=NOBODY)
         pop.expect(None, r"\+OK")
         pop.expect("USER joe", r"\+OK")
-        pop.expect("PASS x", r"-ERR \[SYS/(PERM|TEMP)\] ")
+        # RFC 3206 section 4: it will not pass by itself
+        pop.expect("PASS x", r"-ERR \[SYS/PERM\] ")
         self.assertIn(str(self.mail), pop.process.log())
 
     def test_folder_is_no_empty_one(self):

@@ -178,6 +178,20 @@ class CheckConfig(TestCase):
         self.assertEqual(done.returncode, 78)
         self.assertIn("--tls-cert tls.crt: No such file", done.stdout)
 
+    def test_bad_cache(self):
+        good = self.good()
+        cache = self.path("cache")
+        cache.mkdir()
+        self.check(POP3, *good, "--cache-dir", cache)
+        self.write("file", "")
+        for bad in (self.path("gone"), self.path("file"),
+                    self.mail, self.mail / "cur"):
+            with self.subTest(bad=bad):
+                self.check(POP3, *good, "--cache-dir", bad, status=78,
+                           named=f"--cache-dir {bad}")
+                self.check(POP3, *good, status=78, named=bad,
+                           env={"CACHE_DIRECTORY": str(bad)})
+
     def test_missing(self):
         for program in BOTH:
             self.check(program, "--tls", "off", "--auth", "any", status=78,

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 
 from mailtest import (HOST, POP3, FdTransport, Pop3Peer, Process, TestCase,
                       b64, plain, tree)
@@ -338,6 +339,23 @@ class Logins(TestCase):
                     reply = pop.cmd("PASS x")
                 self.assertRegex(reply, "^-ERR")
                 pop.expect("STAT", "-ERR")
+
+    def test_names_that_are_no_folder_are_failed_logins(self):
+        """Logged as such, and answered after the wait for one."""
+        pop = self.pop3("--maildir", self.mail / "%u")
+        pop.expect(None, r"\+OK")
+        pop.expect("USER ../x", r"\+OK")
+        began = time.monotonic()
+        pop.expect("PASS x", r"-ERR \[AUTH\] ")
+        self.assertGreater(time.monotonic() - began, 0.9)
+        log = pop.process.log()
+        self.assertIn("login-failed: user=../x", log)
+        self.assertNotIn("login: user", log)
+
+    def test_name_too_long_for_a_folder(self):
+        self.mail.mkdir()
+        pop = self.pop3("--maildir", self.mail / "%u.mail").login("x" * 252)
+        self.assertEqual(pop.stat(), (0, 0))
 
     def test_missing_maildrop_of_a_pattern_is_empty(self):
         pop = self.pop3("--maildir", self.mail / "%u")

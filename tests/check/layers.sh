@@ -38,13 +38,17 @@ layer()
 	common/smtp_client | common/proxy_header | \
 	common/message | common/smtp_reply | common/maildir_name | \
 	pop3-handler/pop3_text | \
-	pop3-handler/pop3 | smtp-handler/smtp | smtp-handler/smtp_private | \
+	pop3-handler/pop3 | pop3-handler/pop3_private | \
+	pop3-handler/pop3_login | pop3-handler/pop3_messages | \
+	smtp-handler/smtp | smtp-handler/smtp_private | \
 	smtp-handler/smtp_commands | \
 	smtp-handler/smtp_replies | smtp-handler/smtp_parameters | \
 	smtp-handler/smtp_text | smtp-handler/address)
 		echo 1 ;;
 	common/maildir_scan | common/maildir_measure | \
 	common/maildir_index | common/maildir_cache | \
+	common/maildir_doubles | common/maildir_moved | \
+	common/maildir_sort | common/maildir_uidl | \
 	common/conn | common/maildir | common/maildir_deliver | \
 	common/account | common/relay | common/relay_text | \
 	common/relay_talk | common/relay_open | common/relay_connect | \

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "maildir_cache.h"
+#include "maildir_sort.h"
+#include "maildir_uidl.h"
 
 /* As in maildir_cache.c: where the header's fields are, and how much is
  * summed at a time. */
@@ -54,7 +56,7 @@ put_checksum_right(int fd, const uint8_t *data, size_t size)
 		field(data, 32) * sizeof(struct maildir_folder),
 		field(data, 40),
 	};
-	uint64_t sum = maildir_hash(1, (struct slice){
+	uint64_t sum = maildir_hash(2, (struct slice){
 	    (const char *)data + SUMMED_AT, HEADER_SIZE - SUMMED_AT });
 	size_t at = HEADER_SIZE;
 
@@ -73,6 +75,7 @@ static void
 use(struct maildir_index *index)
 {
 	struct error error;
+	char text[MAILDIR_UIDL_MAX];
 	size_t octets = 0;
 
 	for (size_t i = 0; i < index->n_folders; i++)
@@ -83,12 +86,13 @@ use(struct maildir_index *index)
 		octets += maildir_base_name(name).len;
 		octets += maildir_path(index, index->files[i].folder).len;
 		assert(memchr(name.data, '/', name.len) == NULL);
-		for (size_t k = 0; k < index->messages[i].uidl_len; k++)
-			assert(index->text[index->messages[i].uidl + k] >
-			    ' ');
+		struct slice uidl = maildir_uidl(index, i, text);
+		assert(uidl.len >= 1 && uidl.len <= sizeof(text));
+		for (size_t k = 0; k < uidl.len; k++)
+			assert(uidl.data[k] >= 0x21 && uidl.data[k] <= 0x7E);
 	}
 	assert(octets < SIZE_MAX);
-	(void)maildir_index_finish(index, 1, &error);
+	maildir_sort(index);
 	int fd = memfd_create("again", MFD_CLOEXEC);
 	if (fd >= 0) {
 		struct maildir_index again;

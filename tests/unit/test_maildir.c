@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "maildir.h"
+#include "maildir_uidl.h"
 
 static struct directory directory;
 static struct maildir maildir;
@@ -80,16 +81,16 @@ static struct text
 listing(void)
 {
 	struct text text = { .data = NULL };
+	char room[MAILDIR_UIDL_MAX];
 
 	text_add(&text, SLICE(""));
 	for (size_t i = 0; i < maildir.index.n; i++) {
 		const struct message *message = &maildir.index.messages[i];
 
 		assert_false(message->deleted);
-		assert_true(message->uidl_len >= 1 &&
-		    message->uidl_len <= 70);
-		text_format(&text, "%.*s %ju\n", message->uidl_len,
-		    maildir.index.text + message->uidl,
+		struct slice uidl = maildir_uidl(&maildir.index, i, room);
+		assert_true(uidl.len >= 1 && uidl.len <= 70);
+		text_format(&text, "%.*s %ju\n", SLICE_ARG(uidl),
 		    (uintmax_t)message->octets);
 	}
 	return text;
@@ -403,7 +404,7 @@ test_uidls(void **state)
 	put("cur/plain", "x\n", 3);
 	put("new/colon:name", "x\n", 4);
 	put("new/two:2,S:2,R", "x\n", 5);
-	put("~!weird#$%&()", "x\n", 6);
+	put("plain/~!weird#$%&()", "x\n", 6);
 	put(".Sent/cur/s1:2,S", "x\n", 7);
 	put(".Sent.Old/new/s2", "x\n", 8);
 	put("a/b/s3", "x\n", 9);
@@ -414,7 +415,7 @@ test_uidls(void **state)
 	put(".F/new/" X60 "1234567", "x\n", 13);
 	assert_maildrop("1700000000.M1P2.host 3\n"
 	    "1700000001.M1P2.host,S=5 3\nplain 3\ncolon:name 3\ntwo 3\n"
-	    "~!weird#$%&() 3\ns1/.Sent 3\ns2/.Sent.Old 3\ns3/a/b 3\n"
+	    "~!weird#$%&()/plain 3\ns1/.Sent 3\ns2/.Sent.Old 3\ns3/a/b 3\n"
 	    "s4/a/b 3\ns5/a/new/b 3\n" X60 X10 " 3\n"
 	    X60 "1234567/.F 3\n");
 }
@@ -464,8 +465,13 @@ test_uidl_hashes(void **state)
 	text_free(&name);
 }
 
-/* The same base name in new and cur is one message, caught in a rename;
- * elsewhere it is another one, and no two have one unique-id. */
+static void
+put_link(const char *from, const char *to)
+{
+	assert_int_equal(linkat(directory.fd, from, directory.fd, to, 0), 0);
+}
+
+/* The same file, and a copy of it, is one message, caught in a rename. */
 static void
 test_doubles(void **state)
 {
@@ -473,7 +479,8 @@ test_doubles(void **state)
 	put("new/same", "1\n", 1);
 	put("cur/same:2,S", "1\n", 2);
 	put(".F/new/same", "12\n", 3);
-	put(".F/cur/same:2,", "12\n", 4);
+	directory_mkdir(&directory, ".F/cur");
+	put_link(".F/new/same", ".F/cur/same:2,");
 	put("cur/other:2,S", "123\n", 5);
 	assert_maildrop("same 3\nsame/.F 4\nother 5\n");
 	assert_inbox("same 3\nother 5\n");
@@ -484,14 +491,76 @@ test_doubles(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	maildir_close(&maildir);
+}
 
-	/* A file beside new and cur is not in them. */
-	put("same", "1234\n", 0);
-	assert_maildrop("9d3275ad4aeade8793f10ed493239ed3 6\nsame 3\n"
-	    "same/.F 4\nother 5\n");
+/* Other files of the same name are other messages. What tells them apart is
+ * a hash of their unique-id, NUL and their contents. */
+#define TWIN_1 "bce80f6102eb415413fd910db90cc7ca"
+#define TWIN_12 "219078739f6ea0bbf6abe44d8dba7d62"
+
+static void
+test_twins(void **state)
+{
+	(void)state;
 	put("new/same", "1\n", 1);
-	assert_maildrop("9d3275ad4aeade8793f10ed493239ed3 6\nsame 3\n"
-	    "same/.F 4\nother 5\n");
+	put("cur/same:2,S", "12\n", 2);
+	put("cur/other:2,S", "123\n", 5);
+	assert_maildrop(TWIN_1 " 3\n" TWIN_12 " 4\nother 5\n");
+	/* In one directory; and a third name for the first of them. */
+	assert_int_equal(renameat(directory.fd, "new/same", directory.fd,
+	    "cur/same:2,FR"), 0);
+	put("new/same", "1\n", 1);
+	assert_maildrop(TWIN_1 " 3\n" TWIN_12 " 4\nother 5\n");
+	/* One alone has its name for itself. */
+	assert_int_equal(unlinkat(directory.fd, "cur/same:2,S", 0), 0);
+	assert_maildrop("same 3\nother 5\n");
+}
+
+/* Each is found again as itself, and none as the other. */
+static void
+test_twins_moved(void **state)
+{
+	(void)state;
+	put("new/same", "1\n", 1);
+	put("cur/same:2,S", "12\n", 2);
+	scan_all();
+	assert_int_equal(renameat(directory.fd, "cur/same:2,S", directory.fd,
+	    "cur/same:2,"), 0);
+	assert_int_equal(renameat(directory.fd, "new/same", directory.fd,
+	    "cur/same:2,S"), 0);
+	/* Under its old name there is another file now, as there may be in
+	 * no maildir. */
+	int fd = maildir_open_message(&maildir, 0, &error);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_text(maildir.index.text + maildir.index.files[0].name,
+	    "same:2,S");
+	fd = maildir_open_message(&maildir, 1, &error);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_text(maildir.index.text + maildir.index.files[1].name,
+	    "same:2,");
+	assert_int_equal(unlinkat(directory.fd, "cur/same:2,S", 0), 0);
+	assert_int_equal(maildir_open_message(&maildir, 0, &error), -1);
+	maildir_close(&maildir);
+}
+
+/* A file beside new and cur may have a namesake in them: it has another
+ * unique-id, whether that is there or not. */
+static void
+test_plain(void **state)
+{
+	(void)state;
+	put("same", "1\n", 1);
+	put("F/same:2,S", "12\n", 2);
+	assert_maildrop("same 3\nsame/F 4\n");
+	directory_mkdir(&directory, "new");
+	directory_mkdir(&directory, "F/cur");
+	assert_maildrop("same 3\nsame/F 4\n");
+	put("new/same", "123\n", 3);
+	put("F/cur/same:2,", "1234\n", 4);
+	assert_maildrop("same/ 3\nsame/F/ 4\nsame 5\nsame/F 6\n");
+	assert_inbox("same 5\n");
 }
 
 /* Many, for whatever table finds them. */
@@ -580,44 +649,46 @@ test_octets_in_names(void **state)
 {
 	static const struct { const char *name; unsigned octets; } rows[] = {
 		/* The file has 6 octets, 8 on the wire. */
-		{ "1700000000.M000001P42_0123abcd.host,S=6,W=999", 999 },
-		{ "1700000000.M000002P42_0123abcd.host,S=6,W=999:2,S", 999 },
+		{ "1700000000.M000001P42_0123abcd.host,S=6,W=14", 14 },
+		{ "1700000000.M000002P42_0123abcd.host,S=6,W=14:2,S", 14 },
 		{ "1.M3P4_5.h,S=6,W=6", 6 },
-		{ "1.M4P4_f.a.b-c_d,S=6,W=00000999", 999 },
-		{ "1.M5P4_5.h,S=6,W=18446744073709551615", 0 },
+		{ "1.M4P4_f.a.b-c_d,S=6,W=00000014", 14 },
+		{ "1.M5P4_5.h,S=6,W=18446744073709551615", 8 },
 		/* S does not agree. */
-		{ "2.M1P4_5.h,S=5,W=999", 8 },
-		{ "2.M2P4_5.h,S=7,W=999", 8 },
-		{ "2.M3P4_5.h,S=,W=999", 8 },
+		{ "2.M1P4_5.h,S=5,W=14", 8 },
+		{ "2.M2P4_5.h,S=7,W=14", 8 },
+		{ "2.M3P4_5.h,S=,W=14", 8 },
 		{ "2.M4P4_5.h,S=6", 8 },
-		{ "2.M5P4_5.h,W=999", 8 },
-		{ "2.M6P4_5.h,W=999,S=6", 8 },
+		{ "2.M5P4_5.h,W=14", 8 },
+		{ "2.M6P4_5.h,W=14,S=6", 8 },
 		{ "2.M7P4_5.h,S=6,W=", 8 },
-		{ "2.M8P4_5.h,S=6,W=999,", 8 },
-		{ "2.M9P4_5.h,S=6,W=999,X=1", 8 },
-		{ "2.M10P4_5.h,S=6,W=999x", 8 },
+		{ "2.M8P4_5.h,S=6,W=14,", 8 },
+		{ "2.M9P4_5.h,S=6,W=14,X=1", 8 },
+		{ "2.M10P4_5.h,S=6,W=14x", 8 },
 		{ "2.M11P4_5.h,S=6,W=99999999999999999999", 8 },
-		{ "2.M12P4_5.h,S=6,W=-999", 8 },
-		/* Fewer octets than the file has cannot be. */
+		{ "2.M12P4_5.h,S=6,W=-14", 8 },
+		/* Fewer octets than the file has cannot be, nor more than
+		 * two for each and a line end. */
 		{ "2.M13P4_5.h,S=6,W=5", 8 },
+		{ "2.M14P4_5.h,S=6,W=15", 8 },
 		/* Dovecot's and others' forms. */
-		{ "3.M1P4.h,S=6,W=999", 8 },
-		{ "3.M2P4Q5.h,S=6,W=999", 8 },
-		{ "3.M3P4V5I6_0.h,S=6,W=999", 8 },
-		{ "3.M4P4_5,S=6,W=999", 8 },
-		{ "3.M5P4_5.,S=6,W=999", 8 },
-		{ "3.M6P4_.h,S=6,W=999", 8 },
-		{ "3.M7P4_5g.h,S=6,W=999", 8 },
-		{ "3.M8P4_5A.h,S=6,W=999", 8 },
-		{ "3.M9P_5.h,S=6,W=999", 8 },
-		{ "3.MP4_10.h,S=6,W=999", 8 },
-		{ ".M11P4_5.h,S=6,W=999", 8 },
-		{ "x3.M12P4_5.h,S=6,W=999", 8 },
-		{ "3.P4_13.h,S=6,W=999", 8 },
-		{ "3.4_14.h,S=6,W=999", 8 },
-		{ "3.M15P4_5.h,,S=6,W=999", 8 },
-		{ "3.M16P4_5.h,S=6,W=999!2,S", 8 },
-		{ "msg,S=6,W=999", 8 },
+		{ "3.M1P4.h,S=6,W=14", 8 },
+		{ "3.M2P4Q5.h,S=6,W=14", 8 },
+		{ "3.M3P4V5I6_0.h,S=6,W=14", 8 },
+		{ "3.M4P4_5,S=6,W=14", 8 },
+		{ "3.M5P4_5.,S=6,W=14", 8 },
+		{ "3.M6P4_.h,S=6,W=14", 8 },
+		{ "3.M7P4_5g.h,S=6,W=14", 8 },
+		{ "3.M8P4_5A.h,S=6,W=14", 8 },
+		{ "3.M9P_5.h,S=6,W=14", 8 },
+		{ "3.MP4_10.h,S=6,W=14", 8 },
+		{ ".M11P4_5.h,S=6,W=14", 8 },
+		{ "x3.M12P4_5.h,S=6,W=14", 8 },
+		{ "3.P4_13.h,S=6,W=14", 8 },
+		{ "3.4_14.h,S=6,W=14", 8 },
+		{ "3.M15P4_5.h,,S=6,W=14", 8 },
+		{ "3.M16P4_5.h,S=6,W=14!2,S", 8 },
+		{ "msg,S=6,W=14", 8 },
 	};
 	char name[128];
 
@@ -633,9 +704,7 @@ test_octets_in_names(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		if (rows[i].name[0] == '.')
 			continue;
-		uint64_t want = rows[i].octets > 0 ? rows[i].octets
-		    : UINT64_MAX;
-		if (maildir.index.messages[at].octets != want)
+		if (maildir.index.messages[at].octets != rows[i].octets)
 			fail_msg("%s: %ju", rows[i].name,
 			    (uintmax_t)maildir.index.messages[at].octets);
 		at++;
@@ -785,7 +854,7 @@ test_open_changed(void **state)
 {
 	(void)state;
 	put("new/a", "one\n", 1);
-	put("new/1.M1P1_1.h,S=4,W=999", "one\n", 2);
+	put("new/1.M1P1_1.h,S=4,W=9", "one\n", 2);
 	put("new/c", "one\n", 3);
 	scan_all();
 	check_message(0, SLICE("one\n"), 5);
@@ -794,8 +863,8 @@ test_open_changed(void **state)
 	put("new/a", "", 10);
 	check_message(0, SLICE(""), 0);
 	/* As large as it was, at another time. */
-	check_message(1, SLICE("one\n"), 999);
-	put("new/1.M1P1_1.h,S=4,W=999", "a\n\n\n", 4);
+	check_message(1, SLICE("one\n"), 9);
+	put("new/1.M1P1_1.h,S=4,W=9", "a\n\n\n", 4);
 	check_message(1, SLICE("a\n\n\n"), 7);
 	/* Untouched it is not counted: the number stays what it was. */
 	maildir.index.messages[2].octets = 4711;
@@ -849,6 +918,9 @@ main(void)
 		TEST(test_uidls),
 		TEST(test_uidl_hashes),
 		TEST(test_doubles),
+		TEST(test_twins),
+		TEST(test_twins_moved),
+		TEST(test_plain),
 		TEST(test_many),
 		TEST(test_octets),
 		TEST(test_octets_long),

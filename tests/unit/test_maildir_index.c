@@ -2,6 +2,8 @@
 #include "drive.h"
 
 #include "maildir_index.h"
+#include "maildir_sort.h"
+#include "maildir_uidl.h"
 
 static void
 add_folder(struct maildir_index *index, const char *path)
@@ -29,20 +31,6 @@ add_file(struct maildir_index *index, size_t folder, const char *name,
 	maildir_index_set_octets(index, index->n - 1, index->n);
 }
 
-static void
-finish(struct maildir_index *index)
-{
-	struct error error;
-
-	assert_int_equal(maildir_index_finish(index, index->n, &error), 0);
-}
-
-static struct slice
-uidl(const struct maildir_index *index, size_t i)
-{
-	return (struct slice){ index->text + index->messages[i].uidl,
-		index->messages[i].uidl_len };
-}
 
 static void
 test_names(void **state)
@@ -100,7 +88,7 @@ test_order(void **state)
 				add_file(&index, 1, name,
 				    chance(&seed, spans[span]));
 			}
-			finish(&index);
+			maildir_sort(&index);
 			assert_int_equal(index.n, n);
 			for (size_t i = 1; i < n; i++) {
 				const struct maildir_file *a =
@@ -133,7 +121,7 @@ test_order_of_the_sorted(void **state)
 			    : way == 1 ? -i : way == 2 ? 7
 			    : i < 10000 ? i : 20000 - i);
 		}
-		finish(&index);
+		maildir_sort(&index);
 		for (size_t i = 1; i < index.n; i++)
 			assert_true(index.files[i - 1].mtime <=
 			    index.files[i].mtime);
@@ -189,39 +177,6 @@ test_table(void **state)
 	maildir_index_free(&index);
 }
 
-static void
-test_doubles(void **state)
-{
-	struct maildir_index index = { .n = 0 };
-
-	(void)state;
-	add_folder(&index, "");
-	add_folder(&index, "new");
-	add_folder(&index, "cur");
-	for (size_t i = 0; i < 3; i++)
-		index.folders[i].trusted = 1;
-	add_file(&index, 0, "beside", 1);
-	add_file(&index, 1, "moved", 2);
-	add_file(&index, 1, "beside", 3);
-	add_file(&index, 2, "moved:2,S", 4);
-	add_file(&index, 2, "only:2,S", 5);
-	finish(&index);
-	assert_int_equal(index.n, 4);
-	assert_true(index.files[0].aliased);
-	assert_int_equal(index.messages[0].uidl_len, 32);
-	assert_slice(uidl(&index, 1), "beside");
-	/* It is where it was seen last. */
-	assert_slice(uidl(&index, 2), "moved");
-	assert_text(index.text + index.files[2].name, "moved:2,S");
-	assert_true(index.files[2].doubled);
-	assert_slice(uidl(&index, 3), "only");
-	/* What hid in one of the two would not be missed there. */
-	assert_false(index.folders[1].trusted);
-	assert_false(index.folders[2].trusted);
-	assert_true(index.folders[0].trusted);
-	maildir_index_free(&index);
-}
-
 /* Hashes are the first 128 bits of SHA-256 of what they stand for. */
 static void
 test_uidl(void **state)
@@ -242,13 +197,69 @@ test_uidl(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct maildir_index index = { .n = 0 };
+		char text[MAILDIR_UIDL_MAX];
 
 		add_folder(&index, cases[i].folder);
 		add_file(&index, 0, cases[i].name, 1);
-		finish(&index);
-		assert_slices(uidl(&index, 0), slice_from(cases[i].uidl));
+		assert_slices(maildir_uidl(&index, 0, text),
+		    slice_from(cases[i].uidl));
 		maildir_index_free(&index);
 	}
+}
+
+static void
+test_folders(void **state)
+{
+	struct maildir_index index = { .n = 0 };
+	struct error error;
+	char path[32];
+
+	(void)state;
+	assert_int_equal(maildir_index_order_folders(&index, &error), 0);
+	assert_true(maildir_index_find_folder(&index, SLICE("")) == SIZE_MAX);
+	add_folder(&index, "");
+	for (size_t i = 1; i <= 1000; i++) {
+		snprintf(path, sizeof(path), "%zu/cur", i * 7919 % 1009);
+		add_folder(&index, path);
+	}
+	/* Those that came later are not in the order yet. */
+	assert_true(maildir_index_find_folder(&index, SLICE("")) == SIZE_MAX);
+	assert_int_equal(maildir_index_order_folders(&index, &error), 0);
+	assert_int_equal(maildir_index_find_folder(&index, SLICE("")), 0);
+	for (size_t i = 1; i <= 1000; i++) {
+		snprintf(path, sizeof(path), "%zu/cur", i * 7919 % 1009);
+		assert_int_equal(maildir_index_find_folder(&index,
+		    slice_from(path)), i);
+	}
+	assert_true(maildir_index_find_folder(&index, SLICE("x")) ==
+	    SIZE_MAX);
+	assert_true(maildir_index_find_folder(&index, SLICE("1/cu")) ==
+	    SIZE_MAX);
+	maildir_index_free(&index);
+}
+
+/* A digest goes with its file, whatever that is called. */
+static void
+test_digests(void **state)
+{
+	const unsigned char *digest = (const unsigned char *)
+	    "0123456789abcde\0";
+	struct maildir_index index = { .n = 0 };
+	struct error error;
+
+	(void)state;
+	add_folder(&index, "cur");
+	add_file(&index, 0, "a:2,S", 1);
+	assert_int_equal(maildir_index_set_digest(&index, 0, digest, &error),
+	    0);
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(maildir_index_rename(&index, 0, 0,
+		    i % 2 == 0 ? SLICE("a:2,RS") : SLICE("a"), &error), 0);
+	assert_slice(maildir_file_name(&index, 0), "a");
+	assert_true(index.files[0].digested);
+	assert_memory_equal(maildir_index_digest(&index, 0), digest,
+	    MAILDIR_DIGEST_SIZE);
+	maildir_index_free(&index);
 }
 
 static void
@@ -281,8 +292,9 @@ main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_order_of_the_sorted),
 		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_doubles),
 		cmocka_unit_test(test_uidl),
+		cmocka_unit_test(test_folders),
+		cmocka_unit_test(test_digests),
 		cmocka_unit_test(test_hash),
 	};
 

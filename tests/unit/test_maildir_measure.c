@@ -158,6 +158,21 @@ test_unreadable(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* What is written after the size was taken is another session's. */
+static void
+test_no_more_than_the_size(void **state)
+{
+	uint64_t octets = 0;
+
+	(void)state;
+	directory_put(&directory, "grown", SLICE("ab\ncd\nefgh\n"));
+	int fd = openat(directory.fd, "grown", O_RDONLY);
+	assert_true(fd >= 0);
+	assert_true(maildir_count_octets(fd, 6, &octets));
+	assert_int_equal(octets, 8);
+	close(fd);
+}
+
 static void
 test_nothing_to_look_at(void **state)
 {
@@ -190,6 +205,8 @@ main(void)
 		    tear_down),
 		cmocka_unit_test_setup_teardown(test_unreadable, set_up,
 		    tear_down),
+		cmocka_unit_test_setup_teardown(test_no_more_than_the_size,
+		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nothing_to_look_at,
 		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_failure, set_up,

@@ -16,7 +16,8 @@ enum fault {
 	GONE,       /* cannot be opened */
 	NOT_THERE,  /* the same, for good */
 	GROWN,      /* more octets than at the login, and it is known */
-	CUT_SHORT,  /* fewer than was said when it was opened */
+	CUT_SHORT,  /* the file ended early */
+	BELIEVED,   /* all of it comes, but more or fewer octets were said */
 	BROKEN_OFF, /* half of it can be read */
 };
 
@@ -45,6 +46,7 @@ static const struct stored faults[] = {
 	{ SLICE("ab\ncd\n"), 8, SLICE("s"), CUT_SHORT, false },
 	{ SLICE("Subject: x\n\nab\ncd\n"), 22, SLICE("b"), BROKEN_OFF,
 	    false },
+	{ SLICE("ab\ncd"), 8, SLICE("v"), BELIEVED, false },
 };
 
 static const struct stored marked[] = {
@@ -90,8 +92,6 @@ struct server {
 	struct pop3_options options;
 	const struct stored *stored;
 	struct message messages[MANY];
-	char uidls[8192];
-	const char *uidl_text;
 	bool all_removed;
 	bool end_noted;
 };
@@ -112,24 +112,13 @@ server_start(void *arg, char *in, size_t in_size, char *out, size_t out_size)
 static void
 open_maildrop(struct server *server, const struct stored *stored, size_t n)
 {
-	uint32_t at = 0;
-
 	server->stored = stored;
-	for (size_t i = 0; i < n; i++) {
-		struct slice uidl = stored[i].uidl;
-
-		assert_true(at + uidl.len <= sizeof(server->uidls));
-		memcpy(server->uidls + at, uidl.data, uidl.len);
+	for (size_t i = 0; i < n; i++)
 		server->messages[i] = (struct message){
-			.octets = stored[i].octets, .uidl = at,
-			.uidl_len = (uint8_t)uidl.len,
+			.octets = stored[i].octets & MESSAGE_OCTETS_MAX,
 			.deleted = stored[i].deleted,
 		};
-		at += (uint32_t)uidl.len;
-	}
-	server->uidl_text = server->uidls;
-	pop3_logged_in(&server->pop3, server->messages, n,
-	    &server->uidl_text);
+	pop3_logged_in(&server->pop3, server->messages, n);
 }
 
 static void
@@ -142,6 +131,7 @@ log_in(struct server *server)
 		{ SLICE("refused"), POP3_LOGIN_REFUSED },
 		{ SLICE("temporary"), POP3_LOGIN_TEMPORARY },
 		{ SLICE("missing"), POP3_LOGIN_NO_MAILDROP },
+		{ SLICE("closed"), POP3_LOGIN_NO_ACCESS },
 		{ SLICE("busy"), POP3_LOGIN_IN_USE },
 	};
 	struct pop3 *pop3 = &server->pop3;
@@ -207,6 +197,7 @@ serve_message(struct server *server, struct drive *drive)
 		pop3_message_failed(pop3, &error);
 		return;
 	case CUT_SHORT:
+	case BELIEVED:
 		octets += 100;
 		break;
 	case GROWN:
@@ -220,7 +211,7 @@ serve_message(struct server *server, struct drive *drive)
 		error_set(&error, ERROR_SYSTEM, "read error");
 		pop3_message_failed(pop3, &error);
 	} else {
-		pop3_message_end(pop3);
+		pop3_message_end(pop3, stored->fault != CUT_SHORT);
 	}
 }
 
@@ -268,6 +259,9 @@ server_run(void *arg, struct drive *drive)
 			text_format(&drive->events, "message %zu\n",
 			    pop3->message + 1);
 			serve_message(server, drive);
+			break;
+		case POP3_UIDL:
+			pop3_uidl(pop3, server->stored[pop3->message].uidl);
 			break;
 		case POP3_UPDATE:
 			text_format(&drive->events, "update");
@@ -487,7 +481,7 @@ test_messages(void **state)
 }
 
 #define FAULTS "USER faults\r\nPASS secret\r\n"
-#define FAULTS_OK USER_OK "+OK 5 messages (50 octets)\r\n"
+#define FAULTS_OK USER_OK "+OK 6 messages (58 octets)\r\n"
 #define FAULTS_IN "login faults secret\n"
 
 /* Never an empty, a short or half a message. */
@@ -517,6 +511,14 @@ test_message_faults(void **state)
 		    SLICE(GREETING FAULTS_OK "+OK 22 octets\r\nSubject: "),
 		    SLICE(FAULTS_IN "message 5\nend 0 0\n"), DRIVE_EOF,
 		    true },
+		/* A number that somebody got wrong is no reason to keep a
+		 * whole message from a client for ever. */
+		{ SLICE(FAULTS "RETR 6\r\nTOP 6 9\r\nNOOP\r\n"),
+		    SLICE(GREETING FAULTS_OK "+OK 108 octets\r\nab\r\ncd\r\n"
+		    ".\r\n+OK Top of message follows\r\nab\r\ncd\r\n.\r\n"
+		    "+OK\r\n"),
+		    SLICE(FAULTS_IN "message 6\nmessage 6\nend 1 16\n"),
+		    DRIVE_EOF, false },
 		{ SLICE(FAULTS "TOP 5 1\r\nNOOP\r\n"),
 		    SLICE(GREETING FAULTS_OK "+OK Top of message follows\r\n"
 		    "Subject: "),
@@ -727,6 +729,10 @@ test_user_pass(void **state)
 		    USER_OK "-ERR [SYS/PERM] There is no maildrop\r\n"),
 		    SLICE("login refused x\nlogin temporary x\n"
 		    "login missing x\nend 0 0\n"), DRIVE_EOF, true },
+		{ SLICE("USER closed\r\nPASS x\r\nQUIT\r\n"),
+		    SLICE(GREETING USER_OK
+		    "-ERR [SYS/PERM] The maildrop cannot be opened\r\n" BYE),
+		    SLICE("login closed x\n" QUIT_END), DRIVE_EOF, true },
 		{ SLICE("USER busy\r\nPASS x\r\nUSER joe\r\nPASS x\r\n"
 		    "USER joe\r\nPASS x\r\nUSER joe\r\nPASS secret\r\n"),
 		    SLICE(GREETING
@@ -1229,6 +1235,23 @@ test_bad_commands(void **state)
 		text_format(&output, i % 2 == 0 ? UNKNOWN : LOG_IN_FIRST);
 		if (i == 19)
 			check(input.data, output.data, "end 0 0\n", false);
+	}
+	text_add(&input, SLICE(LOGIN));
+	check(input.data, output.data, "end 0 0\n", true);
+
+	/* Commands that exist are no better where what they say is none. */
+	static const struct { const char *input, *output; } bad[] = {
+		{ "USER\r\n", NO_NAME },
+		{ "PASS x\r\n", "-ERR USER comes first\r\n" },
+		{ "AUTH PLAIN x\r\n", MALFORMED },
+		{ "LANG fr\r\n", NO_LANGUAGE },
+		{ "CAPA x\r\n", NO_ARGUMENT },
+	};
+	input.len = output.len = 0;
+	text_add(&output, SLICE(GREETING));
+	for (unsigned i = 0; i < 20; i++) {
+		text_format(&input, "%s", bad[i % COUNT(bad)].input);
+		text_format(&output, "%s", bad[i % COUNT(bad)].output);
 	}
 	text_add(&input, SLICE(LOGIN));
 	check(input.data, output.data, "end 0 0\n", true);

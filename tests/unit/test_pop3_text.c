@@ -56,6 +56,20 @@ test_language_ranges(void **state)
 	assert_found("e", NULL);
 	assert_found("fr", NULL);
 	assert_found("deutsch", NULL);
+	assert_found("de-1", "de");
+	assert_found("de-12345678", "de");
+	/* No ranges at all (RFC 4647 section 2.1). */
+	assert_found("de-123456789", NULL);
+	assert_found("de-", NULL);
+	assert_found("-de", NULL);
+	assert_found("de--AT", NULL);
+	assert_found("de-AT foo bar", NULL);
+	assert_found("de-\x01", NULL);
+	assert_found("de-\xC3\xA4", NULL);
+	assert_found("de-*", NULL);
+	assert_found("*-de", NULL);
+	assert_found("d3-AT", NULL);
+	assert_found("\"de\"", NULL);
 }
 
 int

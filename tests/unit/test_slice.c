@@ -88,6 +88,27 @@ test_equal(void **state)
 }
 
 static void
+test_compare(void **state)
+{
+	/* In their order. */
+	static const struct slice rows[] = {
+		SLICE(""), SLICE("\0"), SLICE("."), SLICE("/"), SLICE("A"),
+		SLICE("a"), SLICE("a\0"), SLICE("a\0b"), SLICE("ab"),
+		SLICE("b"), SLICE("\x7F"), SLICE("\x80"), SLICE("\xFF"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		for (size_t k = 0; k < COUNT(rows); k++) {
+			int order = slice_compare(rows[i], at_edge(rows[k]));
+
+			assert_int_equal((order > 0) - (order < 0),
+			    (i > k) - (i < k));
+		}
+	assert_int_equal(slice_compare(slice_from(NULL), SLICE("")), 0);
+}
+
+static void
 test_starts_ends(void **state)
 {
 	static const struct {
@@ -378,6 +399,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_from),
 		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_starts_ends),
 		cmocka_unit_test(test_skip),
 		cmocka_unit_test(test_cut),
