@@ -74,7 +74,8 @@ COMMON = slice buf error \
 POP3 = pop3 pop3_login pop3_messages pop3_text
 POP3_PROGRAM = pop3_settings main
 SMTP = smtp smtp_commands smtp_replies smtp_parameters smtp_text address
-SMTP_PROGRAM = smtp_settings trace places delivery accounts_show main
+SMTP_PROGRAM = smtp_settings smtp_check smtp_log trace places delivery \
+	accounts_show main
 
 OBJ = $(BUILD)/obj
 common_objects = $(COMMON:%=$(OBJ)/common/%.o)

@@ -5,297 +5,13 @@
  * this file does it with the login, the delivery and the relay.
  * Layer 3.
  */
+#include "smtp_program.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
-
-#include "account.h"
-#include "accounts_show.h"
-#include "delivery.h"
-#include "log.h"
-#include "maildir_deliver.h"
-#include "pattern.h"
-#include "places.h"
-#include "program.h"
-#include "relay.h"
-#include "sasl.h"
-#include "smtp.h"
-#include "smtp_settings.h"
-#include "trace.h"
-
-#define IN_SIZE 65536
-#define OUT_SIZE 16384
-
-struct smtp_program {
-	struct program program;
-	struct smtp_settings settings;
-	struct smtp smtp;
-	struct accounts accounts;
-	struct relay relay;
-	struct places places;
-	struct delivery delivery;
-
-	/* The login, once there is one. */
-	char user[SASL_SECRET_MAX];
-	size_t user_len;
-
-	/* The mail transaction. */
-	const struct account *account; /* where it is relayed, or NULL */
-	size_t relayed; /* recipients that the next hop took */
-	char id[32];
-	unsigned transactions;
-	int64_t began;
-	bool swept;
-	struct trace_counter counter;
-
-	/* Counts, for the log. */
-	uint64_t accepted;
-	uint64_t refused;
-
-	char in[IN_SIZE];
-	char out[OUT_SIZE];
-};
-
-/* ---- settings ---- */
-
-static void
-init_places(struct smtp_program *p, const struct auth *auth)
-{
-	p->places = (struct places){
-		.pattern = p->settings.common.maildir,
-		.hostname = p->settings.common.hostname,
-		.auth = auth,
-		.create = p->settings.create_maildirs,
-	};
-}
-
-/* Is there a maildir, be it one that a user of --auth file: has? */
-static int
-check_places(struct smtp_program *p, struct error *error)
-{
-	const struct common_settings *common = &p->settings.common;
-	struct error why;
-	struct auth auth;
-	const struct places places = { .auth = &auth };
-
-	if (common->maildir != NULL || p->settings.relay != NULL)
-		return 0;
-	if (auth_init(&auth, common->auth, (unsigned)common->timeout,
-	    &why) < 0)
-		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
-		    "go: --maildir or --relay is needed, or users with "
-		    "maildirs (%.300s)", why.text);
-	bool exist = places_exist(&places);
-	auth_close(&auth);
-	if (exist)
-		return 0;
-	return error_set(error, ERROR_CONFIG, "mail has nowhere to go: "
-	    "--maildir or --relay is needed");
-}
-
-static int
-check_settings(struct smtp_program *p, struct error *error)
-{
-	const struct smtp_settings *settings = &p->settings;
-	const struct common_settings *common = &settings->common;
-
-	if (check_places(p, error) < 0)
-		return -1;
-	if (common->auth == NULL && !settings->no_auth_required)
-		return error_set(error, ERROR_CONFIG, "nobody could send "
-		    "mail: --auth or --no-auth-required is needed");
-	if (settings->bare_lf == DOT_BARE_LF_ACCEPT && settings->relay != NULL)
-		return error_set(error, ERROR_CONFIG, "--bare-lf accept and "
-		    "--relay together would let messages be smuggled: use "
-		    "normalize");
-	if (common->auth == NULL && common->maildir == NULL)
-		return error_set(error, ERROR_CONFIG, "only mail of those who "
-		    "logged in is relayed: --auth is needed");
-	return 0;
-}
-
-static int
-read_accounts(struct smtp_program *p, struct error *error)
-{
-	char buffer[4096];
-
-	if (p->settings.relay == NULL)
-		return 0;
-	const char *path = options_path(p->settings.relay, buffer,
-	    sizeof(buffer), error);
-	return path == NULL ? -1 : accounts_read(&p->accounts, path, error);
-}
-
-/* Is there mail that goes to the next hop alone? */
-static bool
-needs_spool(const struct smtp_program *p)
-{
-	const char *maildir = p->settings.common.maildir;
-
-	return p->settings.relay != NULL &&
-	    (maildir == NULL || pattern_has_name(maildir));
-}
-
-static int
-check_config(struct smtp_program *p)
-{
-	const struct common_settings *common = &p->settings.common;
-	struct error error;
-	struct auth auth;
-	int result = program_check(common);
-
-	/* program_check has told what is wrong with it. */
-	auth_init(&auth, common->auth, (unsigned)common->timeout, &error);
-	init_places(p, &auth);
-	if (check_settings(p, &error) < 0 ||
-	    places_check(&p->places, &error) < 0) {
-		log_error(&error);
-		result = -1;
-	}
-	auth_close(&auth);
-	if (read_accounts(p, &error) < 0) {
-		log_error(&error);
-		result = -1;
-	}
-	if (needs_spool(p) && delivery_check(&error) < 0) {
-		log_error(&error);
-		result = -1;
-	}
-	for (size_t i = 0; i < p->accounts.n; i++) {
-		const struct account *account = &p->accounts.items[i];
-		struct error why;
-
-		if (relay_check_account(account, &why) == 0)
-			continue;
-		error_set(&error, ERROR_CONFIG, "%.120s:%u: %.300s",
-		    p->settings.relay, account->line, why.text);
-		log_error(&error);
-		result = -1;
-	}
-	/* For a person; a script wants the exit status. */
-	if (isatty(1))
-		accounts_show(&p->accounts, p->settings.relay, stdout);
-	accounts_free(&p->accounts);
-	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
-}
-
-/* ---- the log ---- */
-
-static struct slice
-user(const struct smtp_program *p)
-{
-	return (struct slice){ p->user, p->user_len };
-}
-
-static void
-add_reply(const struct smtp_reply *reply)
-{
-	char text[256];
-
-	if (reply->code == 0)
-		return;
-	snprintf(text, sizeof(text), "%u %s %.*s", reply->code,
-	    reply->enhanced != NULL ? reply->enhanced : "",
-	    SLICE_ARG(reply->text));
-	log_add(LOG_FIELD_REPLY, slice_from(text));
-}
-
-/* All of them up to what a log line holds. */
-static void
-add_recipients(const struct envelope *envelope)
-{
-	char text[512];
-	size_t len = 0;
-
-	for (size_t i = 0; i < envelope->n && len < sizeof(text) - 8; i++) {
-		int n = snprintf(text + len, sizeof(text) - len, "%s%.*s",
-		    i > 0 ? "," : "",
-		    SLICE_ARG(envelope->recipients[i].path));
-		if (n < 0 || (size_t)n >= sizeof(text) - len) {
-			len += (size_t)snprintf(text + len,
-			    sizeof(text) - len, ",...");
-			break;
-		}
-		len += (size_t)n;
-	}
-	if (len >= sizeof(text))
-		len = sizeof(text) - 1;
-	log_add(LOG_FIELD_RECIPIENTS, (struct slice){ text, len });
-}
-
-static void
-log_message(struct smtp_program *p, enum log_kind kind,
-    const struct smtp_reply *reply, const char *reason)
-{
-	log_begin(kind);
-	log_add(LOG_FIELD_ID, slice_from(p->id));
-	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
-	add_recipients(&p->smtp.envelope);
-	if (p->user_len > 0)
-		log_add(LOG_FIELD_USER, user(p));
-	log_add_number(LOG_FIELD_SIZE, p->smtp.size);
-	if (p->account != NULL)
-		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
-	add_reply(reply);
-	/* Where nothing else is known, what the client was told is why. */
-	if (reason[0] != '\0')
-		log_add(LOG_FIELD_REASON, slice_from(reason));
-	else if (kind == LOG_KIND_REFUSED)
-		log_add(LOG_FIELD_REASON, reply->text);
-	log_add_duration(conn_now() - p->began);
-	log_send();
-}
-
-/* A recipient that is refused, by the next hop or for want of one. */
-static void
-log_refused_recipient(struct smtp_program *p, const struct smtp_reply *reply,
-    const char *reason)
-{
-	const struct envelope *envelope = &p->smtp.envelope;
-
-	log_begin(LOG_KIND_REFUSED);
-	log_add(LOG_FIELD_SENDER, envelope->reverse_path);
-	log_add(LOG_FIELD_RECIPIENT,
-	    envelope->recipients[envelope->n - 1].path);
-	if (p->account != NULL)
-		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
-	add_reply(reply);
-	log_add(LOG_FIELD_REASON, reason[0] != '\0' ? slice_from(reason)
-	                                           : reply->text);
-	log_send();
-}
-
-/* A command that was wrong in itself: its line tells the sender or the
- * recipient, if it had one. */
-static void
-serve_refused(struct smtp_program *p)
-{
-	struct smtp *smtp = &p->smtp;
-
-	log_begin(LOG_KIND_REFUSED);
-	log_add(LOG_FIELD_LINE, smtp->refused_line);
-	add_reply(smtp->refused_with);
-	log_add(LOG_FIELD_REASON, smtp->refused_with->text);
-	log_send();
-	smtp_accept(smtp);
-}
-
-static void
-log_delivered(const struct smtp_program *p,
-    const struct maildir_deliver *deliver)
-{
-	char file[sizeof(deliver->name) + 8];
-
-	snprintf(file, sizeof(file), "new/%s", deliver->name);
-	log_begin(LOG_KIND_DELIVERED);
-	log_add(LOG_FIELD_ID, slice_from(p->id));
-	log_add(LOG_FIELD_MAILDIR, slice_from(deliver->path));
-	log_add(LOG_FIELD_FILE, slice_from(file));
-	log_send();
-}
 
 /* ---- what the protocol core asks for ---- */
 
@@ -360,7 +76,8 @@ serve_mail(struct smtp_program *p)
 	    ++p->transactions);
 	p->account = p->settings.relay == NULL || !p->smtp.authenticated
 	    ? NULL : accounts_find(&p->accounts,
-	          p->smtp.envelope.reverse_path, user(p));
+	          p->smtp.envelope.reverse_path,
+	          (struct slice){ p->user, p->user_len });
 	smtp_accept(&p->smtp);
 }
 
@@ -392,7 +109,7 @@ relay_recipient_on(struct smtp_program *p, struct smtp_reply *verdict,
 		*verdict = no_account;
 	}
 	if (verdict->code / 100 != 2)
-		log_refused_recipient(p, verdict,
+		smtp_log_refused_recipient(p, verdict,
 		    why.kind != ERROR_NONE ? why.text : "");
 	return 0;
 }
@@ -414,7 +131,7 @@ serve_recipient(struct smtp_program *p, struct error *error)
 	if (places_find(&p->places, &envelope->recipients[i], i, &why) < 0) {
 		log_error(&why);
 		verdict = error_reply(&why);
-		log_refused_recipient(p, &verdict, why.text);
+		smtp_log_refused_recipient(p, &verdict, why.text);
 		smtp_reply(smtp, &verdict);
 		return 0;
 	}
@@ -431,7 +148,7 @@ serve_recipient(struct smtp_program *p, struct error *error)
 		p->relayed += verdict.code / 100 == 2;
 	} else {
 		verdict = places_exist(&p->places) ? unknown : no_relay;
-		log_refused_recipient(p, &verdict, "");
+		smtp_log_refused_recipient(p, &verdict, "");
 	}
 	smtp_reply(smtp, &verdict);
 	return 0;
@@ -448,7 +165,7 @@ refuse_broken(struct smtp_program *p)
 	/* Of a chunk that is still to come that is told at its end. */
 	if (p->smtp.refused)
 		return;
-	log_message(p, LOG_KIND_REFUSED, &lost, "");
+	smtp_log_message(p, LOG_KIND_REFUSED, &lost, "");
 	p->refused++;
 }
 
@@ -498,7 +215,7 @@ serve_data_begin(struct smtp_program *p)
 	const struct smtp_reply reply = error_reply(&why);
 	/* A chunk is read to its end first, and refused with that. */
 	if (!smtp->chunked) {
-		log_message(p, LOG_KIND_REFUSED, &reply, why.text);
+		smtp_log_message(p, LOG_KIND_REFUSED, &reply, why.text);
 		p->refused++;
 	}
 	smtp_reply(&p->smtp, &reply);
@@ -540,48 +257,23 @@ serve_data_end(struct smtp_program *p, struct error *error)
 		snprintf(text, sizeof(text), "Ok, kept as %s", p->id);
 		verdict.text = slice_from(text);
 	}
-	log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
+	smtp_log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
 	    result < 0 ? why.text : "");
 	/* Whatever the client was told: the next hop has it. */
 	if (p->delivery.relay != NULL && p->relay.taken.code != 0)
-		log_message(p, LOG_KIND_RELAYED, &p->relay.taken, "");
+		smtp_log_message(p, LOG_KIND_RELAYED, &p->relay.taken, "");
 	for (size_t i = 0; kept && i < p->delivery.n_copies; i++)
-		log_delivered(p, &p->delivery.copies[i].deliver);
+		smtp_log_delivered(p, &p->delivery.copies[i].deliver);
 	*(kept ? &p->accepted : &p->refused) += 1;
 	smtp_reply(&p->smtp, &verdict);
 	drop_transaction(p);
 	return 0;
 }
 
-/* A message that was refused while it came, and what the client is told. */
-static void
-log_refused_text(struct smtp_program *p)
-{
-	if (!p->smtp.refused)
-		return;
-	log_message(p, LOG_KIND_REFUSED, &p->smtp.refusal.reply, "");
-	p->refused++;
-}
-
-/* One that the session ended in: a smuggler's, or half of one. RFC 5321
- * 4.1.1.5: what was not ended was not accepted. */
-static void
-log_cut_off_text(struct smtp_program *p)
-{
-	static const struct smtp_reply none = { 0, NULL, SLICE("") };
-
-	if (p->smtp.refused)
-		log_refused_text(p);
-	else if (p->delivery.open) {
-		log_message(p, LOG_KIND_REFUSED, &none, "broken off");
-		p->refused++;
-	}
-}
-
 static void
 serve_reset(struct smtp_program *p)
 {
-	log_refused_text(p);
+	smtp_log_refused_text(p);
 	drop_transaction(p);
 	smtp_accept(&p->smtp);
 }
@@ -617,7 +309,8 @@ serve(struct smtp_program *p, enum smtp_event event, struct error *error)
 	case SMTP_RCPT:
 		return serve_recipient(p, error);
 	case SMTP_REFUSED:
-		serve_refused(p);
+		smtp_log_refused_line(&p->smtp);
+		smtp_accept(&p->smtp);
 		break;
 	case SMTP_DATA_BEGIN:
 		serve_data_begin(p);
@@ -637,26 +330,6 @@ serve(struct smtp_program *p, enum smtp_event event, struct error *error)
 }
 
 /* ---- the session ---- */
-
-static void
-log_end(const struct smtp_program *p, const struct error *broken)
-{
-	const struct wire *wire = &p->smtp.wire;
-
-	log_begin(LOG_KIND_END);
-	log_add(LOG_FIELD_REASON, broken != NULL ? slice_from(broken->text)
-	    : p->smtp.quit ? SLICE("quit")
-	    : wire->timed_out ? SLICE("timed out")
-	    : wire->stopping ? SLICE("stopped")
-	    : p->smtp.closed_with != NULL ? p->smtp.closed_with->text
-	    : wire->eof ? SLICE("closed by peer")
-	    : p->program.failed_logins > 0 ? SLICE("too many failed logins")
-	    : SLICE("closed"));
-	log_add_number(LOG_FIELD_ACCEPTED, p->accepted);
-	log_add_number(LOG_FIELD_REFUSED, p->refused);
-	log_add_duration(program_age(&p->program));
-	log_send();
-}
 
 static int
 start_core(struct smtp_program *p, struct error *error)
@@ -706,13 +379,13 @@ run(struct smtp_program *p)
 	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
 		if (serve(p, event, &error) < 0)
 			break;
-	log_cut_off_text(p);
+	smtp_log_cut_off_text(p);
 	delivery_abort(&p->delivery);
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
 	p->relay.transcript = NULL; /* it ends here */
 	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);
 	relay_close(&p->relay);
-	log_end(p, broken);
+	smtp_log_end(p, broken);
 	places_free(&p->places);
 	free(p->smtp.envelope.recipients);
 	free(p->smtp.envelope.text);
@@ -733,14 +406,14 @@ main(int argc, char **argv)
 	    &file_text, &exit_status) < 0)
 		return exit_status;
 	if (p.settings.common.check_config) {
-		exit_status = check_config(&p);
-	} else if (check_settings(&p, &error) < 0 ||
-	    read_accounts(&p, &error) < 0) {
+		exit_status = smtp_check_config(&p);
+	} else if (smtp_check_settings(&p, &error) < 0 ||
+	    smtp_read_accounts(&p, &error) < 0) {
 		exit_status = program_fail(&error);
 	} else if (program_start(&p.program, &p.settings.common,
 	    &exit_status) == 0) {
 		relay_init(&p.relay, p.settings.common.hostname);
-		init_places(&p, &p.program.auth);
+		smtp_init_places(&p, &p.program.auth);
 		if (start_core(&p, &error) == 0)
 			run(&p);
 		else

@@ -60,6 +60,8 @@ layer()
 	common/program | \
 	pop3-handler/main | pop3-handler/pop3_settings | \
 	smtp-handler/main | smtp-handler/smtp_settings | \
+	smtp-handler/smtp_program | smtp-handler/smtp_check | \
+	smtp-handler/smtp_log | \
 	smtp-handler/trace | smtp-handler/places | \
 	smtp-handler/delivery | smtp-handler/accounts_show)
 		echo 3 ;;

@@ -1,0 +1,133 @@
+/*
+ * smtp_check.c - what can be wrong with the settings, before anything is
+ * served.
+ * Layer 3.
+ */
+#include "smtp_program.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "accounts_show.h"
+#include "pattern.h"
+
+void
+smtp_init_places(struct smtp_program *p, const struct auth *auth)
+{
+	p->places = (struct places){
+		.pattern = p->settings.common.maildir,
+		.hostname = p->settings.common.hostname,
+		.auth = auth,
+		.create = p->settings.create_maildirs,
+	};
+}
+
+/* Is there a maildir, be it one that a user of --auth file: has? */
+static int
+check_places(struct smtp_program *p, struct error *error)
+{
+	const struct common_settings *common = &p->settings.common;
+	struct error why;
+	struct auth auth;
+	const struct places places = { .auth = &auth };
+
+	if (common->maildir != NULL || p->settings.relay != NULL)
+		return 0;
+	if (auth_init(&auth, common->auth, (unsigned)common->timeout,
+	    &why) < 0)
+		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
+		    "go: --maildir or --relay is needed, or users with "
+		    "maildirs (%.300s)", why.text);
+	bool exist = places_exist(&places);
+	auth_close(&auth);
+	if (exist)
+		return 0;
+	return error_set(error, ERROR_CONFIG, "mail has nowhere to go: "
+	    "--maildir or --relay is needed");
+}
+
+int
+smtp_check_settings(struct smtp_program *p, struct error *error)
+{
+	const struct smtp_settings *settings = &p->settings;
+	const struct common_settings *common = &settings->common;
+
+	if (check_places(p, error) < 0)
+		return -1;
+	if (common->auth == NULL && !settings->no_auth_required)
+		return error_set(error, ERROR_CONFIG, "nobody could send "
+		    "mail: --auth or --no-auth-required is needed");
+	if (settings->bare_lf == DOT_BARE_LF_ACCEPT && settings->relay != NULL)
+		return error_set(error, ERROR_CONFIG, "--bare-lf accept and "
+		    "--relay together would let messages be smuggled: use "
+		    "normalize");
+	if (common->auth == NULL && common->maildir == NULL)
+		return error_set(error, ERROR_CONFIG, "only mail of those who "
+		    "logged in is relayed: --auth is needed");
+	return 0;
+}
+
+int
+smtp_read_accounts(struct smtp_program *p, struct error *error)
+{
+	char buffer[4096];
+
+	if (p->settings.relay == NULL)
+		return 0;
+	const char *path = options_path(p->settings.relay, buffer,
+	    sizeof(buffer), error);
+	return path == NULL ? -1 : accounts_read(&p->accounts, path, error);
+}
+
+/* Is there mail that goes to the next hop alone? */
+static bool
+needs_spool(const struct smtp_program *p)
+{
+	const char *maildir = p->settings.common.maildir;
+
+	return p->settings.relay != NULL &&
+	    (maildir == NULL || pattern_has_name(maildir));
+}
+
+int
+smtp_check_config(struct smtp_program *p)
+{
+	const struct common_settings *common = &p->settings.common;
+	struct error error;
+	struct auth auth;
+	int result = program_check(common);
+
+	/* program_check has told what is wrong with it. */
+	auth_init(&auth, common->auth, (unsigned)common->timeout, &error);
+	smtp_init_places(p, &auth);
+	if (smtp_check_settings(p, &error) < 0 ||
+	    places_check(&p->places, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	auth_close(&auth);
+	if (smtp_read_accounts(p, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	if (needs_spool(p) && delivery_check(&error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	for (size_t i = 0; i < p->accounts.n; i++) {
+		const struct account *account = &p->accounts.items[i];
+		struct error why;
+
+		if (relay_check_account(account, &why) == 0)
+			continue;
+		error_set(&error, ERROR_CONFIG, "%.120s:%u: %.300s",
+		    p->settings.relay, account->line, why.text);
+		log_error(&error);
+		result = -1;
+	}
+	/* For a person; a script wants the exit status. */
+	if (isatty(1))
+		accounts_show(&p->accounts, p->settings.relay, stdout);
+	accounts_free(&p->accounts);
+	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
+}

@@ -1,0 +1,90 @@
+/*
+ * smtp_program: one connection of smtp-handler, for the files it is made of:
+ * main.c does what the protocol core asks for, smtp_check.c looks at the
+ * settings, smtp_log.c tells what happened.
+ */
+#ifndef SMTP_PROGRAM_H
+#define SMTP_PROGRAM_H
+
+#include "account.h"
+#include "delivery.h"
+#include "error.h"
+#include "log.h"
+#include "maildir_deliver.h"
+#include "places.h"
+#include "program.h"
+#include "relay.h"
+#include "sasl.h"
+#include "smtp.h"
+#include "smtp_settings.h"
+#include "trace.h"
+
+#define IN_SIZE 65536
+#define OUT_SIZE 16384
+
+struct smtp_program {
+	struct program program;
+	struct smtp_settings settings;
+	struct smtp smtp;
+	struct accounts accounts;
+	struct relay relay;
+	struct places places;
+	struct delivery delivery;
+
+	/* The login, once there is one. */
+	char user[SASL_SECRET_MAX];
+	size_t user_len;
+
+	/* The mail transaction. */
+	const struct account *account; /* where it is relayed, or NULL */
+	size_t relayed; /* recipients that the next hop took */
+	char id[32];
+	unsigned transactions;
+	int64_t began;
+	bool swept;
+	struct trace_counter counter;
+
+	/* Counts, for the log. */
+	uint64_t accepted;
+	uint64_t refused;
+
+	char in[IN_SIZE];
+	char out[OUT_SIZE];
+};
+
+/* ---- smtp_check.c ---- */
+
+/* Do the settings go together, and has mail a place to go to? */
+int smtp_check_settings(struct smtp_program *p, struct error *error);
+
+int smtp_read_accounts(struct smtp_program *p, struct error *error);
+void smtp_init_places(struct smtp_program *p, const struct auth *auth);
+
+/* --check-config: logs each fault; the exit status. */
+int smtp_check_config(struct smtp_program *p);
+
+/* ---- smtp_log.c ---- */
+
+/* A message: accepted, refused, or taken by the next hop. Where no reason is
+ * given, what the client was told is why it was refused. */
+void smtp_log_message(struct smtp_program *p, enum log_kind kind,
+    const struct smtp_reply *reply, const char *reason);
+
+/* The last recipient, who is refused by the next hop or for want of one. */
+void smtp_log_refused_recipient(struct smtp_program *p,
+    const struct smtp_reply *reply, const char *reason);
+
+/* A command that was wrong in itself: its line tells the sender or the
+ * recipient, if it had one. */
+void smtp_log_refused_line(const struct smtp *smtp);
+
+/* A message that was refused while it came, if it was; or one that the
+ * session ended in. */
+void smtp_log_refused_text(struct smtp_program *p);
+void smtp_log_cut_off_text(struct smtp_program *p);
+
+void smtp_log_delivered(const struct smtp_program *p,
+    const struct maildir_deliver *deliver);
+void smtp_log_end(const struct smtp_program *p, const struct error *broken);
+
+#endif
