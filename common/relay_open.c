@@ -9,8 +9,10 @@
 #include "relay_private.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "options.h"
@@ -21,17 +23,54 @@
 
 /* ---- TLS ---- */
 
+/* Are there names that are hashes (openssl-rehash(1)) in it? */
+static bool
+is_hashed(const char *directory)
+{
+	DIR *dir = opendir(directory);
+	const struct dirent *entry;
+	bool found = false;
+
+	while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
+		found = strspn(entry->d_name, "0123456789abcdef") == 8 &&
+		    strcmp(entry->d_name + 8, ".0") == 0;
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
+/*
+ * Where the system keeps its CAs. Of a directory that is hashed only the one
+ * is read that is needed; to read a bundle of all the world's takes 20 ms.
+ * libtls has one bundle compiled in, which not every system fills.
+ */
+static void
+use_system_cas(struct tls_config *config)
+{
+	static const char directory[] = "/etc/ssl/certs";
+	static const char *const bundles[] = {
+		"/etc/ssl/certs/ca-certificates.crt",
+		"/etc/pki/tls/certs/ca-bundle.crt",
+	};
+
+	if (is_hashed(directory)) {
+		tls_config_set_ca_path(config, directory);
+		return;
+	}
+	if (access(tls_default_ca_cert_file(), R_OK) == 0)
+		return;
+	for (size_t i = 0; i < sizeof(bundles) / sizeof(bundles[0]); i++)
+		if (access(bundles[i], R_OK) == 0) {
+			tls_config_set_ca_file(config, bundles[i]);
+			return;
+		}
+}
+
 static struct tls *
 new_tls(const struct account *account, struct error *error)
 {
 	struct tls_config *config = tls_config_new();
 	struct tls *tls = tls_client();
-	/* Where the system keeps its CAs: libtls has one place compiled in,
-	 * which not every system fills. */
-	static const char *const system_cas[] = {
-		"/etc/ssl/certs/ca-certificates.crt",
-		"/etc/pki/tls/certs/ca-bundle.crt",
-	};
 	const char *ca_file = account->ca_file;
 	char path[4096];
 
@@ -44,17 +83,13 @@ new_tls(const struct account *account, struct error *error)
 		if (ca_file == NULL)
 			goto fail;
 	}
-	if (ca_file == NULL && account->verify &&
-	    access(tls_default_ca_cert_file(), R_OK) != 0)
-		for (size_t i = 0; i < 2 && ca_file == NULL; i++)
-			if (access(system_cas[i], R_OK) == 0)
-				ca_file = system_cas[i];
-	if (!account->verify) {
+	if (ca_file == NULL && account->verify) {
+		use_system_cas(config);
+	} else if (!account->verify) {
 		tls_config_insecure_noverifycert(config);
 		tls_config_insecure_noverifyname(config);
 		tls_config_insecure_noverifytime(config);
-	} else if (ca_file != NULL &&
-	    tls_config_set_ca_file(config, ca_file) != 0) {
+	} else if (tls_config_set_ca_file(config, ca_file) != 0) {
 		error_set(error, ERROR_CONFIG, "CA file %.120s: %s", ca_file,
 		    tls_config_error(config));
 		goto fail;

@@ -1,7 +1,9 @@
 """smtp-handler --relay: accounts, verdicts, a next hop that misbehaves.
 BEHAVIOUR.md section 5, "Relay"."""
 
+import os
 import re
+import shutil
 import subprocess
 
 from certs import certificates
@@ -771,6 +773,27 @@ class Verified(Relay):
         hop = self.hop()
         self.refused(hop, self.accounts(
             f"* smtps://localhost:{hop.port} relay-user relay-secret"))
+
+    def test_system_cas(self):
+        """In a hashed directory, or in a bundle alone."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root to put a CA into the system")
+        for kind in ("hashed", "bundle"):
+            with self.subTest(kind=kind):
+                folder = self.path(kind)
+                folder.mkdir(mode=0o755)
+                shutil.copy(self.certs.ca.crt, folder / "ca-certificates.crt")
+                if kind == "hashed":
+                    shutil.copy(self.certs.ca.crt, folder / "ca.pem")
+                    (folder / "ca-certificates.crt").write_text("")
+                    subprocess.run(["openssl", "rehash", folder], check=True)
+                hop = self.hop()
+                smtp = self.relay(
+                    self.accounts(f"* smtps://localhost:{hop.port} a b"),
+                    wrap=("unshare", "-m", "sh", "-c", "mount --bind "
+                          f"{folder} /etc/ssl/certs && exec \"$@\"", "sh"))
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                smtp.quit()
 
     def test_name_of_the_url_counts(self):
         # 127.0.0.2 is not in the certificate, 127.0.0.1 is
