@@ -70,15 +70,23 @@ put(struct delivery *delivery, struct slice text, struct error *error)
 
 /* ---- which maildirs, and for whom ---- */
 
-/* qsort_r's: by maildir, then in the order they were named. */
+/* By maildir, then in the order they were named. */
 static int
-compare(const void *a, const void *b, void *places)
+compare(const void *a, const void *b)
 {
-	size_t left = *(const size_t *)a, right = *(const size_t *)b;
-	const struct place *items = places;
-	int order = strcmp(items[left].maildir, items[right].maildir);
+	const struct delivery_target *left = a, *right = b;
+	int order = strcmp(left->place->maildir, right->place->maildir);
 
-	return order != 0 ? order : left < right ? -1 : left > right;
+	return order != 0 ? order
+	    : left->who < right->who ? -1 : left->who > right->who;
+}
+
+/* Is it another maildir than the one before? */
+static bool
+is_another(const struct delivery_target *targets, size_t i)
+{
+	return i == 0 || strcmp(targets[i].place->maildir,
+	    targets[i - 1].place->maildir) != 0;
 }
 
 /* Recipients with the same maildir share one file in it. Sorted, for there
@@ -86,31 +94,28 @@ compare(const void *a, const void *b, void *places)
 static int
 sort_places(struct delivery *delivery, struct error *error)
 {
+	struct delivery_target *targets;
 	size_t n = 0, copies = 0;
-	size_t *order;
-	struct place *places = (struct place *)delivery->places;
 
-	delivery->n_copies = 0;
-	if (places == NULL)
+	if (delivery->places == NULL)
 		return 0;
-	order = delivery->order = malloc(delivery->envelope->n *
-	    sizeof(*order));
-	if (order == NULL)
+	targets = delivery->targets = calloc(delivery->envelope->n,
+	    sizeof(*targets));
+	if (targets == NULL)
 		return error_system(error, ENOMEM, "delivery");
 	for (size_t i = 0; i < delivery->envelope->n; i++)
-		if (places[i].maildir != NULL)
-			order[n++] = i;
-	qsort_r(order, n, sizeof(*order), compare, places);
+		if (delivery->places[i].maildir != NULL)
+			targets[n++] = (struct delivery_target){
+			    &delivery->places[i], i };
+	qsort(targets, n, sizeof(*targets), compare);
 	for (size_t i = 0; i < n; i++)
-		copies += i == 0 || strcmp(places[order[i]].maildir,
-		    places[order[i - 1]].maildir) != 0;
+		copies += is_another(targets, i);
 	delivery->copies = calloc(copies > 0 ? copies : 1,
 	    sizeof(*delivery->copies));
 	if (delivery->copies == NULL)
 		return error_system(error, ENOMEM, "delivery");
 	for (size_t i = 0; i < n; i++) {
-		if (i == 0 || strcmp(places[order[i]].maildir,
-		    places[order[i - 1]].maildir) != 0)
+		if (is_another(targets, i))
 			delivery->copies[delivery->n_copies++].first = i;
 		delivery->copies[delivery->n_copies - 1].n++;
 	}
@@ -137,12 +142,12 @@ write_head(struct delivery *delivery, struct delivery_copy *copy,
 	    error) < 0)
 		return -1;
 	for (size_t i = copy->first; i < copy->first + copy->n; i++) {
-		size_t who = delivery->order[i];
+		const struct delivery_target *target = &delivery->targets[i];
 
-		if (!delivery->places[who].own)
+		if (!target->place->own)
 			continue;
 		len = trace_delivered_to(
-		    delivery->envelope->recipients[who].path, line,
+		    delivery->envelope->recipients[target->who].path, line,
 		    sizeof(line));
 		if (maildir_deliver_write(deliver,
 		    (struct slice){ line, len }, error) < 0)
@@ -155,8 +160,7 @@ static int
 begin_copy(struct delivery *delivery, struct delivery_copy *copy,
     struct error *error)
 {
-	const struct place *place =
-	    &delivery->places[delivery->order[copy->first]];
+	const struct place *place = delivery->targets[copy->first].place;
 
 	if (maildir_deliver_begin(&copy->deliver, place->maildir,
 	    place->fixed, delivery->hostname, error) < 0)
@@ -202,7 +206,7 @@ delivery_begin(struct delivery *delivery, const struct trace *trace,
 	delivery->open = true;
 	delivery->spool_fd = -1;
 	delivery->copies = NULL;
-	delivery->order = NULL;
+	delivery->targets = NULL;
 	delivery->n_copies = delivery->n_begun = 0;
 	delivery->text_offset = delivery->text_line = 0;
 	delivery->has_8bit = delivery->has_text = false;
@@ -364,8 +368,8 @@ delivery_abort(struct delivery *delivery)
 	delivery->open = false;
 	close_files(delivery);
 	free(delivery->copies);
-	free(delivery->order);
+	free(delivery->targets);
 	delivery->copies = NULL;
-	delivery->order = NULL;
+	delivery->targets = NULL;
 	delivery->n_copies = 0;
 }

@@ -21,10 +21,16 @@
 #include "smtp_reply.h"
 #include "trace.h"
 
+/* A recipient who has a maildir. */
+struct delivery_target {
+	const struct place *place;
+	size_t who; /* in the envelope */
+};
+
 /* One of the maildirs. */
 struct delivery_copy {
 	struct maildir_deliver deliver;
-	size_t first; /* its recipients in delivery->order */
+	size_t first; /* its recipients in delivery->targets */
 	size_t n;
 };
 
@@ -44,7 +50,7 @@ struct delivery {
 	/* delivery.c's own. */
 	bool open;
 	size_t n_begun;
-	size_t *order;      /* recipients that have a maildir, by maildir */
+	struct delivery_target *targets; /* by maildir */
 	int spool_fd;       /* where there is no maildir, else -1 */
 	uint64_t text_offset;  /* in the first file: the Received line */
 	uint64_t text_line;    /* lines before it */
