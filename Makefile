@@ -152,7 +152,7 @@ $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries)
 demo: ## the main job: send a message and fetch it back, then serve
 	@tests/setup.sh demo
 	@$(MAKE) --no-print-directory all
-	@BUILD='$(BUILD)' ONCE='$(ONCE)' tests/demo.sh
+	@BUILD='$(BUILD)' ONCE='$(ONCE)' exec tests/demo.sh
 
 check: ## all tests, after installing what they need
 	@tests/setup.sh check
@@ -181,7 +181,7 @@ $(BUILD)/tests/bench/%: tests/bench/%.c
 	$(CC) -std=c17 -D_GNU_SOURCE $(CFLAGS) $(HARDENING) $(HARDENING_LD) \
 	    -o $@ $< -ltls
 
-units: $(units)
+units: $(units) ## fill in the paths in units and samples
 
 # Paths are put into what names the installed programs; other paths, other
 # units.

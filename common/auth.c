@@ -148,7 +148,7 @@ auth_check(const struct auth *auth, const struct peer *peer,
 	}
 	if (auth->kind == AUTH_ANY && !peer->local) {
 		error_set(error, ERROR_CONFIG, "--auth any is for local peers "
-		    "only: %s; --auth any-remote lifts that",
+		    "only: %s; --auth file:PATH is for others",
 		    peer->remote_by);
 		return AUTH_REFUSED;
 	}

@@ -13,7 +13,7 @@ static void
 show_senders(const struct account *account, FILE *out)
 {
 	if (slice_equal(account->sender, SLICE("*")))
-		fputs("mail from any sender, <> too", out);
+		fputs("mail from any sender (and <>)", out);
 	else if (memchr(account->sender.data, '@',
 	    account->sender.len) != NULL)
 		fprintf(out, "mail from <%.*s>", SLICE_ARG(account->sender));

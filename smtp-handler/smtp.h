@@ -41,9 +41,10 @@ enum smtp_event {
 	SMTP_MAIL,       /* a transaction begins: envelope.reverse_path */
 	SMTP_RCPT,       /* the last recipient in the envelope, not yet
 	                  * accepted; refused, it is taken out again */
-	SMTP_REFUSED,    /* a MAIL or RCPT was wrong in itself, and the client
-	                  * has heard so: smtp->refused_line, refused_with.
-	                  * For the log; accept it */
+	SMTP_REFUSED,    /* a MAIL or RCPT was wrong in itself, or a login came
+	                  * without TLS, and the client has heard so:
+	                  * smtp->refused_line (of AUTH the verb alone),
+	                  * refused_with. For the log; accept it */
 	SMTP_DATA_BEGIN, /* is there a place for a message? By DATA or by
 	                  * BDAT is all the same */
 	SMTP_DATA,       /* smtp->text: a piece of it, with LF line ends.

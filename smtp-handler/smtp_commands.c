@@ -493,7 +493,13 @@ smtp_take_command(struct smtp *smtp, struct slice line, int wrong)
 		smtp->path_refused = true;
 		smtp->refused_line = line;
 		smtp->pending = SMTP_REFUSED;
+	} else if (is_auth && smtp->pending == SMTP_WANT_IO &&
+	    smtp->options.login == SMTP_LOGIN_NEEDS_TLS) {
+		/* Never what came with it. */
+		smtp->refused_line = SLICE("AUTH");
+		smtp->pending = SMTP_REFUSED;
 	}
-	if (is_auth && smtp->pending == SMTP_WANT_IO)
+	if (is_auth && (smtp->pending == SMTP_WANT_IO ||
+	    smtp->pending == SMTP_REFUSED))
 		wire_wipe_taken(&smtp->wire);
 }

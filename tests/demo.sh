@@ -195,6 +195,12 @@ make_maildir()
 # curl's exit status 7 is "failed to connect": nobody listens.
 must_be_free()
 {
+	case $2 in
+	*[!0-9]* | '' | 0* | ??????*) bad=yes ;;
+	*) bad= ;;
+	esac
+	[ -z "$bad" ] && [ "$2" -le 65535 ] ||
+	    give_up 2 "DEMO_$1_PORT must be a port, 1 to 65535, and not '$2'"
 	curl --silent --max-time 2 --noproxy '*' --output /dev/null \
 	    "telnet://127.0.0.1:$2" </dev/null
 	[ $? -eq 7 ] || give_up 2 "port $2 is taken by another program; stop that," \
@@ -372,12 +378,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 mkdir -p "$demo" || exit 2
+# Before anything of a demo that is running is touched
+must_be_free POP3 "$pop3_port"
+must_be_free SMTP "$smtp_port"
 : >"$log"
 make_certificate
 make_maildir
 make_muttrc
-must_be_free POP3 "$pop3_port"
-must_be_free SMTP "$smtp_port"
 listen "$pop3_port" pop3-handler
 pop3_pid=$pid
 listen "$smtp_port" smtp-handler

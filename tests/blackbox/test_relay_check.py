@@ -48,7 +48,7 @@ class CheckAccounts(Relay):
             "smtps://smtp.example.com:465 as joe",
             "3: mail from any address at example.org by any login goes to "
             "smtp://mail.example.org:2587 as relay, whatever its certificate",
-            "4: mail from any sender, <> too by any login goes to "
+            "4: mail from any sender (and <>) by any login goes to "
             "lmtp+unix:/run/dovecot/lmtp, in the clear",
             "5: mail from <ann@example.net> by any login goes to "
             "smtp+plain://[::1]:25, in the clear; but never, for line 4 "

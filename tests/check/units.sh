@@ -55,7 +55,7 @@ for unit in "$work"/units/*; do
 done
 
 # The journal's catalog explains the very events that log.c sends.
-sed -n 's/^[[:space:]]*"\([0-9a-f]\{32\}\)" },.*/\1/p' common/log.c |
+sed -n 's/^[[:space:]]*"\([0-9a-f]\{32\}\)", .*},$/\1/p' common/log.c |
     sort >"$work/sent"
 sed -n 's/^-- \([0-9a-f]\{32\}\)$/\1/p' units/mail-handlers.catalog |
     sort >"$work/explained"

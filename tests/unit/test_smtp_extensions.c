@@ -864,6 +864,12 @@ test_refusals_are_told(void **state)
 	    "refused 503 mail from:<x>\nrefused 501 RCPT TO:<>\n"
 	    "refused 555 RCPT TO:<c@d> X\nrcpt c@d\n", true);
 
+	d.options.login = SMTP_LOGIN_NEEDS_TLS;
+	check(&d, EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\nQUIT\r\n",
+	    GREETING EHLO_OK "538 5.7.11 Logins need TLS here\r\n" BYE,
+	    "refused 538 AUTH\n", true);
+	d.options.login = SMTP_LOGIN_OFFERED;
+
 	d.options.login_required = true;
 	check(&d, EHLO MAIL "QUIT\r\n",
 	    GREETING EHLO_HEAD "250-AUTH PLAIN LOGIN\r\n"
