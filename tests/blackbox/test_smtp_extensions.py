@@ -128,7 +128,8 @@ class Dsn(Relay):
         hop.wait_ended()
         self.assertEqual(
             [c for c in hop.commands if re.match("MAIL|RCPT", c)], [
-                "MAIL FROM:<a@b.test> SMTPUTF8 RET=HDRS ENVID=QQ+2B314159",
+                "MAIL FROM:<a@b.test> BODY=8BITMIME SMTPUTF8 RET=HDRS "
+                "ENVID=QQ+2B314159",
                 "RCPT TO:<c@d.test> NOTIFY=SUCCESS,FAILURE "
                 "ORCPT=rfc822;Bob@b+2Btest",
                 "RCPT TO:<c@d.test> NOTIFY=NEVER",
@@ -136,7 +137,8 @@ class Dsn(Relay):
                 "RCPT TO:<c@d.test> NOTIFY=DELAY",
                 "RCPT TO:<c@d.test>",
                 "RCPT TO:<c@d.test> NOTIFY=SUCCESS,FAILURE,DELAY",
-                "MAIL FROM:<joe@example.com>", "RCPT TO:<ann@example.org>"])
+                "MAIL FROM:<joe@example.com> BODY=8BITMIME",
+                "RCPT TO:<ann@example.org>"])
 
     def test_hop_without(self):
         hop = self.hop()
@@ -150,7 +152,7 @@ class Dsn(Relay):
         hop.wait_ended()
         self.assertEqual(
             [c for c in hop.commands if re.match("MAIL|RCPT", c)],
-            ["MAIL FROM:<a@b.test>", "RCPT TO:<c@d.test>",
+            ["MAIL FROM:<a@b.test> BODY=8BITMIME", "RCPT TO:<c@d.test>",
              "RCPT TO:<e@d.test>"])
 
     def test_syntax(self):
