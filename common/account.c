@@ -118,7 +118,7 @@ is_dotted(struct slice s, const char *allowed, bool any_script)
 		bool dot = c == '.';
 
 		if (dot ? after_dot : !(c >= 'a' && c <= 'z') &&
-		    !(c >= '0' && c <= '9') && !(any_script && c < 0) &&
+		    !(c >= '0' && c <= '9') && !(any_script && (unsigned char)c >= 0x80) &&
 		    memchr(allowed, c, strlen(allowed)) == NULL)
 			return false;
 		after_dot = dot;

@@ -148,8 +148,8 @@ auth_check(const struct auth *auth, const struct peer *peer,
 	}
 	if (auth->kind == AUTH_ANY && !peer->local) {
 		error_set(error, ERROR_CONFIG, "--auth any is for local peers "
-		    "only: %s; --auth file:PATH is for others",
-		    peer->remote_by);
+		    "only: %s; --auth file:PATH is for others, any-remote "
+		    "for everybody", peer->remote_by);
 		return AUTH_REFUSED;
 	}
 	if (user.len == 0 || password.len == 0) {

@@ -71,7 +71,7 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 	conn->out_fd = out_fd;
 	conn->tls = NULL;
 	conn->eof = conn->finish = conn->is_tcp = false;
-	conn->heed_input = conn->input_came = false;
+	conn->heed_input = conn->input_came = conn->muted = false;
 	conn->until = 0;
 	conn->transport_errno = 0;
 	conn->in_flags = conn->out_flags = -1;
@@ -153,6 +153,8 @@ push_ciphertext(struct conn *conn)
 {
 	struct buf *buf = &conn->cipher_out;
 
+	if (conn->muted)
+		buf->start = buf->end = 0;
 	while (buf->end > buf->start) {
 		struct slice out = buf_contents(buf);
 		ssize_t n = transport_write(conn, out.data, out.len);
@@ -424,6 +426,12 @@ conn_flush(struct conn *conn, struct wire *wire, struct error *error)
 	int result = drain(conn, wire, error);
 
 	return result != 0 ? result : drain_ciphertext(conn, error);
+}
+
+void
+conn_mute(struct conn *conn)
+{
+	conn->muted = true;
 }
 
 ssize_t

@@ -37,6 +37,7 @@ struct conn {
 	int transport_errno;
 	bool finish;     /* set by the caller: go on in spite of SIGTERM */
 	bool heed_input; /* set by the caller: see conn_flush */
+	bool muted;      /* see conn_mute */
 	int64_t until;   /* set by the caller: no wait goes on past it
 	                    (conn_now), whatever else holds; 0: no such */
 
@@ -115,6 +116,10 @@ int conn_read_ready(struct conn *conn, struct wire *wire,
  * something while it is not reading: conn_read_ready takes it.
  */
 int conn_flush(struct conn *conn, struct wire *wire, struct error *error);
+
+/* Nothing more is sent, not even what TLS has made already: the peer is not
+ * to have the rest of what it got. It can still be heard. */
+void conn_mute(struct conn *conn);
 
 /*
  * Ends it in order: drains last_words->out (NULL: there are none), then

@@ -82,7 +82,8 @@ maildir_is_same_message(const struct maildir_index *index, size_t i, int dir,
 	unsigned char digest[MAILDIR_DIGEST_SIZE];
 	struct stat st;
 
-	if (((uint32_t)inode & MAILDIR_INODE_MASK) == file->inode)
+	if (inode != 0 &&
+	    ((uint32_t)inode & MAILDIR_INODE_MASK) == file->inode)
 		return true;
 	/* What readdir(3) says is not always the inode. */
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||

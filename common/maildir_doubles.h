@@ -23,7 +23,8 @@ int maildir_merge_doubles(struct maildir_index *index, int fd,
 
 /*
  * Is what stands in the directory dir under that name message i? By inode,
- * by size and time, or, where it has copies or twins, by its contents.
+ * by size and time, or, where it has copies or twins, by its contents. inode
+ * is what readdir(3) says, or 0.
  */
 bool maildir_is_same_message(const struct maildir_index *index, size_t i,
     int dir, const char *name, ino_t inode);

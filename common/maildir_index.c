@@ -193,6 +193,7 @@ maildir_index_rename(struct maildir_index *index, size_t i, size_t folder,
 		return -1;
 	file->name = at;
 	file->folder = folder & UINT16_MAX;
+	file->digested = 0;
 	return digested ? maildir_index_set_digest(index, i, digest, error)
 	    : 0;
 }
@@ -316,14 +317,14 @@ hash_key(struct slice base, struct slice folder_path)
 }
 
 int
-maildir_table_init(struct maildir_table *table, size_t files, size_t last,
+maildir_table_init(struct maildir_table *table, size_t files, size_t end,
     struct error *error)
 {
 	/* Slots to spare make chains short; there is not memory for many. */
 	table->n = files + files / 4 + 16;
 	table->number_bits = 1;
 	while (table->number_bits < 32 &&
-	    UINT64_C(1) << table->number_bits <= last)
+	    UINT64_C(1) << table->number_bits <= end)
 		table->number_bits++;
 	table->slots = calloc(table->n, sizeof(*table->slots));
 	return table->slots != NULL ? 0

@@ -42,7 +42,8 @@ struct maildir_file {
 	uint32_t namesake : 1;    /* beside new and cur: a message in them has
 	                           * its base name */
 	uint32_t doubled : 1;     /* it is there under several names */
-	uint32_t seen : 1;        /* in this scan */
+	uint32_t seen : 1;        /* by the last look: a scan's, or a pass's in
+	                           * search of what was renamed */
 };
 
 struct maildir_folder {
@@ -54,7 +55,8 @@ struct maildir_folder {
 	int64_t ctime;
 	uint32_t owner;
 	uint8_t trusted; /* which were old enough to show any change since */
-	uint8_t state;   /* maildir_scan.c's, in a scan's course */
+	uint8_t state;   /* in a scan's course maildir_scan.c's, after it the
+	                  * pass in which it was read (maildir_moved.h) */
 	uint8_t deep;    /* directories in it are too deep to be served */
 	uint8_t restless; /* it had just changed when it was read */
 };
@@ -132,8 +134,8 @@ struct maildir_table {
 	unsigned number_bits;
 };
 
-/* For so many files, none of which has a number above last. */
-int maildir_table_init(struct maildir_table *table, size_t files, size_t last,
+/* For so many files, all of which have numbers below end. */
+int maildir_table_init(struct maildir_table *table, size_t files, size_t end,
     struct error *error);
 void maildir_table_free(struct maildir_table *table);
 void maildir_table_put(struct maildir_table *table,

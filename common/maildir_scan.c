@@ -563,9 +563,10 @@ drop_gone(struct scan *scan)
 		return error_system(scan->error, ENOMEM, "maildrop");
 	for (size_t i = 0; i < index->n; i++) {
 		const struct maildir_file *file = &index->files[i];
+		enum state state = index->folders[file->folder].state;
 
-		if (!file->seen &&
-		    index->folders[file->folder].state != KEPT)
+		/* Seen, perhaps, in a directory that went after that. */
+		if (state != KEPT && (state != READ || !file->seen))
 			continue;
 		if (file->uncounted)
 			index->folders[file->folder].trusted = 0;

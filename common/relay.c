@@ -28,7 +28,7 @@ static int
 await_reset(struct relay *relay, struct error *error)
 {
 	relay->reset_due = relay->reset_said = false;
-	return relay_await_reply(relay, error) < 0 ||
+	return relay_await_within(relay, relay->limits.reset, error) < 0 ||
 	    relay_reply_class(relay) != 2 ? -1 : 0;
 }
 
@@ -59,7 +59,7 @@ begin(struct relay *relay, const struct account *account,
 	enum relay_stage stage;
 	struct error ignored;
 
-	if (relay->account != NULL && !relay->mail_sent &&
+	if (relay->account == account && !relay->mail_sent &&
 	    catch_up(relay, &ignored) < 0)
 		relay_drop(relay, NULL);
 	if (relay->account == account)
@@ -68,9 +68,14 @@ begin(struct relay *relay, const struct account *account,
 	if (relay_open_connection(relay, account, &stage, error) == 0)
 		return 0;
 	relay_drop(relay, NULL);
-	return relay_trouble(enhanced[stage], stage == RELAY_AT_LOGIN
+	relay_trouble(enhanced[stage], stage == RELAY_AT_LOGIN
 	    ? "Cannot log in to the next hop, try again later"
 	    : "The next hop cannot be reached now, try again later", verdict);
+	/* Not again for each recipient: it takes its time, and too many wrong
+	 * logins lock the account. */
+	relay_keep_verdict(relay, verdict);
+	relay->refused = true;
+	return -1;
 }
 
 /* ---- the transaction ---- */
@@ -143,6 +148,7 @@ open_transaction(struct relay *relay, const struct envelope *envelope,
 	struct smtp_client *client = &relay->client;
 	bool together = client->extensions.pipelining;
 
+	relay->seven_bit = envelope->seven_bit;
 	smtp_client_mail(client, envelope);
 	if (together)
 		smtp_client_rcpt(client, &envelope->recipients[i]);

@@ -28,9 +28,10 @@ struct relay_limits {
 	unsigned connect;
 	unsigned opening;
 	unsigned command;
+	unsigned reset; /* less, for somebody waits who did not ask for it */
 	unsigned final; /* the reply to the text */
 };
-#define RELAY_LIMITS { 30, 300, 300, 600 }
+#define RELAY_LIMITS { 30, 300, 300, 30, 600 }
 
 struct relay {
 	const struct account *account; /* of the open connection, or NULL */
@@ -53,7 +54,9 @@ struct relay {
 	struct smtp_client client;
 	bool mail_sent;  /* a transaction is open there */
 	size_t accepted; /* recipients in it */
-	bool refused;    /* MAIL was: kept is for each recipient */
+	bool refused;    /* MAIL was, or the hop is out of reach: kept is for
+	                  * each recipient of the transaction */
+	bool seven_bit;  /* the client said that the text is */
 	bool broken;     /* the connection was lost with recipients in it */
 	bool reset_due;  /* RSET before the next transaction */
 	bool reset_said; /* and its reply is still to come */

@@ -140,6 +140,7 @@ early_verdict(struct relay *relay, struct smtp_reply *verdict,
 	struct error ignored;
 
 	buf_consume(out, out->end - out->start);
+	conn_mute(&relay->conn);
 	if (relay_await_within(relay, EARLY_TIMEOUT, &ignored) < 0 ||
 	    relay_reply_class(relay) < 4)
 		return relay_lost(relay, verdict);
@@ -220,7 +221,7 @@ confirm_verdict(struct relay *relay, struct smtp_reply *verdict,
 		relay->reset_said = true;
 		return 0;
 	}
-	int result = relay_await_reply(relay, &why);
+	int result = relay_await_within(relay, relay->limits.reset, &why);
 	if (result == 0 && relay_reply_class(relay) == 2)
 		return 0;
 	if (!wire_mid_line(&relay->client.wire) &&
@@ -246,12 +247,13 @@ finish_text(struct relay *relay, struct smtp_reply *verdict,
 	if (relay->chunking)
 		smtp_client_rset(&relay->client);
 	size_t end = out->end - out->start;
-	/* Where TLS has its end still here it has nothing of it there: it is
-	 * one record. In the clear the last octet of a chunk may have gone,
-	 * and what came then is the verdict on the whole. */
-	if (flush_heeding(relay, error) < 0 && (!relay->chunking ||
-	    relay->conn.tls != NULL || out->end - out->start == end))
-		return early_verdict(relay, verdict, error);
+	if (flush_heeding(relay, error) < 0)
+		/* A record of TLS that has not gone whole is nothing there;
+		 * in the clear the last octet of a chunk may have gone. */
+		return relay->chunking && relay->conn.tls == NULL &&
+		    out->end - out->start < end
+		    ? perhaps_taken(relay, verdict, error)
+		    : early_verdict(relay, verdict, error);
 	if (relay_await_within(relay, relay->limits.final, error) < 0)
 		return perhaps_taken(relay, verdict, error);
 	int result = relay_pass_on(relay, true, verdict, error);
@@ -272,9 +274,11 @@ can_send(const struct relay *relay, const struct relay_text *text,
 	const struct smtp_extensions *offered = &relay->client.extensions;
 
 	/* RFC 6152 3: not to be sent, and converting is not our business. */
-	if (text->has_8bit && !offered->eight_bit) {
+	if (text->has_8bit && (!offered->eight_bit || relay->seven_bit)) {
 		*verdict = (struct smtp_reply){ 554, "5.6.3",
-			SLICE("The next hop takes no 8-bit text") };
+			relay->seven_bit
+			? SLICE("8-bit text, though MAIL said BODY=7BIT")
+			: SLICE("The next hop takes no 8-bit text") };
 		return false;
 	}
 	/* RFC 1870 6.1: it has said so already. */

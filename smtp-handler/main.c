@@ -203,9 +203,9 @@ serve_data_begin(struct smtp_program *p)
 		.envelope = &smtp->envelope,
 		.places = p->places.items,
 		.hostname = p->settings.common.hostname,
-		.sweep = !p->swept,
+		/* In passing, and not for each of many. */
+		.sweep = p->transactions % SWEEP_EVERY == 1,
 	};
-	p->swept = true;
 	p->counter = (struct trace_counter){ .received = 0 };
 	if (delivery_begin(&p->delivery, &trace, &why) == 0) {
 		smtp_accept(&p->smtp);

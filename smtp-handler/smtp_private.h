@@ -88,7 +88,7 @@ void smtp_keep_reply(struct smtp *smtp, const struct smtp_reply *reply);
 
 /*
  * The reply to a message's end: once, or in LMTP once for each recipient
- * (RFC 2033 4.2), as smtp_put_verdicts finds room. To be called before the
+ * (RFC 2033 4.2), as smtp_put_next_verdict finds room. To be called before the
  * envelope is reset.
  */
 void smtp_put_verdict(struct smtp *smtp, const struct smtp_reply *reply);

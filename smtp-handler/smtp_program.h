@@ -21,6 +21,8 @@
 
 #define IN_SIZE 65536
 #define OUT_SIZE 16384
+/* Of so many transactions one removes what was left in maildirs. */
+#define SWEEP_EVERY 16
 
 struct smtp_program {
 	struct program program;
@@ -41,7 +43,6 @@ struct smtp_program {
 	char id[32];
 	unsigned transactions;
 	int64_t began;
-	bool swept;
 	struct trace_counter counter;
 
 	/* Counts, for the log. */

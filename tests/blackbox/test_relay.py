@@ -592,15 +592,16 @@ class Verdicts(Relay):
     def test_8bitmime_wherever_it_is_offered(self):
         """MAIL comes before the text, and the client may not have said what
         there is in it."""
-        for said, wanted in (("", True), (" BODY=8BITMIME", True),
-                             (" BODY=7BIT", False)):
+        for said, text, wanted in (("", "\u20ac", True),
+                                   (" BODY=8BITMIME", "\u20ac", True),
+                                   (" BODY=7BIT", "E", False)):
             with self.subTest(said=said):
                 hop = self.hop()
                 smtp = self.relay(self.account(hop))
                 smtp.expect(f"MAIL FROM:<a@b.test>{said}", "250 2.1.0")
                 smtp.expect("RCPT TO:<c@d.test>", "250 2.1.5")
                 self.assertRegex(
-                    str(smtp.text("\u20ac\r\n.\r\n".encode())), QUEUED)
+                    str(smtp.text(f"{text}\r\n.\r\n".encode())), QUEUED)
                 (mail,) = [line for line in hop.commands
                            if line.startswith("MAIL")]
                 self.assertEqual("BODY=8BITMIME" in mail, wanted, mail)

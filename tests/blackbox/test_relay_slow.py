@@ -195,7 +195,7 @@ class Silence(Slow):
         smtp.envelope()
         self.assertEqual(str(self.timed(smtp, "RSET\r\n", 0)), "250 2.0.0")
         smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
-        told = self.timed(smtp, "RCPT TO:<a@b.test>\r\n", 300)
+        told = self.timed(smtp, "RCPT TO:<a@b.test>\r\n", 30)
         self.assertEqual(str(told), "250 2.1.5")
         smtp.expect("RSET", "250 2.0.0")
         self.goes_on(smtp, hop)

@@ -109,6 +109,43 @@ class Reset(Trouble):
         smtp.expect("RCPT TO:<c@b.test>", "550 5.1.1")
 
 
+class Transaction(Trouble):
+    def test_one_login_for_all_recipients(self):
+        """A wrong one for each would lock the account."""
+        hop = self.hop({"AUTH": ["535 5.7.8 no", "235 2.7.0 in"]})
+        smtp = self.relay(self.account(hop))
+        smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+        for n in range(5):
+            smtp.expect(f"RCPT TO:<a{n}@b.test>", "451 4.7.0")
+        smtp.expect("RSET", "250 2.0.0")
+        self.assertEqual(len(hop.connections), 1)
+        self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+        self.assertEqual(len(hop.connections), 2)
+
+    def test_another_hop_is_not_waited_for(self):
+        first = self.clear_hop(
+            {"final": "550 5.7.1 no", "RSET": STALL},
+            extensions=("PIPELINING", "CHUNKING"))
+        second = self.clear_hop()
+        smtp = self.relay(self.accounts(
+            f"first.test smtp+plain://127.0.0.1:{first.port}",
+            f"* smtp+plain://127.0.0.1:{second.port}"))
+        self.assertEqual(smtp.message(TEXT, "a@first.test").raw,
+                         [b"550 5.7.1 no"])
+        self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+        first.released.set()
+
+    def test_seven_bits_that_are_eight(self):
+        hop = self.clear_hop()
+        smtp = self.clear(hop)
+        smtp.expect("MAIL FROM:<a@b.test> BODY=7BIT", "250 2.1.0")
+        smtp.expect("RCPT TO:<c@d.test>", "250 2.1.5")
+        self.assertEqual(str(smtp.text("\u00e4\r\n.\r\n".encode())),
+                         "554 5.6.3")
+        self.assertEqual(hop.messages, [])
+        self.assertIn("MAIL FROM:<a@b.test>", hop.commands)
+
+
 class EarlyVerdict(Trouble):
     def test_in_what_is_sent_last(self):
         """The hop refuses and reads no more, when all that is left is on its

@@ -120,7 +120,8 @@ test_any(void **state)
 	/* Not from elsewhere, and the log says which witness says so. */
 	check_login(&auth, &remote_peer, JOE, SECRET, AUTH_REFUSED);
 	assert_text(error.text, "--auth any is for local peers only: the "
-	    "socket says 192.0.2.1; --auth file:PATH is for others");
+	    "socket says 192.0.2.1; --auth file:PATH is for others, "
+	    "any-remote for everybody");
 	check_login(&auth, &remote_peer, EMPTY, EMPTY, AUTH_REFUSED);
 	assert_null(auth_maildir(&auth, JOE));
 	auth_close(&auth);

@@ -204,7 +204,7 @@ test_final(void **state)
 	assert_int_equal(unlink(name), 0);
 	assert_int_equal(write(text.fd, "x\ny\n", 4), 4);
 	pid_t pid = start_hop(play_slow_final);
-	relay.limits = (struct relay_limits){ 1, 1, 3, 1 };
+	relay.limits = (struct relay_limits){ 1, 1, 3, 3, 1 };
 	put_recipient();
 	assert_verdict(250, "2.0.0");
 	int64_t began = conn_now();
