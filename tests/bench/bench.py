@@ -61,17 +61,23 @@ NOT_ALWAYS = {"million"}
 CLEAN_UP = {"scale": scale.clean_up, "million": scale.clean_up}
 WITH_PEERS = {"session", "small", "relay", "scale", "million"}
 
-# What README.md shows: benchmark, its table's number, rows that match
+# What README.md shows: benchmark, its table's number, rows that match, and what
+# they are called where their table's title is not beside them
 MAIN = [
-    ("session", 0, "^login, STAT|no stall"),
-    ("retr", 0, ""),
-    ("data", 0, "DATA"),
-    ("memory", 0, "RETR|DATA of 200 MB"),
-    ("memory", 1, "login"),
-    ("small", 0, "^(LMTP, one.*optimized|SMTP, one.*(queue|hand))"),
-    ("relay", 0, "^clear text: .*250"),
-    ("scale", 0, "Courier|Dovecot$"),
-    ("million", 0, "Courier|once|bytes of memory"),
+    ("session", 0, "^login, STAT|no stall", "TLS session, ms: {}"),
+    ("retr", 0, "", "100 MB, MB/s: {}"),
+    ("data", 0, "DATA", "100 MB, MB/s: {}"),
+    ("memory", 0, "RETR|DATA of 200 MB", "peak RSS, KiB: {}"),
+    ("memory", 1, "login", "idle PSS, KiB: {}"),
+    ("small", 0, "^(LMTP, one.*optimized|SMTP, one.*(queue|hand))",
+     "4 KB messages/s: {}"),
+    ("relay", 0, "^clear text: .*250", "relay, ms: {}"),
+    ("scale", 0, "^(first|later).*(Courier|Dovecot)$",
+     "100,000 messages, s: {}"),
+    ("scale", 0, "^peak.*(Courier|Dovecot)$", "100,000 messages: {}"),
+    ("million", 0, "^(first|later).*(Courier|once)",
+     "1,000,000 messages, s: {}"),
+    ("million", 0, "^peak.*Courier|^bytes of memory", "1,000,000 messages: {}"),
 ]
 
 

@@ -188,7 +188,7 @@ def when(names):
 
 def record(names, main):
     """RESULTS.md has all of it, README.md the main tables and the plot.
-    main: [(benchmark, table's number, pattern of rows)]."""
+    main: [(benchmark, table's number, pattern of rows, name of a row)]."""
     missing = [name for name in names if not load(name)]
     if missing:
         print(f"bench: never measured: {', '.join(missing)}")
@@ -207,13 +207,11 @@ def record(names, main):
     (HERE / "RESULTS.md").write_text("\n".join(parts))
 
     short = Table("", "what", "ours", "other", "ratio", "target", "met")
-    for name, number, pattern in main:
+    for name, number, pattern, called in main:
         if name in missing:
             continue
-        table = load(name)[number]
-        unit = table.columns[0].partition(",")[0]
-        for what, *cells in table.select(pattern).rows:
-            short.add(f"{what}, {unit}", *cells)
+        for what, *cells in load(name)[number].select(pattern).rows:
+            short.add(called.format(what), *cells)
     replace_block(rig.ROOT / "README.md", f"{when(names)}\n"
                   f"{short.markdown()}\n![Seconds against messages for "
                   "pop3-handler, Dovecot and Courier]"
