@@ -428,23 +428,6 @@ find_command(const struct smtp *smtp, struct slice verb)
 	return NULL;
 }
 
-/*
- * RFC 2920 3.1: a client may send a whole transaction in one go, and then
- * each command behind a sender or recipients that were refused is out of
- * order without being wrong.
- */
-static void
-refuse_order(struct smtp *smtp, const struct command *command)
-{
-	enum smtp_reply_id id = out_of_order(smtp, command);
-
-	if (smtp->path_refused &&
-	    (id == REPLY_MAIL_FIRST || id == REPLY_RCPT_FIRST))
-		smtp_say(smtp, id);
-	else
-		smtp_bad_command(smtp, id);
-}
-
 /* Up to the first blank, of which people type tabs too. */
 static void
 cut_verb(struct slice line, struct slice *verb, struct slice *argument)
@@ -484,7 +467,7 @@ smtp_take_command(struct smtp *smtp, struct slice line, int wrong)
 	else if (command == NULL)
 		smtp_bad_command(smtp, REPLY_UNKNOWN_COMMAND);
 	else if ((command->states & IN(smtp->state)) == 0)
-		refuse_order(smtp, command);
+		smtp_refuse_order(smtp, out_of_order(smtp, command));
 	else
 		command->run(smtp, argument);
 	if (command != NULL && smtp->pending == SMTP_WANT_IO &&

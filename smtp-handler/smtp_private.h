@@ -82,6 +82,9 @@ void smtp_say(struct smtp *smtp, enum smtp_reply_id id);
  * another reply is to be said, which smtp_bad_command does at once. */
 enum smtp_reply_id smtp_count_bad(struct smtp *smtp, enum smtp_reply_id id);
 void smtp_bad_command(struct smtp *smtp, enum smtp_reply_id id);
+/* Refuses a command that may not come now. Behind a sender or recipients that
+ * were refused that is no fault of its own. */
+void smtp_refuse_order(struct smtp *smtp, enum smtp_reply_id id);
 
 /* Copies a reply to smtp->refusal, until it can be said. */
 void smtp_keep_reply(struct smtp *smtp, const struct smtp_reply *reply);

@@ -170,6 +170,17 @@ smtp_bad_command(struct smtp *smtp, enum smtp_reply_id id)
 	smtp_say(smtp, smtp_count_bad(smtp, id));
 }
 
+/* RFC 2920 3.1: a client may send a whole transaction in one go. */
+void
+smtp_refuse_order(struct smtp *smtp, enum smtp_reply_id id)
+{
+	if (smtp->path_refused &&
+	    (id == REPLY_MAIL_FIRST || id == REPLY_RCPT_FIRST))
+		smtp_say(smtp, id);
+	else
+		smtp_bad_command(smtp, id);
+}
+
 void
 smtp_keep_reply(struct smtp *smtp, const struct smtp_reply *reply)
 {

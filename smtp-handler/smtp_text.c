@@ -265,11 +265,10 @@ smtp_skip_chunk(struct smtp *smtp)
 	smtp->state = smtp->after_skip;
 	/* RFC 3030 4.2: what was in the pipeline behind a failed chunk is no
 	 * fault of its own. */
-	enum smtp_reply_id id = (enum smtp_reply_id)smtp->skip_reply;
-	if (id == REPLY_RSET_FIRST || (smtp->path_refused &&
-	    (id == REPLY_MAIL_FIRST || id == REPLY_RCPT_FIRST)))
-		smtp_say(smtp, id);
+	if (smtp->skip_reply == REPLY_RSET_FIRST)
+		smtp_say(smtp, REPLY_RSET_FIRST);
 	else
-		smtp_bad_command(smtp, id);
+		smtp_refuse_order(smtp,
+		    (enum smtp_reply_id)smtp->skip_reply);
 	return true;
 }
