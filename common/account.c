@@ -52,8 +52,7 @@ struct line {
 static int __attribute__((format(printf, 2, 3)))
 wrong(const struct line *line, const char *format, ...)
 {
-	size_t len = strlen(line->path);
-	bool cut = len > PATH_SHOWN;
+	const char *path = error_tail(line->path, PATH_SHOWN);
 	char what[300];
 	va_list args;
 
@@ -61,8 +60,7 @@ wrong(const struct line *line, const char *format, ...)
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
 	return error_set(line->error, ERROR_CONFIG, "%s%s:%u: %s",
-	    cut ? "..." : "", line->path + (cut ? len - PATH_SHOWN : 0),
-	    line->number, what);
+	    path == line->path ? "" : "...", path, line->number, what);
 }
 
 static int
@@ -118,7 +116,8 @@ is_dotted(struct slice s, const char *allowed, bool any_script)
 		bool dot = c == '.';
 
 		if (dot ? after_dot : !(c >= 'a' && c <= 'z') &&
-		    !(c >= '0' && c <= '9') && !(any_script && (unsigned char)c >= 0x80) &&
+		    !(c >= '0' && c <= '9') &&
+		    !(any_script && (unsigned char)c >= 0x80) &&
 		    memchr(allowed, c, strlen(allowed)) == NULL)
 			return false;
 		after_dot = dot;
@@ -568,9 +567,8 @@ accounts_read(struct accounts *accounts, const char *path,
 	if (accounts->n > 0)
 		return 0;
 	accounts_free(accounts);
-	size_t len = strlen(path);
 	return error_set(error, ERROR_CONFIG, "%s: no account in it",
-	    path + (len > PATH_SHOWN ? len - PATH_SHOWN : 0));
+	    error_tail(path, PATH_SHOWN));
 }
 
 static bool

@@ -84,3 +84,11 @@ error_system(struct error *error, int errnum, const char *format, ...)
 	    strerror(errnum));
 	return -1;
 }
+
+const char *
+error_tail(const char *path, size_t max)
+{
+	size_t len = strlen(path);
+
+	return path + (len > max ? len - max : 0);
+}

@@ -9,6 +9,8 @@
 #ifndef ERROR_H
 #define ERROR_H
 
+#include <stddef.h>
+
 enum error_kind {
 	ERROR_NONE,
 	ERROR_USAGE,   /* a wrong command line */
@@ -49,5 +51,9 @@ int error_set(struct error *error, enum error_kind kind, const char *format,
  */
 int error_system(struct error *error, int errnum, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The last max octets of a path, for such a text: its end tells more than its
+ * beginning. Points into it. */
+const char *error_tail(const char *path, size_t max);
 
 #endif

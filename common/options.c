@@ -16,8 +16,6 @@
 
 #include "slice.h"
 
-#define PATH_SHOWN 200
-
 /* Where a value came from; a higher source is never overruled. */
 enum source { FROM_NOWHERE, FROM_DEFAULT, FROM_FILE, FROM_COMMAND_LINE };
 
@@ -239,14 +237,11 @@ parse_command_line(struct parse *parse, int argc, char **argv)
 	return OPTIONS_OK;
 }
 
-/* As much of a path as a line of the log is worth: its end tells more than
- * its beginning. */
+/* As much of a path as a line of the log is worth. */
 static const char *
 tail(const char *path)
 {
-	size_t len = strlen(path);
-
-	return path + (len > PATH_SHOWN ? len - PATH_SHOWN : 0);
+	return error_tail(path, 200);
 }
 
 int
