@@ -26,6 +26,10 @@ class Deleting(TestCase):
         return sorted(path.name.partition(":2,")[0]
                       for path in self.mail.rglob("*") if path.is_file())
 
+    def number_of(self, pop, name):
+        uids = pop.listing("UIDL")
+        return next(n for n in uids if uids[n] == name)
+
     def test_marked_messages_are_out_of_sight(self):
         pop = self.deleting().login()
         self.assertEqual(pop.stat(), (3, 54))
@@ -118,10 +122,9 @@ class Deleting(TestCase):
             self.put(f"cur/{name}:2,S", b"x\n")
         self.put("sub/cur/1600000002.two:2,S", b"x\n")
         pop = self.deleting().login()
-        uids = pop.listing("UIDL")
+        n = self.number_of(pop, NAMES[1])
         (self.mail / "new/1600000002.two").unlink()
-        pop.expect(f"DELE {next(n for n in uids if uids[n] == NAMES[1])}",
-                   r"\+OK")
+        pop.expect(f"DELE {n}", r"\+OK")
         pop.quit()
         self.assertEqual(len(self.left()), 6)
 
@@ -130,9 +133,7 @@ class Deleting(TestCase):
         self.put("cur/1600000002.two:2,S", b"Subject: 2\n\nbb\n")
         pop = self.deleting().login()
         self.assertEqual(pop.stat()[0], 3)
-        uids = pop.listing("UIDL")
-        pop.expect(f"DELE {next(n for n in uids if uids[n] == NAMES[1])}",
-                   r"\+OK")
+        pop.expect(f"DELE {self.number_of(pop, NAMES[1])}", r"\+OK")
         pop.quit()
         self.assertNotIn(NAMES[1], self.left())
         self.assertEqual(len(self.left()), 2)
@@ -164,9 +165,7 @@ class Deleting(TestCase):
         self.put("cur/1600000002.two:2,F", path.read_bytes())
         pop = self.deleting().login()
         self.assertEqual(pop.stat()[0], 3)
-        uids = pop.listing("UIDL")
-        pop.expect(f"DELE {next(n for n in uids if uids[n] == NAMES[1])}",
-                   r"\+OK")
+        pop.expect(f"DELE {self.number_of(pop, NAMES[1])}", r"\+OK")
         pop.quit()
         self.assertEqual(self.left(), [NAMES[0], NAMES[2]])
 

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "conn.h"
+#include "loopback.h"
 #include "process.h"
 
 #define LIMIT 200        /* milliseconds */
@@ -39,20 +40,12 @@ static pid_t peer_pid; /* of the process that plays it, or 0 */
 static void
 make_tcp(int fds[2])
 {
-	struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) },
-	};
-	socklen_t len = sizeof(address);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in address;
+	int listener = listen_on_loopback(&address);
 
-	assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&address,
-	    &len), 0);
 	fds[1] = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(connect(fds[1], (struct sockaddr *)&address, len),
-	    0);
+	assert_int_equal(connect(fds[1], (struct sockaddr *)&address,
+	    sizeof(address)), 0);
 	fds[0] = accept(listener, NULL, NULL);
 	assert_true(fds[0] >= 0);
 	close(listener);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "loopback.h"
 #include "relay.h"
 
 #define MUCH_LATER 4000 /* milliseconds; no machine is that busy */
@@ -77,17 +78,9 @@ drip(void)
 static pid_t
 start_hop(void (*play)(void))
 {
-	struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) },
-	};
-	socklen_t len = sizeof(address);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in address;
+	int listener = listen_on_loopback(&address);
 
-	assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&address,
-	    &len), 0);
 	snprintf(port, sizeof(port), "%u", ntohs(address.sin_port));
 	fflush(NULL);
 	pid_t pid = fork();

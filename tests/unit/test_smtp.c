@@ -513,7 +513,8 @@ test_resets(void **state)
 		/* The login stays. */
 		{ SLICE(EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\nRSET\r\n" EHLO
 		    "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"),
-		    SLICE(GREETING EHLO_OK LOGGED_IN OK EHLO_NO_AUTH AUTH_TWICE),
+		    SLICE(GREETING EHLO_OK LOGGED_IN OK EHLO_NO_AUTH
+		    AUTH_TWICE),
 		    SLICE("auth joe secret\nend\n"), DRIVE_EOF, false },
 		/* SIZE and BODY are the transaction's. */
 		{ SLICE(EHLO "MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME\r\n"

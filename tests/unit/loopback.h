@@ -1,0 +1,31 @@
+/*
+ * loopback: a TCP server of a test's own.
+ */
+#ifndef LOOPBACK_H
+#define LOOPBACK_H
+
+#include "drive.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+/* Listens for one connection at a free port of this machine; *address is
+ * where. */
+static int
+listen_on_loopback(struct sockaddr_in *address)
+{
+	socklen_t len = sizeof(*address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	*address = (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) },
+	};
+	assert_int_equal(bind(listener, (struct sockaddr *)address, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)address,
+	    &len), 0);
+	return listener;
+}
+
+#endif
