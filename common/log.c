@@ -133,7 +133,8 @@ static struct {
 	char text[TEXT_MAX];
 	size_t n_values;
 	size_t values_len;
-	struct { enum log_field field; size_t at, len; } values[FIELDS_MAX];
+	struct value { enum log_field field; size_t at, len; }
+	    values[FIELDS_MAX];
 	char values_text[FIELDS_MAX * VALUE_MAX];
 } log_state = {
 	.program = "mail-handler",
@@ -498,9 +499,11 @@ send_to_journal(const struct kind *kind)
 	put_entry(&entry, "MAIL_EVENT", slice_from(kind->name));
 	put_entry(&entry, "MAIL_SESSION", slice_from(log_state.session));
 	for (size_t i = 0; i < log_state.n_values; i++) {
-		put_entry(&entry, fields[log_state.values[i].field].journal_name,
-		    (struct slice){ log_state.values_text +
-		        log_state.values[i].at, log_state.values[i].len });
+		const struct value *value = &log_state.values[i];
+
+		put_entry(&entry, fields[value->field].journal_name,
+		    (struct slice){ log_state.values_text + value->at,
+		        value->len });
 	}
 	for (size_t i = 0; i < N_REMEMBERED; i++)
 		if (!event_has(rememberable[i]))

@@ -157,8 +157,8 @@ open_folder(struct maildir *maildir, size_t folder)
 /* What is done with a message's file: a descriptor or 0, or -1 with errno. */
 typedef int file_call(int dir, const char *name);
 
-/* The same, of the directory as it is now. Twins might have changed their
- * names. */
+/* Does it in the directory that is open or can be. Twins might have changed
+ * their names. */
 static int
 try_call(struct maildir *maildir, size_t i, file_call *call)
 {
@@ -191,7 +191,8 @@ call_unlink(int dir, const char *name)
 	return unlinkat(dir, name, 0);
 }
 
-/* The same, with what there is to say; *gone where there is no such name. */
+/* Does it in the directory as it is now, and says what went wrong; *gone where
+ * there is no such name, and then nothing is said. */
 static int
 call_on_file(struct maildir *maildir, size_t i, file_call *call, bool *gone,
     struct error *error)

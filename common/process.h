@@ -12,8 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Ignores SIGPIPE and SIGXFSZ, blocks SIGTERM and notes its arrival; no core dumps and
- * no debugger of the same user, for there are passwords in memory. */
+/* Ignores SIGPIPE and SIGXFSZ, blocks SIGTERM and notes its arrival; no core
+ * dumps and no debugger of the same user, for there are passwords in
+ * memory. */
 void process_init(void);
 
 /* Has SIGTERM come? */

@@ -184,8 +184,7 @@ say_hello(struct relay *relay, struct error *error)
 		if (relay_reply_class(relay) == 2)
 			return 0;
 	}
-	return relay_unexpected(relay, lmtp ? "LHLO" : "EHLO",
-	    error);
+	return relay_unexpected(relay, lmtp ? "LHLO" : "EHLO", error);
 }
 
 /*

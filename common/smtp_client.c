@@ -373,7 +373,6 @@ smtp_client_mail(struct smtp_client *client, const struct envelope *envelope)
 	bool envid = offered->dsn && envelope->envid.len > 0;
 
 	client->secret = false;
-
 	/* RFC 1870 6: what the client said; the header line we add is
 	 * within what servers allow for. */
 	if (offered->size && envelope->size > 0)

@@ -57,7 +57,7 @@ struct smtp_client {
 	struct smtp_reply reply;
 	struct smtp_extensions extensions; /* of the last EHLO or LHLO */
 	const char *why;
-	bool secret; /* after AUTH, before MAIL: what comes is not to be shown */
+	bool secret; /* after AUTH, before MAIL: what comes is not shown */
 
 	/* smtp_client.c's own. */
 	unsigned lines; /* of the reply being read */

@@ -257,8 +257,8 @@ serve_data_end(struct smtp_program *p, struct error *error)
 		snprintf(text, sizeof(text), "Ok, kept as %s", p->id);
 		verdict.text = slice_from(text);
 	}
-	smtp_log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED, &verdict,
-	    result < 0 ? why.text : "");
+	smtp_log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED,
+	    &verdict, result < 0 ? why.text : "");
 	/* Whatever the client was told: the next hop has it. */
 	if (p->delivery.relay != NULL && p->relay.taken.code != 0)
 		smtp_log_message(p, LOG_KIND_RELAYED, &p->relay.taken, "");
