@@ -139,13 +139,16 @@ is_restless(const struct maildir *maildir, const char *path)
 {
 	const struct maildir_index *index = &maildir->index;
 	size_t folder = maildir_index_find_folder(index, slice_from(path));
+	/* Opened, for fstatat(2) would follow links on the way there. */
+	int fd = maildir_open_path(maildir->fd, slice_from(path));
 	struct stat st;
 
-	if (fstatat(maildir->fd, path, &st, AT_SYMLINK_NOFOLLOW |
-	    AT_EMPTY_PATH) != 0)
-		return errno != ENOENT && errno != ENOTDIR;
-	if (folder == SIZE_MAX)
-		return S_ISDIR(st.st_mode);
+	if (fd < 0)
+		return errno != ENOENT && errno != ENOTDIR && errno != ELOOP;
+	int result = fstat(fd, &st);
+	close(fd);
+	if (result != 0 || folder == SIZE_MAX)
+		return true;
 	const struct maildir_folder *at = &index->folders[folder];
 	return at->restless || at->inode != st.st_ino ||
 	    at->mtime != maildir_time(&st.st_mtim) ||

@@ -661,6 +661,14 @@ class TestCase(unittest.TestCase):
         os.utime(path, ns=(when, when))
         return path
 
+    def replace_directory(self, path):
+        """By another one of the same name, with the same files."""
+        old = path.rename(path.with_name("old"))
+        path.mkdir()
+        for file in old.iterdir():
+            file.rename(path / file.name)
+        old.rmdir()
+
     def stored(self, folder=None):
         """Contents of the messages in new, by file name."""
         new = (folder or self.mail) / "new"

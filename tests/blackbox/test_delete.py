@@ -175,18 +175,16 @@ class Deleting(TestCase):
         for n in (2, 3):
             pop.retr(n)
             pop.expect(f"DELE {n}", r"\+OK")
-        (self.mail / "new").rename(self.mail / "old")
-        (self.mail / "new").mkdir()
-        for path in (self.mail / "old").iterdir():
-            path.rename(self.mail / "new" / path.name)
-        (self.mail / "old").rmdir()
+        self.replace_directory(self.mail / "new")
         pop.quit()
         self.assertEqual(self.left(), [NAMES[0]])
 
     def test_directory_became_something_else(self):
+        outside = self.put("cur/0:2,", b"x\n", 10**9,
+                           base=self.path("outside"))
         for n, make in enumerate((
                 lambda path: path.write_bytes(b""),
-                lambda path: path.symlink_to("/tmp"))):
+                lambda path: path.symlink_to(self.path("outside")))):
             with self.subTest(n=n):
                 path = self.put(f"sub{n}/cur/0:2,", b"x\n", 10**9)
                 pop = self.deleting().login()
@@ -196,6 +194,7 @@ class Deleting(TestCase):
                 path.parent.parent.rmdir()
                 make(path.parent.parent)
                 pop.quit()
+                self.assertTrue(outside.exists())
 
     def test_what_cannot_be_removed_is_told(self):
         if os.geteuid() != 0:

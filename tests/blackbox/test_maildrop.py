@@ -412,11 +412,7 @@ class Moving(TestCase):
     def test_directory_replaced(self):
         """Another one of the same name with the same files."""
         self.assertEqual(self.pop.retr(1)[0], 20)
-        (self.mail / "new").rename(self.mail / "old")
-        (self.mail / "new").mkdir()
-        for path in (self.mail / "old").iterdir():
-            path.rename(self.mail / "new" / path.name)
-        (self.mail / "old").rmdir()
+        self.replace_directory(self.mail / "new")
         self.assertEqual(self.pop.retr(1)[0], 20)
         self.assertEqual(self.pop.retr(2)[0], 25)
 
