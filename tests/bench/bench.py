@@ -57,7 +57,6 @@ BENCHMARKS = {
     "scale": scale.scale,
     "million": scale.million,
 }
-NOT_ALWAYS = {"million"}
 CLEAN_UP = {"scale": scale.clean_up, "million": scale.clean_up}
 WITH_PEERS = {"session", "small", "relay", "scale", "million"}
 
@@ -132,9 +131,11 @@ def main():
         rig.make_certificate()
         peers.make_system_certs()
         rig.LOG.write_bytes(b"")
-    for name in options.names or [
-            name for name in BENCHMARKS
-            if name not in NOT_ALWAYS or options.million]:
+    names = options.names or [name for name in BENCHMARKS
+                              if name != "million"]
+    if options.million and "million" not in names:
+        names = [*names, "million"]
+    for name in names:
         run(name, options)
     if options.record:
         scale.record_plot()

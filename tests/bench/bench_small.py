@@ -80,7 +80,6 @@ def contestants(stack):
                 sender(port, "-L", *SESSIONS), True
     if os.geteuid() == 0:
         port = enter(peers.postfix(
-            "virtual unix - n n - - virtual\n",
             virtual_mailbox_domains="example.com", in_flow_delay="0",
             virtual_mailbox_base=KEPT.parent,
             virtual_mailbox_maps=f"static:{KEPT.name}/",

@@ -4,7 +4,6 @@ context in which it answers on ports of 127.0.0.1."""
 import contextlib
 import os
 import pathlib
-import random
 import socket
 import subprocess
 import sys
@@ -14,14 +13,12 @@ import unittest
 import rig
 
 sys.path.insert(0, str(rig.ROOT / "tests" / "blackbox"))
-from postfix import Postfix      # noqa: E402
+from mailtest import NOBODY, TOOLS, free_port    # noqa: E402, F401
+from postfix import Postfix                      # noqa: E402
 
-TOOLS = rig.ROOT / "build" / "tools"
 POSTFIX = TOOLS / "postfix" / "usr"
 DOVECOT = [TOOLS / name / "usr" for name in ("dovecot-pop3d",
                                              "dovecot-lmtpd")]
-NOBODY = 65534
-
 
 # Dovecot has its paths built in: a namespace where it is under /usr, and where
 # our certificate is one of the system's CAs
@@ -43,6 +40,7 @@ def make_system_certs():
     with open(CERTS / "ca-certificates.crt", "ab") as bundle:
         bundle.write(rig.CERT.read_bytes())
 
+
 def inside():
     return bool(os.environ.get("BENCH_INSIDE"))
 
@@ -62,15 +60,6 @@ def enter(command):
     return [str(word) for word in
             ["env", "BENCH_INSIDE=yes", "unshare", "-m", "sh", "-c", script,
              "sh", lower, CERTS, SYSTEM_CERTS, *command]]
-
-
-def free_port():
-    """Below those that the kernel gives to clients."""
-    while True:
-        port = random.randrange(10000, 32000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def answers(port):
@@ -98,7 +87,7 @@ def running(command, port, what, **kwargs):
         try:
             wait_for(lambda: answers(port) or process.poll() is not None,
                      what)
-            yield process
+            yield
         finally:
             process.terminate()
             process.wait()
@@ -161,14 +150,13 @@ def dovecot(maildir, fsync="optimized"):
         work=work, maildir=maildir, fsync=fsync, cert=rig.CERT, key=rig.KEY,
         pop3s=ports.pop3s, lmtp=ports.lmtp))
     with running(["dovecot", "-F", "-c", work / "dovecot.conf"], ports.lmtp,
-                 "Dovecot") as process:
-        ports.pid = process.pid
+                 "Dovecot"):
         yield ports
     subprocess.run(["rm", "-rf", work], check=True)
 
 
 @contextlib.contextmanager
-def postfix(services="", **settings):
+def postfix(**settings):
     """Postfix as the tests have it, its queue on the maildirs' file system
     unless the names of its sockets would be too long there."""
     case = unittest.TestCase()
@@ -176,8 +164,7 @@ def postfix(services="", **settings):
     quiet = open(os.devnull, "w")
     with quiet, contextlib.redirect_stdout(quiet):
         try:
-            yield Postfix(case, services, folder,
-                          **settings)
+            yield Postfix(case, folder=folder, **settings)
         except unittest.SkipTest as why:
             raise RuntimeError(why) from why
         finally:

@@ -308,7 +308,7 @@ def read_once():
 
 
 def first_and_later(server):
-    """(seconds, seconds, peak KiB)"""
+    """(seconds, seconds, peak KiB, number of messages)"""
     age()
     first, peak, _ = server.session()
     server.session()
