@@ -77,6 +77,17 @@ class Hops(Relay):
         for field, pattern in zip(fields, wanted):
             self.assertRegex(field, f"^{pattern}$")
 
+    def no_smtputf8(self, smtp, reply):
+        """The hop takes no such addresses and is not asked; the next mail,
+        an ordinary one, gets this reply."""
+        smtp.expect("MAIL FROM:<joe@example.com> SMTPUTF8", "250 2.1.0")
+        self.assertEqual(smtp.cmd("RCPT TO:<jürgen@example.org>").raw, [
+            b"550 5.6.7 The next hop takes no SMTPUTF8 mail"])
+        smtp.expect("RSET", "250 2.0.0")
+        (letter,) = letters({"plain": b"\nx\n"}).values()
+        self.sent(smtp, letter, "ann@example.org", reply=reply)
+        self.assert_arrived(self.folder("ann"), letter, *self.traces("ann"))
+
     def no_login(self, accounts, why):
         """At RCPT; the session goes on, and the log says why but has no
         secret."""

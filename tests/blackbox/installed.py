@@ -51,7 +51,7 @@ class Installed:
         self.add_cleanup(subprocess.run, ["rm", "-rf", str(self.work)],
                          check=True)
 
-    def start(self, *command, env=None):
+    def start(self, *command):
         groups = {**self.users, **self.groups}
         script = SCRIPT.format(
             programs=shlex.quote(str(TOOLS / self.package / "usr")),
@@ -65,7 +65,7 @@ class Installed:
             command=" ".join(shlex.quote(str(word)) for word in command))
         self.process = subprocess.Popen(
             ["unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child",
-             "sh", "-c", script], env=clean_environment(env))
+             "sh", "-c", script], env=clean_environment())
         self.add_cleanup(self.stop)
         wait_for(lambda: self.ready() or self.process.poll() is not None,
                  self.package, 50)

@@ -6,7 +6,8 @@ import re
 import subprocess
 
 from certs import certificates
-from mailtest import HOST, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase
+from mailtest import (HOST, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase,
+                      clean_environment)
 from test_smtp_places import password_hash
 
 BOTH = (POP3, SMTP)
@@ -174,7 +175,8 @@ class CheckConfig(TestCase):
         done = subprocess.run(
             [SMTP, "--check-config", "--auth", "any"], timeout=20,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, cwd=self.dir, text=True)
+            stderr=subprocess.STDOUT, cwd=self.dir, text=True,
+            env=clean_environment())
         self.assertEqual(done.returncode, 78)
         self.assertIn("--tls-cert tls.crt: No such file", done.stdout)
 

@@ -1,9 +1,7 @@
 """smtp-handler --relay: each way to a next hop, and what keeps it safe.
 BEHAVIOUR.md section 5, "Relay"."""
 
-import re
-
-from mailtest import DEADLINE, SMTP, SmtpPeer, plain, smtp_wire
+from mailtest import SMTP, SmtpPeer, plain, smtp_wire
 from nexthop import DROP, AfterReply, ScriptedHop
 from test_relay import QUEUED, TEXT, TROUBLE, Relay
 

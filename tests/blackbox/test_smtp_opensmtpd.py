@@ -5,10 +5,10 @@ import re
 import smtplib
 
 from certs import certificates
+from frontdoor import hash_of
 from hops import BODIES, letters, split_traces
 from mailtest import SMTP, TestCase, wait_for
 from opensmtpd import OpenSmtpd
-from test_front_logins import hash_of
 
 ANN, BOB, EVE = (f"{name}@example.org" for name in ("ann", "bob", "eve"))
 

@@ -53,7 +53,7 @@ layer()
 	common/account | common/relay | common/relay_text | \
 	common/relay_talk | common/relay_open | common/relay_connect | \
 	common/relay_private | common/auth | common/users | \
-	common/command | common/hook | \
+	common/command | \
 	common/pattern | common/peer | common/options | common/process | \
 	common/settings | common/log | common/tls_server)
 		echo 2 ;;

@@ -12,7 +12,6 @@
 
 /* ---- one session, noted down ---- */
 
-/* A command for each reply, in turn. */
 static void
 say_text(struct smtp_client *client)
 {
@@ -22,6 +21,7 @@ say_text(struct smtp_client *client)
 	smtp_client_text_end(client);
 }
 
+/* A command for each reply, in turn. */
 static void
 say_next(struct smtp_client *client, struct slice user, unsigned turn)
 {

@@ -1,5 +1,5 @@
 /*
- * loopback: a TCP server of a test's own.
+ * loopback: what tests with a peer of their own over TCP share.
  */
 #ifndef LOOPBACK_H
 #define LOOPBACK_H
@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* Listens for one connection at a free port of this machine; *address is
  * where. */
@@ -26,6 +27,17 @@ listen_on_loopback(struct sockaddr_in *address)
 	assert_int_equal(getsockname(listener, (struct sockaddr *)address,
 	    &len), 0);
 	return listener;
+}
+
+static void
+pause_ms(long milliseconds)
+{
+	const struct timespec pause = {
+		.tv_sec = milliseconds / 1000,
+		.tv_nsec = milliseconds % 1000 * 1000000,
+	};
+
+	nanosleep(&pause, NULL);
 }
 
 #endif

@@ -119,16 +119,6 @@ start_peer(void (*play)(void))
 }
 
 static void
-pause_ms(long milliseconds)
-{
-	const struct timespec pause = {
-		.tv_nsec = milliseconds * 1000000,
-	};
-
-	nanosleep(&pause, NULL);
-}
-
-static void
 say(const char *text)
 {
 	if (write(peer_out, text, strlen(text)) < 0)

@@ -41,17 +41,6 @@ say(const char *text)
 		_exit(0);
 }
 
-static void
-pause_ms(long milliseconds)
-{
-	const struct timespec pause = {
-		.tv_sec = milliseconds / 1000,
-		.tv_nsec = milliseconds % 1000 * 1000000,
-	};
-
-	nanosleep(&pause, NULL);
-}
-
 /* Reads a line, and answers after a while. */
 static void
 answer(long milliseconds, const char *text)
