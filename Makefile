@@ -62,27 +62,19 @@ ifneq ($(shell uname -s),OpenBSD)
 LIBS += -lcrypt
 endif
 
-# Sources, by the layers of the house: see README.md.
-COMMON = slice buf error \
-	wire dot sasl envelope smtp_client proxy_header maildir_name \
-	conn maildir maildir_scan maildir_measure maildir_index maildir_cache \
-	maildir_doubles maildir_moved maildir_sort maildir_uidl \
-	maildir_deliver account relay relay_text relay_talk relay_open \
-	relay_connect auth users command pattern peer \
-	options process settings log tls_server \
-	program
-POP3 = pop3 pop3_login pop3_messages pop3_text
-POP3_PROGRAM = pop3_settings main
-SMTP = smtp smtp_commands smtp_replies smtp_parameters smtp_text address
-SMTP_PROGRAM = smtp_settings smtp_check smtp_log trace places delivery \
-	accounts_show main
+# A folder is a layer, and its sources are what lies in it: common/README.md.
+sources = $(wildcard $(1:%=%/*.c))
+common_sources = $(call sources,common common/*)
+pop3_sources = $(call sources,pop3-handler/pop3)
+smtp_sources = $(call sources,smtp-handler/smtp)
 
 OBJ = $(BUILD)/obj
-common_objects = $(COMMON:%=$(OBJ)/common/%.o)
-pop3_objects = $(POP3:%=$(OBJ)/pop3-handler/%.o)
-pop3_program_objects = $(POP3_PROGRAM:%=$(OBJ)/pop3-handler/%.o)
-smtp_objects = $(SMTP:%=$(OBJ)/smtp-handler/%.o)
-smtp_program_objects = $(SMTP_PROGRAM:%=$(OBJ)/smtp-handler/%.o)
+objects = $(1:%.c=$(OBJ)/%.o)
+common_objects = $(call objects,$(common_sources))
+pop3_objects = $(call objects,$(pop3_sources))
+smtp_objects = $(call objects,$(smtp_sources))
+pop3_program_objects = $(call objects,$(call sources,pop3-handler))
+smtp_program_objects = $(call objects,$(call sources,smtp-handler))
 libraries = $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
 
 unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "pattern.h"
-#include "process.h"
-#include "tls_server.h"
-#include "version.h"
+#include "system/log.h"
+#include "protocol/pattern.h"
+#include "system/process.h"
+#include "system/tls_server.h"
+#include "base/version.h"
 
 /* What one turn of a protocol core can say and hear: its buffers, and three
  * octets more for each line, of which the shortest has one. */

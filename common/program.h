@@ -8,13 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "auth.h"
-#include "conn.h"
-#include "error.h"
-#include "options.h"
-#include "peer.h"
-#include "settings.h"
-#include "wire.h"
+#include "login/auth.h"
+#include "system/conn.h"
+#include "base/error.h"
+#include "settings/options.h"
+#include "system/peer.h"
+#include "settings/settings.h"
+#include "protocol/wire.h"
 
 struct program {
 	const struct common_settings *settings;

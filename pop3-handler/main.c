@@ -11,14 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "maildir.h"
-#include "maildir_uidl.h"
-#include "pattern.h"
-#include "pop3.h"
+#include "system/log.h"
+#include "maildir/maildir.h"
+#include "maildir/maildir_uidl.h"
+#include "protocol/pattern.h"
+#include "pop3/pop3.h"
 #include "pop3_settings.h"
 #include "program.h"
-#include "version.h"
+#include "base/version.h"
 
 #define IN_SIZE 16384
 #define OUT_SIZE 65536

@@ -4,7 +4,7 @@
 #ifndef POP3_SETTINGS_H
 #define POP3_SETTINGS_H
 
-#include "settings.h"
+#include "settings/settings.h"
 
 struct pop3_settings {
 	struct common_settings common; /* first */

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "account.h"
+#include "relay/account.h"
 
 /* A line for each, without passwords. */
 void accounts_show(const struct accounts *accounts, const char *path,

@@ -13,12 +13,12 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "envelope.h"
-#include "error.h"
-#include "maildir_deliver.h"
+#include "protocol/envelope.h"
+#include "base/error.h"
+#include "maildir/maildir_deliver.h"
 #include "places.h"
-#include "relay.h"
-#include "smtp_reply.h"
+#include "relay/relay.h"
+#include "protocol/smtp_reply.h"
 #include "trace.h"
 
 /* A recipient who has a maildir. */

@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "maildir_deliver.h"
-#include "pattern.h"
+#include "maildir/maildir_deliver.h"
+#include "protocol/pattern.h"
 
 /* An address as a name: longer ones name no maildir (pattern.h). */
 #define NAME_MAX_LEN 512

@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "auth.h"
-#include "envelope.h"
-#include "error.h"
+#include "login/auth.h"
+#include "protocol/envelope.h"
+#include "base/error.h"
 
 struct place {
 	char *maildir; /* NULL: none */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "accounts_show.h"
-#include "pattern.h"
+#include "protocol/pattern.h"
 
 void
 smtp_init_places(struct smtp_program *p, const struct auth *auth)

@@ -6,16 +6,16 @@
 #ifndef SMTP_PROGRAM_H
 #define SMTP_PROGRAM_H
 
-#include "account.h"
+#include "relay/account.h"
 #include "delivery.h"
-#include "error.h"
-#include "log.h"
-#include "maildir_deliver.h"
+#include "base/error.h"
+#include "system/log.h"
+#include "maildir/maildir_deliver.h"
 #include "places.h"
 #include "program.h"
-#include "relay.h"
-#include "sasl.h"
-#include "smtp.h"
+#include "relay/relay.h"
+#include "protocol/sasl.h"
+#include "smtp/smtp.h"
 #include "smtp_settings.h"
 #include "trace.h"
 

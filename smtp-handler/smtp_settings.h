@@ -4,7 +4,7 @@
 #ifndef SMTP_SETTINGS_H
 #define SMTP_SETTINGS_H
 
-#include "settings.h"
+#include "settings/settings.h"
 
 struct smtp_settings {
 	struct common_settings common; /* first */

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <time.h>
 
-#include "slice.h"
+#include "base/slice.h"
 
 struct trace {
 	struct slice helo;       /* what the client called itself */

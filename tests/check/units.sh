@@ -55,12 +55,12 @@ for unit in "$work"/units/*; do
 done
 
 # The journal's catalog explains the very events that log.c sends.
-sed -n 's/^[[:space:]]*"\([0-9a-f]\{32\}\)", .*},$/\1/p' common/log.c |
+sed -n 's/^[[:space:]]*"\([0-9a-f]\{32\}\)", .*},$/\1/p' common/system/log.c |
     sort >"$work/sent"
 sed -n 's/^-- \([0-9a-f]\{32\}\)$/\1/p' units/mail-handlers.catalog |
     sort >"$work/explained"
 if [ ! -s "$work/sent" ] || ! diff "$work/sent" "$work/explained" >&2; then
-	fail "common/log.c and mail-handlers.catalog differ (see above)"
+	fail "common/system/log.c and mail-handlers.catalog differ (see above)"
 fi
 
 # security UNIT TENTHS: the score as it is now; lower it when it gets better.

@@ -11,7 +11,7 @@
 #define DIALOGUE_H
 
 #include "fuzz.h"
-#include "wire.h"
+#include "protocol/wire.h"
 
 /* What the client may say, after fuzz_expand. */
 #define DIALOGUE_MAX 20000

@@ -11,7 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "account.h"
+#include "relay/account.h"
 
 static bool
 is_blank(char c)

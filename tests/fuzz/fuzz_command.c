@@ -6,7 +6,7 @@
  */
 #include "fuzz.h"
 
-#include "command.h"
+#include "system/command.h"
 
 #define WORDS_MAX (COMMAND_WORDS_MAX + 1)
 

@@ -7,7 +7,7 @@
  */
 #include "fuzz.h"
 
-#include "options.h"
+#include "settings/options.h"
 
 struct settings {
 	const char *config;

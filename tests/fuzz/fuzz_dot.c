@@ -9,7 +9,7 @@
  */
 #include "fuzz.h"
 
-#include "dot.h"
+#include "protocol/dot.h"
 
 static const enum fuzz_deal deals[] = { DEAL_WHOLE, DEAL_OCTETS,
 	DEAL_CHANCE };

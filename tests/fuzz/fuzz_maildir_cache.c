@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "maildir_cache.h"
-#include "maildir_sort.h"
-#include "maildir_uidl.h"
+#include "maildir/maildir_cache.h"
+#include "maildir/maildir_sort.h"
+#include "maildir/maildir_uidl.h"
 
 /* As in maildir_cache.c: where the header's fields are, and how much is
  * summed at a time. */

@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <limits.h>
 
-#include "maildir.h"
-#include "maildir_uidl.h"
+#include "maildir/maildir.h"
+#include "maildir/maildir_uidl.h"
 
 #define FILES_MAX 6
 

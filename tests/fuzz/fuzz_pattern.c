@@ -7,7 +7,7 @@
  */
 #include "fuzz.h"
 
-#include "pattern.h"
+#include "protocol/pattern.h"
 
 #define PATH_SIZE 512
 

@@ -10,7 +10,7 @@
  */
 #include "dialogue.h"
 
-#include "pop3.h"
+#include "pop3/pop3.h"
 
 #define MESSAGES_MAX 60
 #define LOGINS_MAX 3

@@ -8,7 +8,7 @@
  */
 #include "fuzz.h"
 
-#include "proxy_header.h"
+#include "protocol/proxy_header.h"
 
 struct run {
 	struct proxy_header header;

@@ -9,7 +9,7 @@
  */
 #include "fuzz.h"
 
-#include "sasl.h"
+#include "protocol/sasl.h"
 
 static const char digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

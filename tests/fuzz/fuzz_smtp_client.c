@@ -8,7 +8,7 @@
  */
 #include "fuzz.h"
 
-#include "smtp_client.h"
+#include "protocol/smtp_client.h"
 
 /* ---- one session, noted down ---- */
 

@@ -8,7 +8,7 @@
 
 #include <crypt.h>
 
-#include "users.h"
+#include "login/users.h"
 
 /* Of the password "secret", by the cheapest method there is. */
 static const char known_hash[] = "abNANd1rDfiNc";

@@ -11,7 +11,7 @@
 #define SMTP_READER_H
 
 #include "dialogue.h"
-#include "smtp.h" /* for its limits */
+#include "smtp/smtp.h" /* for its limits */
 
 /* What the program did about one text, in the order they came. */
 struct text_verdict {

@@ -30,8 +30,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "slice.h"
-#include "wire.h"
+#include "base/slice.h"
+#include "protocol/wire.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

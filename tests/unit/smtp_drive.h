@@ -7,7 +7,7 @@
 
 #include "drive.h"
 
-#include "smtp.h"
+#include "smtp/smtp.h"
 
 struct smtp_drive {
 	struct smtp_options options;

@@ -4,7 +4,7 @@
  */
 #include "drive.h"
 
-#include "account.h"
+#include "relay/account.h"
 
 static struct directory directory;
 static struct accounts accounts;

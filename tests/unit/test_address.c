@@ -4,7 +4,7 @@
  */
 #include "drive.h"
 
-#include "address.h"
+#include "smtp/address.h"
 
 static struct guarded storage;
 

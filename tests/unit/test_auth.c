@@ -5,7 +5,7 @@
 
 #include <signal.h>
 
-#include "auth.h"
+#include "login/auth.h"
 
 static struct directory directory;
 static struct error error;

@@ -3,7 +3,7 @@
  */
 #include "drive.h"
 
-#include "buf.h"
+#include "base/buf.h"
 
 static void
 test_by_hand(void **state)

@@ -9,9 +9,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "command.h"
-#include "conn.h"
-#include "process.h"
+#include "system/command.h"
+#include "system/conn.h"
+#include "system/process.h"
 
 static struct error error;
 

@@ -17,9 +17,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "conn.h"
+#include "system/conn.h"
 #include "loopback.h"
-#include "process.h"
+#include "system/process.h"
 
 #define LIMIT 200        /* milliseconds */
 #define MUCH_LATER 3000  /* no machine is that busy */

@@ -7,7 +7,7 @@
  */
 #include "drive.h"
 
-#include "dot.h"
+#include "protocol/dot.h"
 
 #define SHORT_MAX 7
 

@@ -4,7 +4,7 @@
  */
 #include "drive.h"
 
-#include "envelope.h"
+#include "protocol/envelope.h"
 
 #define MOST 3
 

@@ -5,7 +5,7 @@
 
 #include <syslog.h>
 
-#include "error.h"
+#include "base/error.h"
 
 static void
 test_meanings(void **state)

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "log.h"
+#include "system/log.h"
 
 /* ---- a process and its standard error ---- */
 

@@ -7,8 +7,8 @@
 #include <limits.h>
 #include <time.h>
 
-#include "maildir.h"
-#include "maildir_uidl.h"
+#include "maildir/maildir.h"
+#include "maildir/maildir_uidl.h"
 
 static struct directory directory;
 static struct maildir maildir;

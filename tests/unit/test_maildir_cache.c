@@ -3,9 +3,9 @@
 
 #include <sys/mman.h>
 
-#include "maildir_cache.h"
-#include "maildir_sort.h"
-#include "maildir_uidl.h"
+#include "maildir/maildir_cache.h"
+#include "maildir/maildir_sort.h"
+#include "maildir/maildir_uidl.h"
 
 static const struct maildir_cache_key key = {
 	.device = 1, .inode = 2, .owner = 3, .scan = 0,

@@ -1,9 +1,9 @@
 /* maildir_index: names, the table, order, doubles and unique-ids. */
 #include "drive.h"
 
-#include "maildir_index.h"
-#include "maildir_sort.h"
-#include "maildir_uidl.h"
+#include "maildir/maildir_index.h"
+#include "maildir/maildir_sort.h"
+#include "maildir/maildir_uidl.h"
 
 static void
 add_folder(struct maildir_index *index, const char *path)

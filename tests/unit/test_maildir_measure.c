@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "maildir_measure.h"
+#include "maildir/maildir_measure.h"
 
 /* Enough for several threads, and not a multiple of what they take. */
 #define MANY 4003

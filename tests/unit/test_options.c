@@ -6,8 +6,8 @@
 
 #include <getopt.h>
 
-#include "options.h"
-#include "settings.h"
+#include "settings/options.h"
+#include "settings/settings.h"
 
 /* ---- a program's table, with one row of each kind ---- */
 

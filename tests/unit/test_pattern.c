@@ -3,7 +3,7 @@
  */
 #include "drive.h"
 
-#include "pattern.h"
+#include "protocol/pattern.h"
 
 static void
 test_kinds(void **state)

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "peer.h"
+#include "system/peer.h"
 
 /* A case's own descriptors stand out of the way from here on. */
 #define HIGH_FD 100

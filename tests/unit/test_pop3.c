@@ -7,7 +7,7 @@
  */
 #include "drive.h"
 
-#include "pop3.h"
+#include "pop3/pop3.h"
 
 /* ---- maildrops ---- */
 

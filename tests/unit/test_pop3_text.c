@@ -1,7 +1,7 @@
 /* The texts of pop3: complete, well-formed, and the same for programs. */
 #include "drive.h"
 
-#include "pop3_text.h"
+#include "pop3/pop3_text.h"
 
 static void
 test_every_text_in_every_language(void **state)

@@ -4,7 +4,7 @@
  */
 #include "drive.h"
 
-#include "proxy_header.h"
+#include "protocol/proxy_header.h"
 
 static struct guarded storage;
 

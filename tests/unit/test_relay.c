@@ -14,7 +14,7 @@
 #include <time.h>
 
 #include "loopback.h"
-#include "relay.h"
+#include "relay/relay.h"
 
 #define MUCH_LATER 4000 /* milliseconds; no machine is that busy */
 

@@ -3,7 +3,7 @@
  */
 #include "drive.h"
 
-#include "sasl.h"
+#include "protocol/sasl.h"
 
 /* Before a guard page, as the storage in a wire may be. */
 static struct guarded storage;

@@ -7,7 +7,7 @@
  */
 #include "drive.h"
 
-#include "smtp.h"
+#include "smtp/smtp.h"
 
 /* ---- the adapter ---- */
 

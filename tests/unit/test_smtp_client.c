@@ -4,7 +4,7 @@
  */
 #include "drive.h"
 
-#include "smtp_client.h"
+#include "protocol/smtp_client.h"
 
 /* ---- the adapter ---- */
 

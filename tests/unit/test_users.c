@@ -6,8 +6,8 @@
  */
 #include "drive.h"
 
-#include "sasl.h"
-#include "users.h"
+#include "protocol/sasl.h"
+#include "login/users.h"
 
 #define SHA512 "$6$rounds=1000$saltsalt$LAV5VE5Y7w1d73x1mFNspYWUpazfmwv2" \
 	"SoepNXNKJ/otop/Zok96Hr8Q13LEv0DRY/x8v0/crpIjl8NJSAqXV/"

@@ -1,0 +1,191 @@
+/*
+ * auth.c - who may log in.
+ * Layer 2.
+ */
+#include "login/auth.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "system/conn.h"
+#include "settings/options.h"
+#include "system/process.h"
+#include "protocol/sasl.h"
+
+static const char file_prefix[] = "file:";
+static const char exec_prefix[] = "exec:";
+
+/* What stands after the prefix, or NULL where there is another or nothing. */
+static const char *
+after(const char *how, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return strncmp(how, prefix, len) == 0 && how[len] != '\0' ? how + len
+	                                                          : NULL;
+}
+
+bool
+auth_is_valid(const char *how, char *why, size_t size)
+{
+	struct command_line command;
+	struct error error;
+
+	if (after(how, exec_prefix) != NULL) {
+		int parsed = command_line_parse(&command,
+		    after(how, exec_prefix), "exec", &error);
+		command_line_free(&command);
+		if (parsed < 0)
+			snprintf(why, size, "%s", error.text);
+		return parsed == 0;
+	}
+	snprintf(why, size, "must be one of: any, any-remote, file:PATH, "
+	    "exec:COMMAND");
+	return strcmp(how, "any") == 0 || strcmp(how, "any-remote") == 0 ||
+	    after(how, file_prefix) != NULL;
+}
+
+static int
+init_file(struct auth *auth, const char *name, struct error *error)
+{
+	char buffer[4096];
+	const char *path = options_path(name, buffer, sizeof(buffer), error);
+
+	auth->kind = AUTH_FILE;
+	return path == NULL ? -1 : users_read(&auth->users, path, error);
+}
+
+int
+auth_init(struct auth *auth, const char *how, unsigned timeout,
+    struct error *error)
+{
+	*auth = (struct auth){ .kind = AUTH_NONE,
+		.timeout = timeout < AUTH_TIMEOUT ? timeout : AUTH_TIMEOUT };
+	if (how == NULL)
+		return 0;
+	if (after(how, file_prefix) != NULL)
+		return init_file(auth, after(how, file_prefix), error);
+	if (after(how, exec_prefix) != NULL) {
+		auth->kind = AUTH_EXEC;
+		return command_line_parse(&auth->command,
+		    after(how, exec_prefix), "--auth exec", error);
+	}
+	auth->kind = strcmp(how, "any") == 0 ? AUTH_ANY : AUTH_ANY_REMOTE;
+	return 0;
+}
+
+int
+auth_check_config(const struct auth *auth, struct error *error)
+{
+	return auth->kind == AUTH_EXEC ? command_line_check(&auth->command,
+	    "--auth exec", error) : 0;
+}
+
+/*
+ * The checkpassword interface (cr.yp.to/checkpwd/interface.html): name,
+ * password and timestamp, each with a NUL, on descriptor 3; 0 is right, 1 is
+ * wrong, all else means to try later.
+ */
+static enum auth_outcome
+run_command(const struct auth *auth, struct slice user,
+    struct slice password, struct error *error)
+{
+	char input[2 * SASL_SECRET_MAX + 32];
+	size_t len = 0;
+
+	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX ||
+	    memchr(user.data, '\0', user.len) != NULL ||
+	    memchr(password.data, '\0', password.len) != NULL) {
+		error_set(error, ERROR_PEER, "not a name and password");
+		return AUTH_WRONG;
+	}
+	memcpy(input, user.data, user.len);
+	len += user.len;
+	input[len++] = '\0';
+	memcpy(input + len, password.data, password.len);
+	len += password.len;
+	input[len++] = '\0';
+	len += (size_t)snprintf(input + len, sizeof(input) - len, "%lld",
+	    (long long)time(NULL)) + 1;
+	int status = command_run(&auth->command, 3,
+	    (struct slice){ input, len }, auth->timeout, error);
+	explicit_bzero(input, sizeof(input));
+	if (status == 0)
+		return AUTH_RIGHT;
+	if (status == 1) {
+		error_set(error, ERROR_PEER, "wrong name or password");
+		return AUTH_WRONG;
+	}
+	if (status > 1)
+		error_set(error, ERROR_SYSTEM, "%.100s: exit status %d",
+		    auth->command.words[0], status);
+	return AUTH_TEMPORARY;
+}
+
+static enum auth_outcome
+check_file(const struct auth *auth, struct slice user, struct slice password,
+    struct error *error)
+{
+	switch (users_check(&auth->users, user, password, error)) {
+	case USERS_RIGHT:
+		return AUTH_RIGHT;
+	case USERS_WRONG:
+		return AUTH_WRONG;
+	case USERS_TROUBLE:
+		break;
+	}
+	return AUTH_TEMPORARY;
+}
+
+enum auth_outcome
+auth_check(const struct auth *auth, const struct peer *peer,
+    struct slice user, struct slice password, struct error *error)
+{
+	if (auth->kind == AUTH_NONE) {
+		error_set(error, ERROR_CONFIG, "there is no --auth");
+		return AUTH_REFUSED;
+	}
+	if (auth->kind == AUTH_ANY && !peer->local) {
+		error_set(error, ERROR_CONFIG, "--auth any is for local peers "
+		    "only: %s; --auth file:PATH is for others, any-remote "
+		    "for everybody", peer->remote_by);
+		return AUTH_REFUSED;
+	}
+	if (user.len == 0 || password.len == 0) {
+		error_set(error, ERROR_PEER, "empty name or password");
+		return AUTH_WRONG;
+	}
+	if (auth->kind == AUTH_FILE)
+		return check_file(auth, user, password, error);
+	if (auth->kind == AUTH_EXEC)
+		return run_command(auth, user, password, error);
+	return AUTH_RIGHT;
+}
+
+const char *
+auth_maildir(const struct auth *auth, struct slice user)
+{
+	const struct user *found = auth->kind == AUTH_FILE
+	    ? users_find(&auth->users, user) : NULL;
+
+	return found != NULL ? found->maildir : NULL;
+}
+
+void
+auth_delay(unsigned n)
+{
+	int64_t deadline = conn_now() + 1000 * (n < 3 ? (int64_t)n : 4);
+	int64_t left;
+
+	/* Any signal ends a wait, a child's late SIGCHLD too. */
+	while ((left = deadline - conn_now()) > 0 && !process_stop_requested())
+		process_wait(left);
+}
+
+void
+auth_close(struct auth *auth)
+{
+	users_free(&auth->users);
+	command_line_free(&auth->command);
+}

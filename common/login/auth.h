@@ -1,0 +1,73 @@
+/*
+ * auth: is this name and password right, and may this peer ask?
+ */
+#ifndef AUTH_H
+#define AUTH_H
+
+#include <stdbool.h>
+
+#include "system/command.h"
+#include "base/error.h"
+#include "system/peer.h"
+#include "base/slice.h"
+#include "login/users.h"
+
+/* How long --auth exec:COMMAND may take, in seconds. */
+#define AUTH_TIMEOUT 30
+
+enum auth_kind {
+	AUTH_NONE,       /* nobody may log in */
+	AUTH_ANY,        /* everybody, from this machine */
+	AUTH_ANY_REMOTE, /* everybody, from anywhere */
+	AUTH_FILE,       /* those in a file */
+	AUTH_EXEC,       /* those a checkpassword program lets in */
+};
+
+struct auth {
+	enum auth_kind kind;
+
+	/* auth.c's own. */
+	struct users users;
+	struct command_line command;
+	unsigned timeout;
+};
+
+enum auth_outcome {
+	AUTH_RIGHT,
+	AUTH_WRONG,
+	AUTH_REFUSED,   /* not from this peer */
+	AUTH_TEMPORARY, /* cannot tell now */
+};
+
+/* Is it a way to log in: any, any-remote, file:PATH, exec:COMMAND? If not,
+ * *why says what it must be. */
+bool auth_is_valid(const char *how, char *why, size_t size);
+
+/*
+ * Reads --auth (NULL: nobody) and the file it names. timeout is --timeout
+ * in seconds, another limit for a check. how is one that
+ * auth_is_valid. Errors: ERROR_CONFIG.
+ */
+int auth_init(struct auth *auth, const char *how, unsigned timeout,
+    struct error *error);
+
+/* What can be checked beyond auth_init: is the program there? */
+int auth_check_config(const struct auth *auth, struct error *error);
+
+/* *error says why for everything but AUTH_RIGHT. */
+enum auth_outcome auth_check(const struct auth *auth,
+    const struct peer *peer, struct slice user, struct slice password,
+    struct error *error);
+
+/* The user's own maildir, or NULL: then --maildir says where it is. */
+const char *auth_maildir(const struct auth *auth, struct slice user);
+
+/*
+ * The penalty for the nth failed login of a session, before it is told: 1,
+ * 2, then 4 s. Ends early on SIGTERM.
+ */
+void auth_delay(unsigned n);
+
+void auth_close(struct auth *auth);
+
+#endif

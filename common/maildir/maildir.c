@@ -1,0 +1,389 @@
+/*
+ * maildir.c - a session's maildrop: its messages opened, and removed.
+ *
+ * A name that is not there any more may be another one now; or the directory
+ * it was in may be another one, which has all names and which the descriptor
+ * of the old one does not show. A second look settles that, and what is not
+ * found then is gone.
+ * Layer 2.
+ */
+#include "maildir/maildir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "maildir/maildir_doubles.h"
+#include "maildir/maildir_measure.h"
+#include "maildir/maildir_moved.h"
+#include "maildir/maildir_scan.h"
+
+/* How often other programs may rename a message while we look for it. */
+#define TRIES 5
+/* And how often QUIT looks for those that are missing. */
+#define PASSES 20
+
+/* ---- the beginning ---- */
+
+static int
+lock(int fd, const char *path, struct error *error)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return error_set(error, ERROR_BUSY,
+		    "maildrop %.120s: another session has it", path);
+	return error_system(error, errno, "maildrop %.120s: lock", path);
+}
+
+/* Without a cache everything works as well, but slower. */
+static void
+read_cache(struct maildir *maildir, const char *path,
+    const struct maildir_options *options)
+{
+	char name[PATH_MAX];
+	struct error ignored;
+	struct stat st;
+
+	if (options->cache_dir == NULL)
+		return;
+	maildir->cache_is_mail = maildir_cache_is_inside(options->cache_dir,
+	    path);
+	if (maildir->cache_is_mail || fstat(maildir->fd, &st) != 0 ||
+	    maildir_cache_path(options->cache_dir, path, options->scan, name,
+	    sizeof(name), &ignored) < 0)
+		return;
+	maildir->cache_path = strdup(name);
+	if (maildir->cache_path == NULL)
+		return;
+	maildir->key = (struct maildir_cache_key){
+		.device = st.st_dev, .inode = st.st_ino,
+		.owner = st.st_uid, .scan = options->scan,
+	};
+	maildir_cache_load(&maildir->index, maildir->cache_path,
+	    &maildir->key);
+}
+
+/* 0 where that is an empty maildrop. */
+static int
+cannot_open(const char *path, const struct maildir_options *options,
+    struct error *error)
+{
+	int errnum = errno;
+
+	/* There can be nothing under a name that is too long, either. */
+	if (options->may_be_missing &&
+	    (errnum == ENOENT || errnum == ENAMETOOLONG))
+		return 0;
+	error_system(error, errnum, "maildrop %.120s", path);
+	/* RFC 3206 section 4: that will not pass by itself. */
+	if (errnum == EACCES || errnum == EPERM || errnum == ELOOP ||
+	    errnum == ENAMETOOLONG)
+		error->kind = ERROR_CONFIG;
+	return -1;
+}
+
+int
+maildir_scan(struct maildir *maildir, const char *path,
+    const struct maildir_options *options, struct error *error)
+{
+	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };
+	maildir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (maildir->fd < 0)
+		return cannot_open(path, options, error);
+	if (!options->lock || lock(maildir->fd, path, error) == 0) {
+		read_cache(maildir, path, options);
+		if (maildir_update(&maildir->index, maildir->fd,
+		    options->scan == MAILDIR_SCAN_INBOX,
+		    &maildir->cache_is_old, error) == 0)
+			return 0;
+	}
+	maildir_close(maildir);
+	return -1;
+}
+
+bool
+maildir_is_too_deep(const struct maildir *maildir)
+{
+	for (size_t i = 0; i < maildir->index.n_folders; i++)
+		if (maildir->index.folders[i].deep)
+			return true;
+	return false;
+}
+
+int
+maildir_save_cache(struct maildir *maildir, struct error *error)
+{
+	if (maildir->cache_path == NULL || !maildir->cache_is_old)
+		return 0;
+	maildir->cache_is_old = false;
+	return maildir_cache_save(&maildir->index, maildir->cache_path,
+	    &maildir->key, error);
+}
+
+/* ---- files ---- */
+
+static const char *
+name_of(const struct maildir *maildir, size_t i)
+{
+	return maildir->index.text + maildir->index.files[i].name;
+}
+
+static void
+close_folder(struct maildir *maildir)
+{
+	if (maildir->folder_fd >= 0)
+		close(maildir->folder_fd);
+	maildir->folder_fd = -1;
+}
+
+static int
+open_folder(struct maildir *maildir, size_t folder)
+{
+	if (maildir->folder_fd >= 0 && maildir->folder == folder)
+		return maildir->folder_fd;
+	close_folder(maildir);
+	maildir->folder_fd = maildir_open_path(maildir->fd,
+	    maildir_path(&maildir->index, folder));
+	maildir->folder = folder;
+	return maildir->folder_fd;
+}
+
+/* What is done with a message's file: a descriptor or 0, or -1 with errno. */
+typedef int file_call(int dir, const char *name);
+
+/* Does it in the directory that is open or can be. Twins might have changed
+ * their names. */
+static int
+try_call(struct maildir *maildir, size_t i, file_call *call)
+{
+	const char *name = name_of(maildir, i);
+	int dir = open_folder(maildir, maildir->index.files[i].folder);
+
+	if (dir < 0) {
+		if (errno == ENOTDIR || errno == ELOOP)
+			errno = ENOENT;
+		return -1;
+	}
+	if (maildir->index.files[i].twin &&
+	    !maildir_is_same_message(&maildir->index, i, dir, name, 0)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return call(dir, name);
+}
+
+static int
+call_open(int dir, const char *name)
+{
+	return openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC |
+	    O_NONBLOCK | O_NOCTTY);
+}
+
+static int
+call_unlink(int dir, const char *name)
+{
+	return unlinkat(dir, name, 0);
+}
+
+/* Does it in the directory as it is now, and says what went wrong; *gone where
+ * there is no such name, and then nothing is said. */
+static int
+call_on_file(struct maildir *maildir, size_t i, file_call *call, bool *gone,
+    struct error *error)
+{
+	size_t folder = maildir->index.files[i].folder;
+	bool old = maildir->folder_fd >= 0 && maildir->folder == folder;
+	int result = try_call(maildir, i, call);
+
+	if (result < 0 && errno == ENOENT && old) {
+		/* It may be the descriptor of what was there before. */
+		close_folder(maildir);
+		result = try_call(maildir, i, call);
+	}
+	*gone = result < 0 && errno == ENOENT;
+	if (result < 0 && !*gone)
+		return error_system(error, errno, "message %.80s",
+		    name_of(maildir, i));
+	return result;
+}
+
+/* ---- messages ---- */
+
+static int
+open_wherever(struct maildir *maildir, size_t i, struct error *error)
+{
+	enum maildir_whereabouts where = MAILDIR_FOUND;
+	bool gone;
+
+	for (int try = 0; try < TRIES && where != MAILDIR_GONE; try++) {
+		int fd = call_on_file(maildir, i, call_open, &gone, error);
+
+		if (!gone)
+			return fd;
+		if (maildir_find_moved(maildir, i, 0, &where, error) < 0)
+			return -1;
+	}
+	return error_set(error, ERROR_SYSTEM, "message %.80s is gone",
+	    name_of(maildir, i));
+}
+
+void
+maildir_correct_octets(struct maildir *maildir, size_t i, uint64_t octets)
+{
+	struct maildir_file *file = &maildir->index.files[i];
+
+	maildir_index_set_octets(&maildir->index, i, octets);
+	/* Its directory is read again, to look for more of that. */
+	maildir->index.folders[file->folder].trusted = 0;
+	maildir->cache_is_old = true;
+}
+
+/* What the file is now; its octets are counted where it is not what it
+ * was. */
+static int
+look_again(struct maildir *maildir, size_t i, int fd, struct error *error)
+{
+	struct maildir_file *file = &maildir->index.files[i];
+	const char *name = name_of(maildir, i);
+	uint64_t octets;
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return error_system(error, errno, "message %.80s", name);
+	if (!S_ISREG(st.st_mode))
+		return error_set(error, ERROR_SYSTEM,
+		    "message %.80s is no regular file any more", name);
+	uint64_t size = (uint64_t)st.st_size & MAILDIR_SIZE_MASK;
+	if (!file->uncounted && maildir_time(&st.st_mtim) == file->mtime &&
+	    size == file->size)
+		return 0;
+	if (!maildir_count_octets(fd, st.st_size, &octets) ||
+	    lseek(fd, 0, SEEK_SET) != 0)
+		return error_system(error, errno, "message %.80s", name);
+	file->mtime = maildir_time(&st.st_mtim);
+	file->size = size & MAILDIR_SIZE_MASK;
+	maildir_correct_octets(maildir, i, octets);
+	return 0;
+}
+
+int
+maildir_open_message(struct maildir *maildir, size_t i, struct error *error)
+{
+	int fd = open_wherever(maildir, i, error);
+
+	if (fd >= 0 && look_again(maildir, i, fd, error) == 0)
+		return fd;
+	error->kind = ERROR_SYSTEM;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* ---- removing ---- */
+
+/* What is still to be done of QUIT. */
+struct removal {
+	uint32_t *missing; /* messages that are to be looked for */
+	size_t n;
+	size_t kept;
+	struct error *first; /* of those that were kept */
+};
+
+/* Removes message i's file; where it is gone, or has other names besides, it
+ * is missing. */
+static void
+remove_file(struct maildir *maildir, size_t i, struct removal *removal)
+{
+	struct error ignored;
+	bool gone;
+
+	if (call_on_file(maildir, i, call_unlink, &gone, removal->kept == 0
+	    ? removal->first : &ignored) < 0 && !gone)
+		removal->kept++;
+	else if (gone || maildir->index.files[i].doubled) {
+		maildir->index.files[i].seen = 0;
+		removal->missing[removal->n++] = (uint32_t)i;
+	}
+}
+
+/* Looks for all that are missing at once, and removes those that are found.
+ * The others are gone, or are still to be looked for. */
+static void
+remove_missing(struct maildir *maildir, unsigned pass,
+    struct removal *removal)
+{
+	size_t n = removal->n;
+	struct error error;
+
+	removal->n = 0;
+	for (size_t k = 0; k < n; k++) {
+		size_t i = removal->missing[k];
+		enum maildir_whereabouts where;
+
+		if (maildir_find_moved(maildir, i, pass, &where, &error) < 0) {
+			if (removal->kept++ == 0)
+				*removal->first = error;
+		} else if (where == MAILDIR_FOUND) {
+			remove_file(maildir, i, removal);
+		} else if (where == MAILDIR_RESTLESS) {
+			removal->missing[removal->n++] = (uint32_t)i;
+		}
+	}
+}
+
+int
+maildir_remove_marked(struct maildir *maildir, size_t *removed, size_t *kept,
+    struct error *error)
+{
+	struct maildir_index *index = &maildir->index;
+	struct removal removal = { .first = error };
+	size_t marked = 0;
+
+	for (size_t i = 0; i < index->n; i++)
+		marked += index->messages[i].deleted;
+	*removed = 0;
+	*kept = marked;
+	removal.missing = calloc(marked, sizeof(*removal.missing));
+	if (removal.missing == NULL)
+		return marked == 0 ? 0
+		    : error_system(error, ENOMEM, "maildrop");
+	for (size_t i = 0; i < index->n_folders; i++)
+		index->folders[i].state = 0;
+	for (size_t i = 0; i < index->n; i++)
+		if (index->messages[i].deleted)
+			remove_file(maildir, i, &removal);
+	for (unsigned pass = 1; pass <= PASSES && removal.n > 0; pass++) {
+		/* What we have removed ourselves comes to rest. */
+		if (pass > 1)
+			nanosleep(&(struct timespec){
+			    .tv_nsec = MAILDIR_REST * 1000000L }, NULL);
+		remove_missing(maildir, pass, &removal);
+	}
+	free(removal.missing);
+	/* They had another name each time. */
+	if (removal.n > 0 && removal.kept == 0)
+		error_set(error, ERROR_SYSTEM, "messages are renamed faster "
+		    "than they can be removed");
+	removal.kept += removal.n;
+	*kept = removal.kept;
+	*removed = marked - removal.kept;
+	return removal.kept == 0 ? 0 : -1;
+}
+
+void
+maildir_close(struct maildir *maildir)
+{
+	maildir_index_free(&maildir->index);
+	maildir_table_free(&maildir->names);
+	free(maildir->cache_path);
+	close_folder(maildir);
+	if (maildir->fd >= 0)
+		close(maildir->fd);
+	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };
+}

@@ -1,0 +1,89 @@
+/*
+ * maildir: a maildrop as a session sees it, scanned once.
+ *
+ * Every regular file below the maildrop is a message, oldest first, but for
+ * what other programs keep there; see the man page pop3-handler(8).
+ * Symbolic links below the maildrop are never followed.
+ */
+#ifndef MAILDIR_H
+#define MAILDIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "maildir/maildir_cache.h"
+#include "maildir/maildir_index.h"
+
+enum maildir_scan {
+	MAILDIR_SCAN_ALL,   /* every folder */
+	MAILDIR_SCAN_INBOX, /* the maildrop's own new and cur */
+};
+
+struct maildir_options {
+	enum maildir_scan scan;
+	bool may_be_missing;   /* then it is an empty one */
+	bool lock;             /* nobody else who locks may have it */
+	const char *cache_dir; /* NULL: no cache */
+};
+
+struct maildir {
+	/* The messages: maildir_uidl.h has their unique-ids. */
+	struct maildir_index index;
+	bool cache_is_mail; /* the cache's directory is in the maildrop:
+	                     * there is no cache */
+
+	/* maildir's own. */
+	int fd;           /* the maildrop, -1 for an empty one */
+	int folder_fd;    /* the directory opened last, or -1 */
+	size_t folder;    /* which one that is */
+	struct maildir_table names; /* to find those renamed meanwhile */
+	char *cache_path; /* or NULL */
+	struct maildir_cache_key key;
+	bool cache_is_old;
+};
+
+/*
+ * Reads the maildrop at path. ERROR_MISSING where there is none,
+ * ERROR_CONFIG where it may not be opened, ERROR_BUSY where somebody else has
+ * locked it, ERROR_SYSTEM where it cannot be read. On failure there is
+ * nothing to close.
+ */
+int maildir_scan(struct maildir *maildir, const char *path,
+    const struct maildir_options *options, struct error *error);
+
+/* Are there folders that are not served, for they are too deep? */
+bool maildir_is_too_deep(const struct maildir *maildir);
+
+/*
+ * Puts into the cache what was learned since it was written, if there is a
+ * cache and anything to put there. Nothing but speed depends on it.
+ */
+int maildir_save_cache(struct maildir *maildir, struct error *error);
+
+/*
+ * Opens message i for reading: a descriptor, to be closed by the caller. Its
+ * octets are told anew where the file has changed since. A message that
+ * another program renamed meanwhile (new to cur, other flags) is found
+ * again. ERROR_SYSTEM where it is gone or unreadable.
+ */
+int maildir_open_message(struct maildir *maildir, size_t i,
+    struct error *error);
+
+/* Message i was sent whole and had so many octets, whatever was believed:
+ * later sessions shall know. */
+void maildir_correct_octets(struct maildir *maildir, size_t i,
+    uint64_t octets);
+
+/*
+ * Removes all messages that are marked as deleted, under whatever names they
+ * have now. One that is gone already counts as removed. -1 with the first
+ * error where some had to be kept.
+ */
+int maildir_remove_marked(struct maildir *maildir, size_t *removed,
+    size_t *kept, struct error *error);
+
+void maildir_close(struct maildir *maildir);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * maildir_measure: how many octets messages make on the wire.
+ *
+ * Nothing but reading a message tells, and so the first login to a large
+ * maildrop costs reading all of it once. Where there are many, several
+ * threads share the work: most of it is the kernel's, for each file alone.
+ */
+#ifndef MAILDIR_MEASURE_H
+#define MAILDIR_MEASURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "maildir/maildir_index.h"
+
+/* Counts what a file of that size makes on the wire, from its beginning,
+ * where fd stands. False where it cannot be read. Not for several threads. */
+bool maildir_count_octets(int fd, off_t size, uint64_t *octets);
+
+/*
+ * Looks at the index's files from number first on that were added by name
+ * alone; all of them are in the directory dir, which stays open. A file that
+ * cannot be read stays uncounted, and its octets are the least they can be;
+ * what is gone or no regular file is taken out. Errors: ERROR_SYSTEM.
+ */
+int maildir_measure(struct maildir_index *index, size_t first, int dir,
+    struct error *error);
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * maildir_moved.c - directories read again in mid-session, because a message
+ * is not under the name it had. Whoever renamed one will have renamed more:
+ * all that is found is noted.
+ * Layer 2.
+ */
+#include "maildir/maildir_moved.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "maildir/maildir_doubles.h"
+#include "maildir/maildir_name.h"
+#include "maildir/maildir_scan.h"
+
+/* A name that is there now: does it belong to a message of ours? That one is
+ * marked as seen. */
+static int
+take_name(struct maildir *maildir, size_t folder, int dir,
+    const struct dirent *entry, struct error *error)
+{
+	struct maildir_index *index = &maildir->index;
+	struct slice name = slice_from(entry->d_name);
+	struct slice base = maildir_base_name(name);
+	struct slice path = maildir_folder_path(maildir_path(index, folder));
+	bool mail = maildir_holds_mail(maildir_path(index, folder));
+	size_t at = 0;
+	size_t i;
+
+	do
+		i = maildir_table_next(&maildir->names, index, base, path,
+		    &at);
+	while (i != SIZE_MAX && (maildir_holds_mail(maildir_path(index,
+	    index->files[i].folder)) != mail || !maildir_is_same_message(
+	    index, i, dir, entry->d_name, entry->d_ino)));
+	if (i == SIZE_MAX)
+		return 0;
+	index->files[i].seen = 1;
+	if (index->files[i].folder == folder &&
+	    slice_equal(maildir_file_name(index, i), name))
+		return 0;
+	return maildir_index_rename(index, i, folder, name, error);
+}
+
+/* Takes fd over. */
+static int
+take_names(struct maildir *maildir, size_t folder, int fd,
+    struct error *error)
+{
+	const struct dirent *entry;
+	DIR *dir = fdopendir(fd);
+	int result = 0;
+
+	if (dir == NULL) {
+		result = error_system(error, errno, "maildrop");
+		close(fd);
+		return result;
+	}
+	while (result == 0 && (errno = 0, entry = readdir(dir)) != NULL)
+		result = take_name(maildir, folder, fd, entry, error);
+	if (result == 0 && errno != 0)
+		result = error_system(error, errno, "maildrop");
+	closedir(dir);
+	return result;
+}
+
+/* Takes all names from the directory, if it has changed since it was last
+ * read; it may have been made since the scan. */
+static int
+reread(struct maildir *maildir, struct slice path, unsigned pass,
+    struct error *error)
+{
+	struct maildir_index *index = &maildir->index;
+	int64_t now = maildir_clock();
+	struct stat st;
+
+	if (maildir_index_order_folders(index, error) < 0)
+		return -1;
+	size_t folder = maildir_index_find_folder(index, path);
+	if (pass > 0 && folder != SIZE_MAX &&
+	    index->folders[folder].state == pass)
+		return 0;
+	int fd = maildir_open_path(maildir->fd, path);
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
+		    ? 0 : error_system(error, errno, "maildrop");
+	if (folder == SIZE_MAX) {
+		folder = index->n_folders;
+		if (maildir_index_add_folder(index, path, 0, error) < 0) {
+			close(fd);
+			return -1;
+		}
+	}
+	struct maildir_folder *at = &index->folders[folder];
+	if (fstat(fd, &st) != 0 || maildir_describes(at, &st)) {
+		at->state = (uint8_t)pass;
+		at->restless = 0;
+		close(fd);
+		return 0;
+	}
+	/* From here on the directories' times do not stand for all that is
+	 * in the index: it is not for the cache any more. */
+	free(maildir->cache_path);
+	maildir->cache_path = NULL;
+	maildir_describe(at, &st, now);
+	at->restless = now - at->mtime < MAILDIR_REST * INT64_C(1000000) ||
+	    now - at->ctime < MAILDIR_REST * INT64_C(1000000);
+	at->state = (uint8_t)pass;
+	return take_names(maildir, folder, fd, error);
+}
+
+static int
+know_names(struct maildir *maildir, struct error *error)
+{
+	size_t n = maildir->index.n;
+
+	if (maildir->names.n > 0)
+		return 0;
+	if (maildir_table_init(&maildir->names, n, n, error) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		maildir_table_put(&maildir->names, &maildir->index, i);
+	return 0;
+}
+
+/*
+ * May there be a name in it that was not seen? readdir(3) may show neither
+ * the old name nor the new one of a file that is renamed meanwhile, nor one
+ * that goes to where it has been already.
+ */
+static bool
+is_restless(const struct maildir *maildir, const char *path)
+{
+	const struct maildir_index *index = &maildir->index;
+	size_t folder = maildir_index_find_folder(index, slice_from(path));
+	/* Opened, for fstatat(2) would follow links on the way there. */
+	int fd = maildir_open_path(maildir->fd, slice_from(path));
+	struct stat st;
+
+	if (fd < 0)
+		return errno != ENOENT && errno != ENOTDIR && errno != ELOOP;
+	int result = fstat(fd, &st);
+	close(fd);
+	if (result != 0 || folder == SIZE_MAX)
+		return true;
+	const struct maildir_folder *at = &index->folders[folder];
+	return at->restless || at->inode != st.st_ino ||
+	    at->mtime != maildir_time(&st.st_mtim) ||
+	    at->ctime != maildir_time(&st.st_ctim);
+}
+
+int
+maildir_find_moved(struct maildir *maildir, size_t i, unsigned pass,
+    enum maildir_whereabouts *where, struct error *error)
+{
+	static const char *const parts[] = { "/new", "/cur" };
+	struct maildir_file *file = &maildir->index.files[i];
+	struct slice path = maildir_path(&maildir->index, file->folder);
+	size_t n = maildir_holds_mail(path) ? 2 : 1;
+	char paths[2][PATH_MAX + 4];
+	bool restless = false;
+
+	if (know_names(maildir, error) < 0)
+		return -1;
+	/* Copied: the text may move. */
+	for (size_t k = 0; k < n; k++) {
+		struct slice folder = maildir_folder_path(path);
+
+		snprintf(paths[k], sizeof(paths[k]), "%.*s%s",
+		    SLICE_ARG(folder), n == 1 ? ""
+		    : parts[k] + (folder.len == 0));
+	}
+	if (pass == 0)
+		file->seen = 0;
+	for (size_t k = 0; k < n; k++)
+		if (reread(maildir, slice_from(paths[k]), pass, error) < 0)
+			return -1;
+	for (size_t k = 0; k < n && !maildir->index.files[i].seen; k++)
+		restless |= is_restless(maildir, paths[k]);
+	*where = maildir->index.files[i].seen ? MAILDIR_FOUND
+	    : restless ? MAILDIR_RESTLESS : MAILDIR_GONE;
+	return 0;
+}

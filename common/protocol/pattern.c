@@ -1,0 +1,117 @@
+/*
+ * pattern.c - from a name that a peer sent to a path, carefully.
+ * Layer 2.
+ */
+#include "protocol/pattern.h"
+
+#include <string.h>
+
+bool
+pattern_has_name(const char *pattern)
+{
+	for (const char *at = pattern; (at = strchr(at, '%')) != NULL;
+	    at += 2) {
+		if (at[1] == 'u' || at[1] == 'n' || at[1] == 'd')
+			return true;
+		if (at[1] == '\0')
+			break;
+	}
+	return false;
+}
+
+bool
+pattern_is_valid(const char *pattern)
+{
+	for (const char *at = pattern; (at = strchr(at, '%')) != NULL;
+	    at += 2)
+		if (at[1] == '\0' || strchr("und%", at[1]) == NULL)
+			return false;
+	return true;
+}
+
+/* C1 controls, as UTF-8: terminals act on them. */
+static bool
+has_c1(struct slice name)
+{
+	for (size_t i = 0; i + 1 < name.len; i++)
+		if ((unsigned char)name.data[i] == 0xC2 &&
+		    (unsigned char)name.data[i + 1] < 0xA0)
+			return true;
+	return false;
+}
+
+static bool
+is_safe(struct slice name)
+{
+	return name.len >= 1 && name.len <= 255 && name.data[0] != '.' &&
+	    memchr(name.data, '/', name.len) == NULL &&
+	    !slice_has_control(name) && !has_c1(name);
+}
+
+/* Appends s, in lower case; false where it does not fit. */
+static bool
+put(char *path, size_t size, size_t *len, struct slice s)
+{
+	if (s.len >= size - *len)
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		path[(*len)++] = slice_lower(s.data[i]);
+	path[*len] = '\0';
+	return true;
+}
+
+int
+pattern_expand(const char *pattern, struct slice name, const char *hostname,
+    char *path, size_t size, struct error *error)
+{
+	struct slice local = name;
+	struct slice domain = slice_from(hostname);
+	size_t len = 0;
+	const char *at = name.len > 0 ? memrchr(name.data, '@', name.len)
+	                              : NULL;
+
+	if (at != NULL) {
+		local.len = (size_t)(at - name.data);
+		domain = slice_skip(name, local.len + 1);
+	}
+	path[0] = '\0';
+	for (const char *p = pattern; *p != '\0'; p++) {
+		struct slice part = { p, 1 };
+
+		if (*p != '%') {
+			/* The pattern's own letters keep their case. */
+			if (len + 1 >= size)
+				goto too_long;
+			path[len++] = *p;
+			path[len] = '\0';
+			continue;
+		}
+		p++;
+		part = *p == 'u' ? name : *p == 'n' ? local
+		    : *p == 'd' ? domain : SLICE("%");
+		if (!is_safe(part))
+			return error_set(error, ERROR_PEER,
+			    "this name cannot be part of a path");
+		if (!put(path, size, &len, part))
+			goto too_long;
+	}
+	return 0;
+too_long:
+	return error_set(error, ERROR_CONFIG, "--maildir: path too long");
+}
+
+size_t
+pattern_fixed(const char *pattern)
+{
+	size_t len = 0;
+	size_t slash = 0;
+
+	for (const char *p = pattern; *p != '\0'; p++, len++) {
+		if (*p == '/')
+			slash = len;
+		/* "%%" is one octet of the path. */
+		if (*p == '%' && *++p != '%')
+			break;
+	}
+	return slash;
+}

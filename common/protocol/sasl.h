@@ -1,0 +1,75 @@
+/*
+ * sasl: PLAIN (RFC 4616) and LOGIN exchanges, for both sides.
+ *
+ * The server side takes base64 lines as the protocol core reads them and
+ * says what to send next; in the end it has a name and a password, in
+ * storage of its own that sasl_wipe overwrites.
+ */
+#ifndef SASL_H
+#define SASL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/slice.h"
+
+/* A line of base64, at most: RFC 4954 section 4 asks for 12288 octets with
+ * the CRLF. */
+#define SASL_LINE_MAX 12288
+#define SASL_DECODED_MAX (SASL_LINE_MAX / 4 * 3)
+/* A name or password, at most. */
+#define SASL_SECRET_MAX 1024
+
+/* What EHLO and CAPA say. */
+#define SASL_MECHANISMS "PLAIN LOGIN"
+
+struct sasl_server {
+	struct slice user;     /* valid after SASL_DONE, until sasl_wipe */
+	struct slice password;
+
+	enum sasl_state {
+		SASL_IDLE,
+		SASL_PLAIN,
+		SASL_LOGIN_USER,
+		SASL_LOGIN_PASSWORD,
+	} state;
+	char storage[SASL_DECODED_MAX];
+	char name[SASL_SECRET_MAX];
+};
+
+enum sasl_outcome {
+	SASL_CONTINUE,   /* send challenge and take another line */
+	SASL_DONE,       /* user and password are there; not checked */
+	SASL_CANCELLED,  /* the client sent "*" */
+	SASL_BAD_BASE64,
+	SASL_BAD_MESSAGE, /* good base64 of something else */
+	SASL_NOT_ALLOWED, /* to act for somebody else (RFC 4616) */
+	SASL_UNKNOWN,     /* no such mechanism */
+};
+
+/*
+ * Begins an exchange. initial is the initial response as it stands in the
+ * command, base64 or "=" for an empty one, or has NULL data for none. After
+ * SASL_CONTINUE *challenge is the base64 to send, perhaps empty.
+ */
+enum sasl_outcome sasl_server_start(struct sasl_server *sasl,
+    struct slice mechanism, struct slice initial, struct slice *challenge);
+
+/* Takes the client's next line. */
+enum sasl_outcome sasl_server_take(struct sasl_server *sasl,
+    struct slice line, struct slice *challenge);
+
+/* Overwrites everything the client sent. */
+void sasl_wipe(struct sasl_server *sasl);
+
+/*
+ * The client side: writes a response in base64 to out, of the size given,
+ * and returns its length, 0 where it does not fit. For PLAIN all at once
+ * (an empty authorization identity), for LOGIN name and password in turn.
+ */
+size_t sasl_client_plain(struct slice user, struct slice password, char *out,
+    size_t size);
+size_t sasl_client_login(struct slice name_or_password, char *out,
+    size_t size);
+
+#endif

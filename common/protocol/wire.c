@@ -1,0 +1,143 @@
+/*
+ * wire.c - lines in, lines out, and the transcript of both.
+ * Layer 1.
+ */
+#include "protocol/wire.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void
+wire_init(struct wire *wire, char *in, size_t in_size, char *out,
+    size_t out_size)
+{
+	*wire = (struct wire){ .eof = false };
+	buf_init(&wire->in, in, in_size);
+	buf_init(&wire->out, out, out_size);
+}
+
+static void
+keep_head(struct wire *wire, struct slice line)
+{
+	memset(wire->head, 0, sizeof(wire->head));
+	memcpy(wire->head, line.data,
+	    line.len < WIRE_HEAD ? line.len : WIRE_HEAD);
+}
+
+enum wire_line
+wire_line(struct wire *wire, size_t limit, struct slice *line)
+{
+	struct slice in = buf_contents(&wire->in);
+	struct slice fresh = slice_skip(in, wire->scanned);
+	const char *lf = fresh.len > 0 ? memchr(fresh.data, '\n', fresh.len)
+	                               : NULL;
+
+	assert(limit <= wire->in.size);
+	if (lf == NULL) {
+		wire->scanned = in.len;
+		if (in.len >= limit) {
+			/* Its end is still to come: drop what is here, so
+			 * that the memory a line takes has a limit. */
+			if (!wire->overlong)
+				keep_head(wire, in);
+			buf_consume(&wire->in, in.len);
+			wire->scanned = 0;
+			wire->overlong = true;
+		}
+		return WIRE_MORE;
+	}
+
+	size_t len = (size_t)(lf - in.data) + 1;
+	bool too_long = wire->overlong || len > limit;
+	if (too_long && !wire->overlong)
+		keep_head(wire, in);
+	buf_consume(&wire->in, len);
+	wire->scanned = 0;
+	wire->overlong = false;
+	wire->lines++;
+	if (too_long) {
+		*line = (struct slice){ wire->head, WIRE_HEAD };
+		return WIRE_TOO_LONG;
+	}
+	if (len >= 2 && in.data[len - 2] == '\r') {
+		*line = (struct slice){ in.data, len - 2 };
+		return WIRE_LINE;
+	}
+	*line = (struct slice){ in.data, len - 1 };
+	return WIRE_BARE_LF;
+}
+
+void
+wire_wipe_taken(struct wire *wire)
+{
+	struct buf *in = &wire->in;
+
+	/* Behind the contents there may be a copy of what was moved to the
+	 * front when it was half a line. */
+	explicit_bzero(in->data, in->start);
+	explicit_bzero(in->data + in->end, in->size - in->end);
+	explicit_bzero(wire->head, sizeof(wire->head));
+}
+
+bool
+wire_mid_line(const struct wire *wire)
+{
+	return wire->overlong || wire->in.end > wire->in.start;
+}
+
+void
+wire_discard_input(struct wire *wire)
+{
+	buf_wipe(&wire->in);
+	wire->scanned = 0;
+	wire->overlong = false;
+}
+
+static void
+trace(struct wire *wire, char direction, struct slice line)
+{
+	const char head[2] = { direction, ' ' };
+
+	/* A trace is for people: it may lose a line, never half of one. */
+	if (wire->trace == NULL || buf_room(wire->trace) < line.len + 3)
+		return;
+	buf_append(wire->trace, (struct slice){ head, 2 });
+	buf_append(wire->trace, line);
+	buf_append(wire->trace, SLICE("\n"));
+}
+
+void
+wire_trace_input(struct wire *wire, struct slice shown)
+{
+	trace(wire, '>', shown);
+}
+
+void
+wire_put_line(struct wire *wire, struct slice line)
+{
+	bool fits = buf_append(&wire->out, line) &&
+	    buf_append(&wire->out, SLICE("\r\n"));
+
+	assert(fits);
+	(void)fits;
+	trace(wire, '<', line);
+}
+
+void
+wire_format(struct wire *wire, const char *format, ...)
+{
+	va_list args;
+	size_t room;
+	char *at = buf_reserve(&wire->out, &room);
+
+	va_start(args, format);
+	int len = vsnprintf(at, room, format, args);
+	va_end(args);
+	/* vsnprintf's NUL goes where the CRLF comes: both need room. */
+	assert(len >= 0 && (size_t)len + 2 <= room);
+	buf_commit(&wire->out, (size_t)len);
+	buf_append(&wire->out, SLICE("\r\n"));
+	trace(wire, '<', (struct slice){ at, (size_t)len });
+}

@@ -1,0 +1,234 @@
+/*
+ * relay.c - the next hop's connection and the order of things on it.
+ *
+ * The same pump as the client's connection, over smtp_client's wire. A
+ * connection on which anything went wrong is closed, never reused: the next
+ * recipient opens a new one.
+ * Layer 2.
+ */
+#include "relay/relay.h"
+
+#include <string.h>
+
+#include "relay/relay_private.h"
+
+/* For QUIT to be taken. */
+#define CLOSE_TIMEOUT 5
+
+void
+relay_init(struct relay *relay, const char *hostname)
+{
+	relay->hostname = hostname;
+	relay->limits = (struct relay_limits)RELAY_LIMITS;
+}
+
+/* ---- the connection ---- */
+
+static int
+await_reset(struct relay *relay, struct error *error)
+{
+	relay->reset_due = relay->reset_said = false;
+	return relay_await_within(relay, relay->limits.reset, error) < 0 ||
+	    relay_reply_class(relay) != 2 ? -1 : 0;
+}
+
+/* A connection between two transactions: is it ready for the next one? It
+ * may have gone, which next hops do as they like. */
+static int
+catch_up(struct relay *relay, struct error *error)
+{
+	if (relay->reset_said && await_reset(relay, error) < 0)
+		return -1;
+	if (relay_check_step(relay, error) < 0)
+		return -1;
+	if (!relay->reset_due)
+		return 0;
+	smtp_client_rset(&relay->client);
+	return await_reset(relay, error);
+}
+
+static int
+begin(struct relay *relay, const struct account *account,
+    struct smtp_reply *verdict, struct error *error)
+{
+	static const char *const enhanced[] = {
+		[RELAY_AT_CONNECTING] = "4.4.1", /* no answer from host */
+		[RELAY_AT_HELLO] = "4.4.2",      /* bad connection */
+		[RELAY_AT_LOGIN] = "4.7.0",
+	};
+	enum relay_stage stage;
+	struct error ignored;
+
+	if (relay->account == account && !relay->mail_sent &&
+	    catch_up(relay, &ignored) < 0)
+		relay_drop(relay, NULL);
+	if (relay->account == account)
+		return 0;
+	relay_close(relay);
+	if (relay_open_connection(relay, account, &stage, error) == 0)
+		return 0;
+	relay_drop(relay, NULL);
+	relay_trouble(enhanced[stage], stage == RELAY_AT_LOGIN
+	    ? "Cannot log in to the next hop, try again later"
+	    : "The next hop cannot be reached now, try again later", verdict);
+	/* Not again for each recipient: it takes its time, and too many wrong
+	 * logins lock the account. */
+	relay_keep_verdict(relay, verdict);
+	relay->refused = true;
+	return -1;
+}
+
+/* ---- the transaction ---- */
+
+/* What the client asked for and the next hop cannot do. */
+static bool
+can_carry(const struct relay *relay, const struct envelope *envelope,
+    size_t i, struct smtp_reply *verdict)
+{
+	const struct smtp_extensions *offered = &relay->client.extensions;
+
+	/* RFC 6531 3.5. */
+	if (envelope->utf8 && !offered->utf8) {
+		*verdict = (struct smtp_reply){ 550, "5.6.7",
+			SLICE("The next hop takes no SMTPUTF8 mail") };
+		return false;
+	}
+	/* RFC 3461 5.2.2: it would be for us to notify the sender, and we
+	 * make no messages. */
+	if ((envelope->recipients[i].dsn.notify & ENVELOPE_NOTIFY_SUCCESS) !=
+	    0 && !offered->dsn) {
+		*verdict = (struct smtp_reply){ 550, "5.3.3",
+			SLICE("The next hop sends no delivery notifications")
+			};
+		return false;
+	}
+	return true;
+}
+
+/*
+ * A refused sender is the verdict on every recipient of the transaction. The
+ * RCPT that went with it (RFC 2920 3.1) has a reply too, which says nothing;
+ * were it a 2xx, the next hop would be in a transaction that we are not.
+ * RSET comes before the next MAIL: until then Postfix holds what it refused,
+ * a SIZE for one, against messages that are not like that.
+ */
+static int
+refused_mail(struct relay *relay, bool together, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct error ignored;
+
+	if (relay_pass_on(relay, false, verdict, error) < 0)
+		return -1;
+	relay_keep_verdict(relay, verdict);
+	relay->refused = relay->reset_due = true;
+	if (together && (relay_await_reply(relay, &ignored) < 0 ||
+	    relay_reply_class(relay) < 4))
+		relay_drop(relay, NULL);
+	return 0;
+}
+
+static int
+recipient_verdict(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	if (relay_await_reply(relay, error) < 0)
+		return relay_lost(relay, verdict);
+	if (relay_pass_on(relay, false, verdict, error) < 0)
+		return -1;
+	relay->accepted += verdict->code / 100 == 2;
+	return 0;
+}
+
+/* MAIL and the first RCPT, in one go where that is possible. */
+static int
+open_transaction(struct relay *relay, const struct envelope *envelope,
+    size_t i, struct smtp_reply *verdict, struct error *error)
+{
+	struct smtp_client *client = &relay->client;
+	bool together = client->extensions.pipelining;
+
+	relay->seven_bit = envelope->seven_bit;
+	smtp_client_mail(client, envelope);
+	if (together)
+		smtp_client_rcpt(client, &envelope->recipients[i]);
+	if (relay_await_reply(relay, error) < 0)
+		return relay_lost(relay, verdict);
+	if (relay_reply_class(relay) != 2)
+		return refused_mail(relay, together, verdict, error);
+	relay->mail_sent = true;
+	if (!together)
+		smtp_client_rcpt(client, &envelope->recipients[i]);
+	return recipient_verdict(relay, verdict, error);
+}
+
+static int
+put_recipient(struct relay *relay, const struct account *account,
+    const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
+    struct error *error)
+{
+	if (relay->broken) {
+		error_set(error, ERROR_SYSTEM, "the next hop left");
+		return relay_lost(relay, verdict);
+	}
+	if (relay->refused) {
+		*verdict = relay->kept;
+		return 0;
+	}
+	if (begin(relay, account, verdict, error) < 0)
+		return -1;
+	/* RFC 2033 4.2: each recipient gets a reply of its own after the
+	 * text, and our client gets one for all. The client sends the rest
+	 * in a transaction after this one (RFC 5321 4.5.3.1.10). */
+	if (account_is_lmtp(account) && relay->accepted > 0) {
+		*verdict = (struct smtp_reply){ 452, "4.5.3",
+			SLICE("One recipient at a time, please") };
+		return 0;
+	}
+	if (!can_carry(relay, envelope, i, verdict))
+		return 0;
+	if (!relay->mail_sent)
+		return open_transaction(relay, envelope, i, verdict, error);
+	smtp_client_rcpt(&relay->client, &envelope->recipients[i]);
+	return recipient_verdict(relay, verdict, error);
+}
+
+int
+relay_recipient(struct relay *relay, const struct account *account,
+    const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
+    struct error *error)
+{
+	relay->taken.code = 0;
+	int result = put_recipient(relay, account, envelope, i, verdict,
+	    error);
+	relay_show(relay);
+	return result;
+}
+
+bool
+relay_is_broken(const struct relay *relay)
+{
+	return relay->broken;
+}
+
+void
+relay_reset(struct relay *relay)
+{
+	relay->taken.code = 0;
+	relay->refused = relay->broken = false;
+	relay->accepted = 0;
+	relay->reset_due |= relay->mail_sent;
+	relay->mail_sent = false;
+}
+
+void
+relay_close(struct relay *relay)
+{
+	if (relay->account == NULL)
+		return;
+	/* RFC 5321 4.1.1.10, but nobody waits for the 221: everything that
+	 * matters was answered. */
+	smtp_client_quit(&relay->client);
+	conn_set_timeout(&relay->conn, CLOSE_TIMEOUT);
+	relay_drop(relay, &relay->client.wire);
+}

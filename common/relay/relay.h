@@ -1,0 +1,114 @@
+/*
+ * relay: one envelope to one next hop, a verdict for each recipient.
+ *
+ * The next hop is opened at the first recipient and each one is put to it
+ * at once, so that the client hears the next hop's own words. There is no
+ * queue: what cannot be handed on now is told as a 4xx, and the client keeps
+ * the message.
+ */
+#ifndef RELAY_H
+#define RELAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "relay/account.h"
+#include "system/conn.h"
+#include "protocol/envelope.h"
+#include "base/error.h"
+#include "protocol/smtp_client.h"
+
+/*
+ * Limits in seconds. Each is for a whole reply, however many lines it has
+ * (RFC 5321 4.5.3.2); all of the opening, from connecting to the login, has
+ * one of its own, for the client waits for the reply to its RCPT meanwhile.
+ */
+struct relay_limits {
+	unsigned connect;
+	unsigned opening;
+	unsigned command;
+	unsigned reset; /* less, for somebody waits who did not ask for it */
+	unsigned final; /* the reply to the text */
+};
+#define RELAY_LIMITS { 30, 300, 300, 30, 600 }
+
+struct relay {
+	const struct account *account; /* of the open connection, or NULL */
+	const char *hostname;          /* for EHLO */
+
+	/* Set by the caller after relay_init: where the dialogue with the
+	 * next hop is added to a transcript (wire.h), each line with "hop"
+	 * before its mark. NULL: nowhere. */
+	struct buf *transcript;
+
+	/* The 2xx by which the next hop took the text of the last
+	 * relay_message, whatever became of it then; code 0: none. Lives as
+	 * long as the verdict. */
+	struct smtp_reply taken;
+
+	/* relay's own. */
+	struct relay_limits limits;
+	int64_t open_by; /* ms, conn_now(), while opening; else 0 */
+	struct conn conn;
+	struct smtp_client client;
+	bool mail_sent;  /* a transaction is open there */
+	size_t accepted; /* recipients in it */
+	bool refused;    /* MAIL was, or the hop is out of reach: kept is for
+	                  * each recipient of the transaction */
+	bool seven_bit;  /* the client said that the text is */
+	bool broken;     /* the connection was lost with recipients in it */
+	bool reset_due;  /* RSET before the next transaction */
+	bool reset_said; /* and its reply is still to come */
+	bool chunking;   /* the text goes by BDAT */
+	char *storage;
+	struct buf trace;
+	struct smtp_reply kept; /* a verdict, in: */
+	char kept_text[SMTP_REPLY_TEXT_MAX];
+	char kept_enhanced[12];
+};
+
+/* relay must be zeroed. */
+void relay_init(struct relay *relay, const char *hostname);
+
+/*
+ * Puts recipient i of the envelope to the account's next hop. *verdict is
+ * what to tell the client: the next hop's reply, or for trouble that is not
+ * the client's a 451, and then the result is -1 and *error says why; a 421
+ * where it was SIGTERM. It lives until the next call.
+ */
+int relay_recipient(struct relay *relay, const struct account *account,
+    const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
+    struct error *error);
+
+/* Was the next hop lost with recipients that it had accepted? Then no text
+ * can be sent in this transaction. */
+bool relay_is_broken(const struct relay *relay);
+
+/* A message that is whole, in a file, with LF line ends. */
+struct relay_text {
+	int fd;
+	off_t offset;    /* where it begins, up to the end of the file */
+	uint64_t octets; /* with CRLF line ends, as BDAT and SIZE count */
+	bool has_8bit;   /* it has octets above 0x7F */
+};
+
+/*
+ * Sends the message to the recipients accepted so far. *verdict and result
+ * as above. Whatever the verdict, the transaction is over.
+ */
+int relay_message(struct relay *relay, const struct relay_text *text,
+    struct smtp_reply *verdict, struct error *error);
+
+/* Gives up the transaction, if one is open; the connection stays, and
+ * nothing is said or waited for. Call it whenever the client's transaction
+ * ends without relay_message. */
+void relay_reset(struct relay *relay);
+
+/* QUIT and close. Harmless when not open. */
+void relay_close(struct relay *relay);
+
+/* Can the account's TLS be set up (its CA file read)? For --check-config. */
+int relay_check_account(const struct account *account, struct error *error);
+
+#endif

@@ -1,0 +1,171 @@
+/*
+ * relay_connect.c - a descriptor for an account.
+ * Layer 2.
+ */
+#include "relay/relay_private.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "system/process.h"
+
+/* How long to wait for room among those that wait to be accepted. */
+#define RETRY_MS 50
+
+/* Of a connection that is being made: 0, or why it was not. */
+static int
+await_connection(int fd, int64_t deadline)
+{
+	int failure = EINPROGRESS;
+	socklen_t len = sizeof(failure);
+
+	while (failure == EINPROGRESS) {
+		struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
+		int64_t left = deadline - conn_now();
+		const struct timespec timeout = {
+			.tv_sec = left / 1000,
+			.tv_nsec = left % 1000 * 1000000,
+		};
+
+		if (left <= 0 || process_stop_requested())
+			failure = ETIMEDOUT;
+		else if (ppoll(&pollfd, 1, &timeout,
+		    process_wait_mask()) == 1 &&
+		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure,
+		    &len) != 0)
+			failure = errno;
+	}
+	return failure;
+}
+
+static int
+connect_one(const struct addrinfo *address, int64_t deadline,
+    struct error *error)
+{
+	int fd = socket(address->ai_family,
+	    address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+	    address->ai_protocol);
+	int failure;
+
+	if (fd < 0)
+		return error_system(error, errno, "socket");
+	for (;;) {
+		failure = connect(fd, address->ai_addr,
+		    address->ai_addrlen) == 0 ? 0 : errno;
+		if (failure == EINPROGRESS)
+			failure = await_connection(fd, deadline);
+		/* A UNIX socket does not wait where many are waiting to be
+		 * accepted; a server with work for all of them is not
+		 * down. */
+		if (failure != EAGAIN || conn_now() >= deadline ||
+		    process_stop_requested())
+			break;
+		process_wait(RETRY_MS);
+	}
+	if (failure == 0)
+		return fd;
+	close(fd);
+	return error_system(error, failure, "connect");
+}
+
+/* A password in the clear stays on this machine, whatever the resolver says
+ * about the name (accounts_read has only seen that). */
+static bool
+may_connect(const struct account *account, const struct addrinfo *address)
+{
+	if (account_has_tls(account) || account->login == NULL)
+		return true;
+	if (address->ai_family == AF_INET) {
+		const struct sockaddr_in *in =
+		    (const struct sockaddr_in *)(void *)address->ai_addr;
+
+		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+	}
+	const struct sockaddr_in6 *in6 =
+	    (const struct sockaddr_in6 *)(void *)address->ai_addr;
+	return address->ai_family == AF_INET6 &&
+	    (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
+	    (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) &&
+	    in6->sin6_addr.s6_addr[12] == 127));
+}
+
+static int
+connect_host(const struct account *account, int64_t deadline,
+    struct error *error)
+{
+	/* Without AI_ADDRCONFIG, which knows nothing of loopback: where there
+	 * is no other address of a family, its loopback one would not be
+	 * found. */
+	const struct addrinfo hints = {
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_NUMERICSERV,
+	};
+	struct addrinfo *addresses;
+	struct error why;
+	size_t left = 0;
+	int fd = -1;
+
+	/* The resolver has limits of its own (resolv.conf(5)). */
+	int failure = getaddrinfo(account->host, account->port, &hints,
+	    &addresses);
+	if (failure != 0)
+		return error_set(error, ERROR_SYSTEM, "%s: %s", account->host,
+		    gai_strerror(failure));
+	error_set(&why, ERROR_SYSTEM, "not on this machine, and there is a "
+	    "password");
+	for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next)
+		left += may_connect(account, a);
+	/* A share of the time for each address: one that swallows everything,
+	 * as broken IPv6 does, must not use up that of the others. */
+	for (const struct addrinfo *a = addresses; a != NULL && fd < 0;
+	    a = a->ai_next)
+		if (may_connect(account, a)) {
+			int64_t now = conn_now();
+			int64_t share = (deadline - now) / (int64_t)left--;
+
+			fd = connect_one(a, now + share, &why);
+		}
+	freeaddrinfo(addresses);
+	if (fd < 0)
+		return error_set(error, ERROR_SYSTEM, "%s port %s: %.150s",
+		    account->host, account->port, why.text);
+	return fd;
+}
+
+static int
+connect_path(const struct account *account, int64_t deadline,
+    struct error *error)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct addrinfo info = {
+		.ai_family = AF_UNIX,
+		.ai_socktype = SOCK_STREAM,
+		.ai_addr = (struct sockaddr *)(void *)&address,
+		.ai_addrlen = sizeof(address),
+	};
+	struct error why;
+
+	/* It fits: account.c has looked. */
+	memcpy(address.sun_path, account->host, strlen(account->host));
+	int fd = connect_one(&info, deadline, &why);
+	if (fd < 0)
+		return error_set(error, ERROR_SYSTEM, "%s: %.150s",
+		    account->host, why.text);
+	return fd;
+}
+
+int
+relay_connect(const struct account *account, int64_t deadline,
+    struct error *error)
+{
+	return account->scheme == ACCOUNT_LMTP_UNIX
+	    ? connect_path(account, deadline, error)
+	    : connect_host(account, deadline, error);
+}

@@ -1,0 +1,324 @@
+/*
+ * relay_open.c - from an account to a next hop that waits for MAIL.
+ *
+ * TLS, greeting, EHLO, STARTTLS and login. Nothing of a message, and no
+ * password, is sent before the next hop is known to be who the account
+ * says.
+ * Layer 2.
+ */
+#include "relay/relay_private.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "settings/options.h"
+
+#define OUT_SIZE 65536
+/* Where there is a transcript. */
+#define TRACE_SIZE 65536
+
+/* ---- TLS ---- */
+
+/* Are there names that are hashes (openssl-rehash(1)) in it? */
+static bool
+is_hashed(const char *directory)
+{
+	DIR *dir = opendir(directory);
+	const struct dirent *entry;
+	bool found = false;
+
+	while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
+		found = strspn(entry->d_name, "0123456789abcdef") == 8 &&
+		    strcmp(entry->d_name + 8, ".0") == 0;
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
+/*
+ * Where the system keeps its CAs. Of a directory that is hashed only the one
+ * is read that is needed; to read a bundle of all the world's takes 20 ms.
+ * libtls has one bundle compiled in, which not every system fills.
+ */
+static void
+use_system_cas(struct tls_config *config)
+{
+	static const char directory[] = "/etc/ssl/certs";
+	static const char *const bundles[] = {
+		"/etc/ssl/certs/ca-certificates.crt",
+		"/etc/pki/tls/certs/ca-bundle.crt",
+	};
+
+	if (is_hashed(directory)) {
+		tls_config_set_ca_path(config, directory);
+		return;
+	}
+	if (access(tls_default_ca_cert_file(), R_OK) == 0)
+		return;
+	for (size_t i = 0; i < sizeof(bundles) / sizeof(bundles[0]); i++)
+		if (access(bundles[i], R_OK) == 0) {
+			tls_config_set_ca_file(config, bundles[i]);
+			return;
+		}
+}
+
+static struct tls *
+new_tls(const struct account *account, struct error *error)
+{
+	struct tls_config *config = tls_config_new();
+	struct tls *tls = tls_client();
+	const char *ca_file = account->ca_file;
+	char path[4096];
+
+	if (config == NULL || tls == NULL) {
+		error_set(error, ERROR_SYSTEM, "TLS: out of memory");
+		goto fail;
+	}
+	if (ca_file != NULL) {
+		ca_file = options_path(ca_file, path, sizeof(path), error);
+		if (ca_file == NULL)
+			goto fail;
+	}
+	if (ca_file == NULL && account->verify) {
+		use_system_cas(config);
+	} else if (!account->verify) {
+		tls_config_insecure_noverifycert(config);
+		tls_config_insecure_noverifyname(config);
+		tls_config_insecure_noverifytime(config);
+	} else if (tls_config_set_ca_file(config, ca_file) != 0) {
+		error_set(error, ERROR_CONFIG, "CA file %.120s: %s", ca_file,
+		    tls_config_error(config));
+		goto fail;
+	}
+	if (tls_configure(tls, config) != 0) {
+		error_set(error, ERROR_CONFIG, "TLS for %s: %s",
+		    account->host, tls_error(tls));
+		goto fail;
+	}
+	tls_config_free(config);
+	return tls;
+fail:
+	tls_config_free(config);
+	tls_free(tls);
+	return NULL;
+}
+
+static ssize_t
+no_read(struct tls *tls, void *data, size_t size, void *arg)
+{
+	(void)tls, (void)data, (void)size, (void)arg;
+	return -1;
+}
+
+static ssize_t
+no_write(struct tls *tls, const void *data, size_t size, void *arg)
+{
+	(void)tls, (void)data, (void)size, (void)arg;
+	return -1;
+}
+
+int
+relay_check_account(const struct account *account, struct error *error)
+{
+	if (!account_has_tls(account))
+		return 0;
+	struct tls *tls = new_tls(account, error);
+	if (tls == NULL)
+		return -1;
+	/* libtls looks into the CA file when it is about to connect; nothing
+	 * is sent before the handshake. */
+	int result = tls_connect_cbs(tls, no_read, no_write, NULL,
+	    account->host) == 0 ? 0
+	    : error_set(error, ERROR_CONFIG, "TLS for %s%s%.120s: %s",
+	          account->host, account->ca_file != NULL ? " with CA file "
+	          : "", account->ca_file != NULL ? account->ca_file : "",
+	          tls_error(tls));
+	tls_free(tls);
+	return result;
+}
+
+static int
+start_tls(struct relay *relay, const struct account *account,
+    struct error *error)
+{
+	struct tls *tls = new_tls(account, error);
+	struct error why;
+
+	if (tls == NULL)
+		return -1;
+	relay->conn.until = relay->open_by;
+	int result = conn_start_tls_client(&relay->conn, tls, account->host,
+	    &why);
+	relay->conn.until = 0;
+	if (result == 0)
+		return 0;
+	return error_set(error, ERROR_SYSTEM, "%s: %.180s", account->host,
+	    why.text);
+}
+
+/* ---- opening: greeting, EHLO, AUTH ---- */
+
+static int
+say_hello(struct relay *relay, struct error *error)
+{
+	struct smtp_client *client = &relay->client;
+	bool lmtp = account_is_lmtp(relay->account);
+
+	if (lmtp)
+		smtp_client_lhlo(client, relay->hostname);
+	else
+		smtp_client_ehlo(client, relay->hostname);
+	if (relay_await_reply(relay, error) < 0)
+		return -1;
+	if (relay_reply_class(relay) == 2)
+		return 0;
+	/* RFC 5321 3.2: an old server, which has no extensions at all. */
+	if (relay_reply_class(relay) == 5 && !lmtp) {
+		smtp_client_helo(client, relay->hostname);
+		if (relay_await_reply(relay, error) < 0)
+			return -1;
+		if (relay_reply_class(relay) == 2)
+			return 0;
+	}
+	return relay_unexpected(relay, lmtp ? "LHLO" : "EHLO", error);
+}
+
+/*
+ * RFC 3207: nothing goes on without it, for who is between us and the next
+ * hop can make it look as if it were not offered.
+ */
+static int
+say_starttls(struct relay *relay, struct error *error)
+{
+	struct smtp_client *client = &relay->client;
+
+	if (!client->extensions.starttls)
+		return error_set(error, ERROR_SYSTEM,
+		    "%s offers no STARTTLS", relay->account->host);
+	smtp_client_starttls(client);
+	if (relay_await_reply(relay, error) < 0)
+		return -1;
+	if (client->reply.code != 220)
+		return relay_unexpected(relay, "STARTTLS", error);
+	/* Nothing passes from before TLS to what is under it, neither from
+	 * them to us nor from us to them (CVE-2011-0411). Who said more than
+	 * 220 is somebody else, or broken. */
+	assert(client->wire.out.end == client->wire.out.start);
+	if (relay_check_step(relay, error) < 0)
+		return -1;
+	if (start_tls(relay, relay->account, error) < 0)
+		return -1;
+	return say_hello(relay, error);
+}
+
+/* LOGIN has two challenges, "Username:" and "Password:". */
+static int
+log_in_by_login(struct relay *relay, struct error *error)
+{
+	const char *const answers[] = { relay->account->login,
+		relay->account->password };
+
+	smtp_client_auth_login(&relay->client);
+	for (size_t i = 0; i < 2; i++) {
+		if (relay_await_reply(relay, error) < 0)
+			return -1;
+		if (relay->client.reply.code != 334)
+			return 0;
+		if (!smtp_client_auth_response(&relay->client,
+		    slice_from(answers[i])))
+			return error_set(error, ERROR_CONFIG,
+			    "login or password is too long");
+	}
+	return relay_await_reply(relay, error);
+}
+
+static int
+log_in(struct relay *relay, struct error *error)
+{
+	const struct account *account = relay->account;
+	const struct smtp_extensions *extensions = &relay->client.extensions;
+	int result;
+
+	if (account->login == NULL)
+		return 0;
+	if (extensions->auth_plain) {
+		if (!smtp_client_auth_plain(&relay->client,
+		    slice_from(account->login),
+		    slice_from(account->password)))
+			return error_set(error, ERROR_CONFIG,
+			    "login or password is too long");
+		result = relay_await_reply(relay, error);
+	} else if (extensions->auth_login) {
+		result = log_in_by_login(relay, error);
+	} else {
+		return error_set(error, ERROR_SYSTEM,
+		    "%s offers neither AUTH PLAIN nor LOGIN", account->host);
+	}
+	buf_wipe(&relay->client.wire.out);
+	if (result == 0 && relay->client.reply.code != 235)
+		/* Without its text: servers do quote what they were sent. */
+		return error_set(error, ERROR_SYSTEM,
+		    "%s answered AUTH with %u %s", account->host,
+		    relay->client.reply.code, relay->client.reply.enhanced);
+	return result;
+}
+
+static int
+begin_connection(struct relay *relay, const struct account *account,
+    struct error *error)
+{
+	int64_t deadline = conn_now() +
+	    (int64_t)relay->limits.connect * 1000;
+	size_t trace_size = relay->transcript != NULL ? TRACE_SIZE : 0;
+	int fd = relay_connect(account, deadline < relay->open_by ? deadline
+	                                : relay->open_by, error);
+
+	if (fd < 0)
+		return -1;
+	conn_open(&relay->conn, fd, fd, relay->limits.command);
+	relay->storage = malloc(SMTP_CLIENT_IN_MIN + OUT_SIZE + trace_size);
+	if (relay->storage == NULL)
+		return error_system(error, ENOMEM, "relay");
+	char *out = relay->storage + SMTP_CLIENT_IN_MIN;
+	smtp_client_init(&relay->client, relay->storage, SMTP_CLIENT_IN_MIN,
+	    out, OUT_SIZE);
+	buf_init(&relay->trace, out + OUT_SIZE, trace_size);
+	relay->client.wire.trace = &relay->trace;
+	return account->scheme == ACCOUNT_SMTPS
+	    ? start_tls(relay, account, error) : 0;
+}
+
+static int
+open_session(struct relay *relay, const struct account *account,
+    enum relay_stage *stage, struct error *error)
+{
+	*stage = RELAY_AT_CONNECTING;
+	if (begin_connection(relay, account, error) < 0)
+		return -1;
+	*stage = RELAY_AT_HELLO;
+	if (relay_await_reply(relay, error) < 0)
+		return -1;
+	if (relay->client.reply.code != 220)
+		return relay_unexpected(relay, "the connection", error);
+	if (say_hello(relay, error) < 0)
+		return -1;
+	if (account->scheme == ACCOUNT_SMTP && say_starttls(relay, error) < 0)
+		return -1;
+	*stage = RELAY_AT_LOGIN;
+	return log_in(relay, error);
+}
+
+int
+relay_open_connection(struct relay *relay, const struct account *account,
+    enum relay_stage *stage, struct error *error)
+{
+	relay->account = account;
+	relay->open_by = conn_now() + (int64_t)relay->limits.opening * 1000;
+	int result = open_session(relay, account, stage, error);
+	relay->open_by = 0;
+	return result;
+}

@@ -1,0 +1,90 @@
+/*
+ * relay_private: what the parts of relay share, and nobody else uses.
+ *
+ *     relay.c          the order of things: connection, transaction
+ *     relay_text.c     the text and the verdict on it
+ *     relay_talk.c     replies, and what the client is told of them
+ *     relay_open.c     TLS, greeting, EHLO, STARTTLS, login
+ *     relay_connect.c  a descriptor for an account
+ */
+#ifndef RELAY_PRIVATE_H
+#define RELAY_PRIVATE_H
+
+#include "relay/account.h"
+#include "base/error.h"
+#include "relay/relay.h"
+
+/* ---- relay_connect.c ---- */
+
+/* Connects by the deadline (conn_now): the descriptor, or -1. */
+int relay_connect(const struct account *account, int64_t deadline,
+    struct error *error);
+
+/* ---- relay_open.c ---- */
+
+/* How far it came. */
+enum relay_stage { RELAY_AT_CONNECTING, RELAY_AT_HELLO, RELAY_AT_LOGIN };
+
+/*
+ * Connects to the account's next hop, up to where it waits for MAIL. -1,
+ * and in *stage where that ended. Whatever was opened is relay->conn and
+ * relay->storage.
+ */
+int relay_open_connection(struct relay *relay, const struct account *account,
+    enum relay_stage *stage, struct error *error);
+
+/* ---- relay_talk.c ---- */
+
+/*
+ * Sends what is to be sent and waits for the next reply, which is
+ * relay->client.reply. -1: none will come; so too where the next hop said
+ * something before it was asked, which is then in *error. The limit is that
+ * of a command, or the caller's in seconds.
+ */
+int relay_await_reply(struct relay *relay, struct error *error);
+int relay_await_within(struct relay *relay, unsigned seconds,
+    struct error *error);
+
+/*
+ * -1 where there is anything from the next hop that nobody asked for. It may
+ * be the end, or a 421 before it, and then *error says what it was; it may
+ * also be a reply to what was not said yet, and then nobody knows any more
+ * which reply is to which command. To be asked before whatever a verdict
+ * depends on is sent.
+ */
+int relay_check_step(struct relay *relay, struct error *error);
+
+/* The first digit of the reply's code. */
+unsigned relay_reply_class(const struct relay *relay);
+
+/* Fills *error with a reply that is not the one to go on with: -1. */
+int relay_unexpected(struct relay *relay, const char *what,
+    struct error *error);
+
+/* Trouble of ours, or between the next hop and us: 451, so that the client
+ * keeps the message and tries again. -1. */
+int relay_trouble(const char *enhanced, const char *text,
+    struct smtp_reply *verdict);
+
+/* A connection that is of no use any more is closed; -1 and a 451. */
+int relay_lost(struct relay *relay, struct smtp_reply *verdict);
+
+/*
+ * The next hop's reply as the client is to hear it: code and text as they
+ * are. Some are about our session there and not about this mail: -1, and the
+ * connection is closed. to_text: it is the one to the whole text.
+ */
+int relay_pass_on(struct relay *relay, bool to_text,
+    struct smtp_reply *verdict, struct error *error);
+
+/* Copies what is said in it to relay->kept, for another reply is to be read
+ * before it is. */
+void relay_keep_verdict(struct relay *relay, struct smtp_reply *verdict);
+
+/* Closes, with QUIT or not at all. */
+void relay_drop(struct relay *relay, struct wire *last_words);
+
+/* Hands the dialogue so far over to relay->transcript. */
+void relay_show(struct relay *relay);
+
+#endif

@@ -1,0 +1,246 @@
+/*
+ * relay_talk.c - replies of the next hop, and what the client is told.
+ *
+ * Whatever goes wrong here costs the connection: one that is out of step, or
+ * about to go, is never used again.
+ * Layer 2.
+ */
+#include "relay/relay_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "system/process.h"
+
+/* ---- replies ---- */
+
+/* What the next hop said and nobody asked for is often why it left. Not where
+ * a secret may be in it. */
+static void
+add_last_words(struct relay *relay, struct error *error)
+{
+	struct slice line, rest;
+	size_t len = strlen(error->text);
+
+	slice_cut(buf_contents(&relay->client.wire.in), '\n', &line, &rest);
+	if (line.len > 0 && line.data[line.len - 1] == '\r')
+		line.len--;
+	if (line.len > 0 && !relay->client.secret)
+		snprintf(error->text + len, sizeof(error->text) - len,
+		    ": %.*s", SLICE_ARG(line));
+}
+
+int
+relay_check_step(struct relay *relay, struct error *error)
+{
+	struct wire *wire = &relay->client.wire;
+	const char *host = relay->account->host;
+	struct error why;
+
+	if (conn_read_ready(&relay->conn, wire, &why) < 0)
+		error_set(error, ERROR_SYSTEM, "%s: %.200s", host, why.text);
+	else if (wire_mid_line(wire))
+		error_set(error, ERROR_SYSTEM, "%s said something before its "
+		    "turn", host);
+	else if (wire->eof)
+		error_set(error, ERROR_SYSTEM, "%s closed the connection",
+		    host);
+	else
+		return 0;
+	add_last_words(relay, error);
+	return -1;
+}
+
+static int
+await(struct relay *relay, struct error *error)
+{
+	struct smtp_client *client = &relay->client;
+	const char *host = relay->account->host;
+	struct error why;
+
+	/* What is there already is no reply to what goes out now, whoever
+	 * said it; and nothing may stay in out to be said later, perhaps
+	 * under TLS. */
+	if (client->wire.out.end > client->wire.out.start &&
+	    relay_check_step(relay, error) < 0)
+		return -1;
+	for (;;) {
+		switch (smtp_client_next(client)) {
+		case SMTP_CLIENT_REPLY:
+			return 0;
+		case SMTP_CLIENT_WANT_IO:
+			if (conn_pump(&relay->conn, &client->wire, &why) == 0)
+				break;
+			error_set(error, ERROR_SYSTEM, "%s: %.200s", host,
+			    why.text);
+			conn_read_ready(&relay->conn, &client->wire, &why);
+			add_last_words(relay, error);
+			return -1;
+		case SMTP_CLIENT_BROKEN:
+			error_set(error, ERROR_SYSTEM, "%s: %s", host,
+			    client->why);
+			add_last_words(relay, error);
+			return -1;
+		}
+	}
+}
+
+int
+relay_await_within(struct relay *relay, unsigned seconds, struct error *error)
+{
+	struct conn *conn = &relay->conn;
+
+	conn_set_timeout(conn, seconds);
+	conn->until = conn_now() + (int64_t)seconds * 1000;
+	if (relay->open_by != 0 && relay->open_by < conn->until)
+		conn->until = relay->open_by;
+	int result = await(relay, error);
+	conn->until = 0;
+	return result;
+}
+
+int
+relay_await_reply(struct relay *relay, struct error *error)
+{
+	return relay_await_within(relay, relay->limits.command, error);
+}
+
+unsigned
+relay_reply_class(const struct relay *relay)
+{
+	return relay->client.reply.code / 100;
+}
+
+int
+relay_unexpected(struct relay *relay, const char *what, struct error *error)
+{
+	const struct smtp_reply *reply = &relay->client.reply;
+
+	return error_set(error, ERROR_SYSTEM, "%s answered %s with %u %s %.*s",
+	    relay->account->host, what, reply->code, reply->enhanced,
+	    SLICE_ARG(reply->text));
+}
+
+/* ---- verdicts ---- */
+
+int
+relay_trouble(const char *enhanced, const char *text,
+    struct smtp_reply *verdict)
+{
+	*verdict = (struct smtp_reply){ 451, enhanced, slice_from(text) };
+	/* It is not the next hop that ends this. */
+	if (process_stop_requested())
+		*verdict = (struct smtp_reply){ 421, "4.3.2",
+			SLICE("Shutting down") };
+	return -1;
+}
+
+int
+relay_lost(struct relay *relay, struct smtp_reply *verdict)
+{
+	relay_drop(relay, NULL);
+	return relay_trouble("4.4.2", "The next hop cannot be reached now, "
+	    "try again later", verdict);
+}
+
+/* The enhanced code where a reply is about our session there; else NULL. */
+static const char *
+about_session(unsigned code, bool to_text)
+{
+	switch (code) {
+	case 421: /* closing */
+		return "4.4.2";
+	case 503: /* out of step */
+		return "4.4.0";
+	case 530: /* wants a login */
+	case 534: /* or another one (RFC 4954 6) */
+	case 535:
+	case 538: /* or TLS before it */
+		return "4.7.0";
+	case 432: /* the same for now; Postfix says 454 to who may not relay */
+	case 454:
+		return to_text ? NULL : "4.7.0";
+	default:
+		return NULL;
+	}
+}
+
+int
+relay_pass_on(struct relay *relay, bool to_text, struct smtp_reply *verdict,
+    struct error *error)
+{
+	const struct smtp_reply *reply = &relay->client.reply;
+	static const char *const classes[] = { "2.0.0", "4.0.0", "5.0.0" };
+	const char *enhanced = about_session(reply->code, to_text);
+
+	*verdict = *reply;
+	if (enhanced != NULL) {
+		error_set(error, ERROR_SYSTEM, "%s answered %u %s %.*s",
+		    relay->account->host, reply->code, reply->enhanced,
+		    SLICE_ARG(reply->text));
+		/* About one recipient of several, perhaps: the others have
+		 * been accepted. */
+		if (relay->accepted == 0 ||
+		    (reply->code != 432 && reply->code != 454))
+			relay_drop(relay, NULL);
+		return relay_trouble(enhanced, "The next hop does not take "
+		    "mail from here now, try again later", verdict);
+	}
+	if (reply->code < 400 && reply->code > 299) {
+		error_set(error, ERROR_SYSTEM, "%s answered %u out of place",
+		    relay->account->host, reply->code);
+		return relay_lost(relay, verdict);
+	}
+	if (reply->enhanced[0] == '\0')
+		verdict->enhanced = classes[reply->code / 100 == 2 ? 0
+		    : reply->code / 100 == 4 ? 1 : 2];
+	return 0;
+}
+
+void
+relay_keep_verdict(struct relay *relay, struct smtp_reply *verdict)
+{
+	memcpy(relay->kept_text, verdict->text.data, verdict->text.len);
+	snprintf(relay->kept_enhanced, sizeof(relay->kept_enhanced), "%s",
+	    verdict->enhanced);
+	verdict->text.data = relay->kept_text;
+	verdict->enhanced = relay->kept_enhanced;
+	relay->kept = *verdict;
+}
+
+/* ---- the end ---- */
+
+void
+relay_drop(struct relay *relay, struct wire *last_words)
+{
+	relay_show(relay);
+	conn_close(&relay->conn, last_words, false);
+	free(relay->storage);
+	relay->storage = NULL;
+	buf_init(&relay->trace, NULL, 0);
+	relay->account = NULL;
+	relay->mail_sent = false;
+	/* Recipients that the client was told are accepted are not there any
+	 * more: nothing but the end of the transaction mends that. */
+	relay->broken |= relay->accepted > 0;
+	relay->accepted = 0;
+	relay->reset_due = relay->reset_said = false;
+}
+
+void
+relay_show(struct relay *relay)
+{
+	struct slice lines = buf_contents(&relay->trace);
+	struct slice line, rest = lines;
+
+	while (relay->transcript != NULL && rest.len > 0) {
+		slice_cut(rest, '\n', &line, &rest);
+		if (buf_room(relay->transcript) < line.len + 4)
+			break;
+		buf_append(relay->transcript, SLICE("hop"));
+		buf_append(relay->transcript, line);
+		buf_append(relay->transcript, SLICE("\n"));
+	}
+	buf_consume(&relay->trace, lines.len);
+}

@@ -1,0 +1,340 @@
+/*
+ * relay_text.c - the text to the next hop, and its word on it.
+ *
+ * What the next hop says before it can have the whole text is a refusal, or
+ * nothing that counts. Once it can have it the message may be its own,
+ * whatever becomes of us and of the connection.
+ * Layer 2.
+ */
+#include "relay/relay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "relay/relay_private.h"
+
+#define READ_SIZE 65536
+/* Seconds for the rest of a reply that began before its time. */
+#define EARLY_TIMEOUT 5
+
+/* ---- sending ---- */
+
+/* Sends what is in out: -1 where not all of it went, be it that the next hop
+ * said something and does not read. */
+static int
+flush_heeding(struct relay *relay, struct error *error)
+{
+	int result;
+
+	relay->conn.heed_input = true;
+	do
+		result = conn_flush(&relay->conn, &relay->client.wire, error);
+	while (result == 1 && relay_check_step(relay, error) == 0);
+	relay->conn.heed_input = false;
+	return result == 0 ? 0 : -1;
+}
+
+/* -1 also when the next hop has said something: it takes no more. */
+static int
+flush_text(struct relay *relay, struct error *error)
+{
+	return flush_heeding(relay, error) < 0 ? -1
+	    : relay_check_step(relay, error);
+}
+
+/* What goes wrong with the text. */
+enum sending {
+	SENT,
+	NOT_READ,  /* our own trouble */
+	NOT_TAKEN, /* the next hop left, or spoke before it was all there */
+};
+
+static enum sending
+send_piece(struct relay *relay, struct slice piece, struct error *error)
+{
+	struct smtp_client *client = &relay->client;
+
+	while (piece.len > 0) {
+		size_t taken = smtp_client_text(client, piece);
+
+		if (relay->chunking && smtp_client_chunk_left(client) < 0) {
+			error_set(error, ERROR_SYSTEM, "the spool grew");
+			return NOT_READ;
+		}
+		if (taken == 0 && flush_text(relay, error) < 0)
+			return NOT_TAKEN;
+		piece = slice_skip(piece, taken);
+	}
+	return SENT;
+}
+
+/*
+ * Sends all that is in out but what makes the message whole, so that a
+ * refusal is heard as long as it can be meant. After DATA that is the final
+ * dot, which is not there yet, of a chunk its last octet.
+ */
+static enum sending
+flush_all_but_end(struct relay *relay, struct error *error)
+{
+	struct buf *out = &relay->client.wire.out;
+	bool hold = relay->chunking && out->end > out->start;
+	char last = hold ? out->data[--out->end] : '\0';
+
+	if (flush_text(relay, error) < 0)
+		return NOT_TAKEN;
+	if (hold)
+		buf_append(out, (struct slice){ &last, 1 });
+	return SENT;
+}
+
+/* The text after 354 or BDAT, all but its end. */
+static enum sending
+send_text(struct relay *relay, const struct relay_text *text,
+    struct error *error)
+{
+	char *buffer = malloc(READ_SIZE);
+	enum sending result = SENT;
+	off_t offset = text->offset;
+	ssize_t n = 1;
+
+	if (buffer == NULL) {
+		error_system(error, ENOMEM, "relay");
+		return NOT_READ;
+	}
+	while (result == SENT && n > 0) {
+		n = pread(text->fd, buffer, READ_SIZE, offset);
+		if (n < 0) {
+			error_system(error, errno, "spool");
+			result = NOT_READ;
+		} else if (n > 0) {
+			offset += n;
+			result = send_piece(relay, (struct slice){ buffer,
+			    (size_t)n }, error);
+		}
+	}
+	free(buffer);
+	if (result != SENT)
+		return result;
+	if (offset == text->offset || (relay->chunking &&
+	    smtp_client_chunk_left(&relay->client) != 0)) {
+		error_set(error, ERROR_SYSTEM, "the spool shrank");
+		return NOT_READ;
+	}
+	return flush_all_but_end(relay, error);
+}
+
+/* ---- verdicts ---- */
+
+/*
+ * The text cannot go on: the next hop left, or spoke before it was all
+ * there. What it said, if it is a refusal, is the verdict, and true whatever
+ * it says later, for it never sees the end of the text. *error says what
+ * happened already.
+ */
+static int
+early_verdict(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct buf *out = &relay->client.wire.out;
+	struct error ignored;
+
+	buf_consume(out, out->end - out->start);
+	conn_mute(&relay->conn);
+	if (relay_await_within(relay, EARLY_TIMEOUT, &ignored) < 0 ||
+	    relay_reply_class(relay) < 4)
+		return relay_lost(relay, verdict);
+	error->kind = ERROR_NONE;
+	int result = relay_pass_on(relay, true, verdict, error);
+	if (result == 0)
+		relay_drop(relay, NULL);
+	return result;
+}
+
+/* RFC 1047: nobody knows. *error says what happened. */
+static int
+perhaps_taken(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct error why = *error;
+
+	error_set(error, ERROR_SYSTEM, "%.300s; it had the whole message, and "
+	    "may have taken it", why.text);
+	relay_drop(relay, NULL);
+	*verdict = (struct smtp_reply){ 451, "4.4.2",
+		SLICE("The next hop was lost after it had the whole message, "
+		    "and may have taken it; try again later") };
+	return -1;
+}
+
+/*
+ * 1: the next hop waits for the text. 0 and *verdict: it does not take it;
+ * -1: nor anything else any more.
+ */
+static int
+begin_text(struct relay *relay, const struct relay_text *text,
+    struct smtp_reply *verdict, struct error *error)
+{
+	struct smtp_client *client = &relay->client;
+
+	/* RFC 3030 4.2: a round trip less, and no dot means anything. */
+	relay->chunking = client->extensions.chunking &&
+	    client->extensions.pipelining;
+	if (relay->chunking) {
+		if (relay_check_step(relay, error) < 0)
+			return relay_lost(relay, verdict);
+		smtp_client_bdat(client, text->octets);
+		return 1;
+	}
+	smtp_client_data(client);
+	if (relay_await_reply(relay, error) < 0)
+		return relay_lost(relay, verdict);
+	if (client->reply.code == 354)
+		return 1;
+	int result = relay_pass_on(relay, false, verdict, error);
+	if (result == 0 && relay_reply_class(relay) == 2) {
+		relay_unexpected(relay, "DATA", error);
+		return relay_lost(relay, verdict);
+	}
+	/* It refused, and so its transaction may still be open; the verdict
+	 * is in the buffer that the answer to RSET takes. */
+	relay->reset_due = relay->account != NULL;
+	return result;
+}
+
+/*
+ * The reply to the RSET that went with a chunk, which has two purposes. After
+ * a chunk that failed only RSET helps (RFC 3030 2). And no 354 has shown that
+ * replies and commands are in step: were the verdict one reply too many, that
+ * came before its time, then this is the verdict. What it says against a 2xx
+ * is believed; a next hop that leaves without another word has said it.
+ */
+static int
+confirm_verdict(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	struct error why;
+
+	relay_keep_verdict(relay, verdict);
+	if (verdict->code / 100 != 2) {
+		/* That is all there is to know; who refuses need not read. */
+		relay->reset_said = true;
+		return 0;
+	}
+	int result = relay_await_within(relay, relay->limits.reset, &why);
+	if (result == 0 && relay_reply_class(relay) == 2)
+		return 0;
+	if (!wire_mid_line(&relay->client.wire) &&
+	    (relay->client.wire.eof || relay->conn.transport_errno != 0)) {
+		relay_drop(relay, NULL);
+		return 0;
+	}
+	if (result == 0)
+		relay_unexpected(relay, "RSET", &why);
+	error_set(error, ERROR_SYSTEM, "took it, and then %.250s", why.text);
+	relay->taken = *verdict;
+	return perhaps_taken(relay, verdict, error);
+}
+
+/* The end of the text, and the next hop's word on it. */
+static int
+finish_text(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
+{
+	const struct buf *out = &relay->client.wire.out;
+
+	smtp_client_text_end(&relay->client);
+	if (relay->chunking)
+		smtp_client_rset(&relay->client);
+	size_t end = out->end - out->start;
+	if (flush_heeding(relay, error) < 0)
+		/* A record of TLS that has not gone whole is nothing there;
+		 * in the clear the last octet of a chunk may have gone. */
+		return relay->chunking && relay->conn.tls == NULL &&
+		    out->end - out->start < end
+		    ? perhaps_taken(relay, verdict, error)
+		    : early_verdict(relay, verdict, error);
+	if (relay_await_within(relay, relay->limits.final, error) < 0)
+		return perhaps_taken(relay, verdict, error);
+	int result = relay_pass_on(relay, true, verdict, error);
+	if (result == 0 && relay->chunking)
+		result = confirm_verdict(relay, verdict, error);
+	if (result == 0 && verdict->code / 100 == 2)
+		relay->taken = *verdict;
+	return result;
+}
+
+/* ---- the message ---- */
+
+/* What is known before a round trip. */
+static bool
+can_send(const struct relay *relay, const struct relay_text *text,
+    struct smtp_reply *verdict)
+{
+	const struct smtp_extensions *offered = &relay->client.extensions;
+
+	/* RFC 6152 3: not to be sent, and converting is not our business. */
+	if (text->has_8bit && (!offered->eight_bit || relay->seven_bit)) {
+		*verdict = (struct smtp_reply){ 554, "5.6.3",
+			relay->seven_bit
+			? SLICE("8-bit text, though MAIL said BODY=7BIT")
+			: SLICE("The next hop takes no 8-bit text") };
+		return false;
+	}
+	/* RFC 1870 6.1: it has said so already. */
+	if (offered->size_max > 0 && text->octets > offered->size_max) {
+		*verdict = (struct smtp_reply){ 552, "5.3.4",
+			SLICE("The message is larger than the next hop "
+			    "takes") };
+		return false;
+	}
+	return true;
+}
+
+static int
+send_message(struct relay *relay, const struct relay_text *text,
+    struct smtp_reply *verdict, struct error *error)
+{
+	int result = begin_text(relay, text, verdict, error);
+
+	if (result <= 0)
+		return result;
+	switch (send_text(relay, text, error)) {
+	case SENT:
+		/* From here on the message may be the next hop's: SIGTERM
+		 * does not end the wait for its word (RFC 1047). */
+		relay->conn.finish = true;
+		result = finish_text(relay, verdict, error);
+		relay->conn.finish = false;
+		return result;
+	case NOT_TAKEN:
+		return early_verdict(relay, verdict, error);
+	case NOT_READ:
+		break;
+	}
+	/* Half a message, without its end: it is none. */
+	relay_drop(relay, NULL);
+	return relay_trouble("4.3.0", "Cannot read the message back, try "
+	    "again later", verdict);
+}
+
+int
+relay_message(struct relay *relay, const struct relay_text *text,
+    struct smtp_reply *verdict, struct error *error)
+{
+	relay->taken.code = 0;
+	if (relay->broken || relay->account == NULL) {
+		error_set(error, ERROR_SYSTEM, "the next hop left");
+		relay->broken = false;
+		return relay_lost(relay, verdict);
+	}
+	if (!can_send(relay, text, verdict)) {
+		relay_reset(relay);
+		return 0;
+	}
+	relay->mail_sent = false;
+	relay->accepted = 0;
+	int result = send_message(relay, text, verdict, error);
+	relay_show(relay);
+	return result;
+}

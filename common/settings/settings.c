@@ -1,0 +1,149 @@
+/*
+ * settings.c - the shared rows of the option table.
+ * Layer 2.
+ */
+#include "settings/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <tls.h>
+#include <unistd.h>
+
+#include "login/auth.h"
+#include "system/log.h"
+#include "protocol/pattern.h"
+#include "base/slice.h"
+
+static const char *const tls_modes[] = {
+	"implicit", "starttls", "off", "outer", NULL
+};
+static const char *const log_targets[] = {
+	"auto", "journal", "syslog", "stderr", NULL
+};
+/* In the order of their syslog priorities, from LOG_ERR on. */
+static const char *const log_levels[] = {
+	"error", "warning", "notice", "info", "debug", NULL
+};
+
+/* It stands in greetings, Received lines and file names. */
+static bool
+is_host_name(struct slice name)
+{
+	struct slice label;
+	bool more;
+
+	if (name.len > 255)
+		return false;
+	do {
+		more = slice_cut(name, '.', &label, &name);
+		if (label.len == 0 || label.data[0] == '-' ||
+		    label.data[label.len - 1] == '-')
+			return false;
+		for (size_t i = 0; i < label.len; i++) {
+			char c = slice_lower(label.data[i]);
+			if (!(c >= 'a' && c <= 'z') &&
+			    !(c >= '0' && c <= '9') && c != '-' && c != '_')
+				return false;
+		}
+	} while (more);
+	return true;
+}
+
+static bool
+check_hostname(const char *value, char *why, size_t size)
+{
+	snprintf(why, size, "must be a host name: letters, digits, '-' and "
+	    "'_' between single dots");
+	return is_host_name(slice_from(value));
+}
+
+static bool
+check_auth(const char *value, char *why, size_t size)
+{
+	return auth_is_valid(value, why, size);
+}
+
+static bool
+check_maildir(const char *value, char *why, size_t size)
+{
+	snprintf(why, size, "must have u, n, d or another %% after each %%");
+	return pattern_is_valid(value);
+}
+
+static bool
+check_protocols(const char *value, char *why, size_t size)
+{
+	uint32_t protocols;
+
+	snprintf(why, size, "must be a list such as secure, or "
+	    "tlsv1.2,tlsv1.3");
+	return tls_config_parse_protocols(&protocols, value) == 0;
+}
+
+#define AT(member) offsetof(struct common_settings, member)
+
+const struct option_spec settings_rows[] = {
+	{ .name = "config", .type = OPTION_CONFIG, .offset = AT(config),
+	    .value_name = "FILE", .help = "read settings from FILE" },
+	{ .name = "check-config", .type = OPTION_SWITCH,
+	    .offset = AT(check_config),
+	    .help = "check settings and the files they name, then exit" },
+	{ .name = "tls", .type = OPTION_CHOICE, .offset = AT(tls),
+	    .value_name = "MODE", .fallback = "implicit",
+	    .choices = tls_modes, .help = "implicit: from the first octet; "
+	    "starttls; off; outer: TLS was ended before us" },
+	{ .name = "tls-cert", .type = OPTION_LIST, .offset = AT(tls_cert),
+	    .value_name = "FILE", .fallback = "tls.crt",
+	    .help = "certificate chain, PEM; may be repeated" },
+	{ .name = "tls-key", .type = OPTION_LIST, .offset = AT(tls_key),
+	    .value_name = "FILE", .fallback = "tls.key",
+	    .help = "its private key, PEM; one for each certificate" },
+	{ .name = "tls-protocols", .type = OPTION_STRING,
+	    .offset = AT(tls_protocols), .value_name = "LIST",
+	    .fallback = "secure", .check = check_protocols,
+	    .help = "as in tls_config_parse_protocols(3)" },
+	{ .name = "hostname", .type = OPTION_STRING, .offset = AT(hostname),
+	    .value_name = "NAME", .check = check_hostname,
+	    .help = "name to greet with, default is the machine's" },
+	{ .name = "auth", .type = OPTION_STRING, .offset = AT(auth),
+	    .value_name = "HOW", .check = check_auth,
+	    .help = "who may log in: any (every name, local peers only), "
+	    "any-remote, file:PATH, exec:COMMAND" },
+	{ .name = "maildir", .type = OPTION_STRING, .offset = AT(maildir),
+	    .value_name = "PATTERN", .check = check_maildir,
+	    .help = "where the mail is" },
+	{ .name = "proxy-protocol", .type = OPTION_SWITCH,
+	    .offset = AT(proxy_protocol),
+	    .help = "a PROXY header, version 1 or 2, comes first" },
+	{ .name = "log", .type = OPTION_CHOICE, .offset = AT(log),
+	    .value_name = "TARGET", .fallback = "auto",
+	    .choices = log_targets,
+	    .help = "auto, journal, syslog or stderr" },
+	{ .name = "log-level", .type = OPTION_CHOICE,
+	    .offset = AT(log_level), .value_name = "LEVEL",
+	    .fallback = "info", .choices = log_levels,
+	    .help = "error, warning, notice, info or debug" },
+	{ .name = "transcript", .type = OPTION_SWITCH,
+	    .offset = AT(transcript),
+	    .help = "log every protocol line, without secrets and text" },
+	{ .name = "help", .type = OPTION_HELP, .help = "print this" },
+	{ .name = "version", .type = OPTION_VERSION,
+	    .help = "print the version" },
+};
+
+const size_t settings_rows_count =
+    sizeof(settings_rows) / sizeof(settings_rows[0]);
+
+void
+settings_apply(struct common_settings *settings)
+{
+	log_set_target((enum log_target)settings->log);
+	log_set_level(LOG_ERR + settings->log_level);
+	if (settings->hostname == NULL) {
+		gethostname(settings->machine_name,
+		    sizeof(settings->machine_name) - 1);
+		settings->hostname = settings->machine_name;
+		if (!is_host_name(slice_from(settings->hostname)))
+			settings->hostname = "localhost";
+	}
+}

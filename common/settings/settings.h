@@ -1,0 +1,49 @@
+/*
+ * settings: the options that both programs have, and what follows from them.
+ *
+ * struct common_settings is the first member of each program's settings, so
+ * that one set of rows (options.h) serves both.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "settings/options.h"
+
+enum tls_mode {
+	TLS_MODE_IMPLICIT, /* from the first octet (RFC 8314) */
+	TLS_MODE_STARTTLS, /* after STARTTLS or STLS */
+	TLS_MODE_OFF,
+	TLS_MODE_OUTER,    /* somebody before us has ended it */
+};
+
+struct common_settings {
+	const char *config;
+	bool check_config;
+	int tls; /* enum tls_mode */
+	struct option_list tls_cert;
+	struct option_list tls_key;
+	const char *tls_protocols;
+	const char *hostname;
+	const char *auth; /* NULL: no logins */
+	const char *maildir; /* NULL: none */
+	bool proxy_protocol;
+	uint64_t timeout; /* seconds */
+	int log; /* enum log_target */
+	int log_level; /* syslog priority - LOG_ERR */
+	bool transcript;
+	char machine_name[256]; /* where hostname points by default */
+};
+
+/* The shared rows, without --timeout, whose default differs. */
+extern const struct option_spec settings_rows[];
+extern const size_t settings_rows_count;
+
+/* What every program does with them first: the log's target and level, the
+ * host name. */
+void settings_apply(struct common_settings *settings);
+
+#endif

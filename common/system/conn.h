@@ -1,0 +1,134 @@
+/*
+ * conn: a connection, as two descriptors (often the same), plain or TLS.
+ *
+ * The one place that reads and writes a peer. Ciphertext goes through two
+ * buffers, so that one system call serves several TLS records. Nothing here
+ * blocks past a deadline: sockets are used with MSG_DONTWAIT, anything else
+ * with O_NONBLOCK (restored by conn_close), and poll(2) does all the waiting.
+ *
+ * Deadlines. A command must be whole within the timeout of its first octet,
+ * and waiting for that octet has the same limit. Message text (wire->text)
+ * and output have a budget instead, the timeout at first, and each KiB that
+ * passes earns a second, up to the timeout: so a byte a minute holds no
+ * process, and any useful line speed may take as long as it needs.
+ */
+#ifndef CONN_H
+#define CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <tls.h>
+
+#include "base/error.h"
+#include "protocol/wire.h"
+
+/* Ciphertext: four records and what TLS adds to them. */
+#define CONN_CIPHER_SIZE (4 * (16384 + 256))
+
+/* A TLS handshake's own limit, in seconds. */
+#define CONN_HANDSHAKE_TIMEOUT 30
+
+struct conn {
+	int in_fd;
+	int out_fd;
+	struct tls *tls; /* NULL while plain */
+	bool eof;        /* the transport has ended */
+	int transport_errno;
+	bool finish;     /* set by the caller: go on in spite of SIGTERM */
+	bool heed_input; /* set by the caller: see conn_flush */
+	bool muted;      /* see conn_mute */
+	int64_t until;   /* set by the caller: no wait goes on past it
+	                    (conn_now), whatever else holds; 0: no such */
+
+	/* conn.c's own. All times are milliseconds of CLOCK_MONOTONIC. */
+	bool is_tcp;
+	bool in_is_socket;
+	bool out_is_socket;
+	int in_flags;  /* to be restored, or -1 */
+	int out_flags;
+	int64_t timeout;
+	int64_t read_deadline;
+	int64_t write_deadline;
+	int64_t stop_deadline; /* of output, once SIGTERM was seen; or 0 */
+	uint64_t read_credit;  /* octets that have not earned time yet */
+	uint64_t write_credit;
+	unsigned lines;   /* wire->lines when the read deadline was set */
+	bool in_command;  /* the deadline counts from a first octet */
+	bool in_text;
+	bool writing;
+	bool input_came;   /* seen while waiting for room */
+	unsigned unwaited; /* reads and writes since we last let signals in */
+	struct buf cipher_in;  /* only ever touched under TLS */
+	struct buf cipher_out;
+	char cipher_in_storage[CONN_CIPHER_SIZE];
+	char cipher_out_storage[CONN_CIPHER_SIZE];
+};
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+int64_t conn_now(void);
+
+/*
+ * Takes over two open descriptors, which may be the same, and closes them
+ * in conn_close. timeout in seconds. TCP_NODELAY is set where it exists.
+ */
+void conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout);
+
+/* Another limit from the next wait on. */
+void conn_set_timeout(struct conn *conn, unsigned timeout);
+
+/*
+ * Makes it TLS, as a server with the keys of tls_server (a context of
+ * tls_server(3), which stays the caller's), or as a client that expects
+ * the peer's certificate to be for name (tls_client becomes the conn's and
+ * must be configured). Both do the handshake at once. Errors: ERROR_PEER,
+ * ERROR_TIMEOUT.
+ */
+int conn_start_tls(struct conn *conn, struct tls *tls_server,
+    struct error *error);
+int conn_start_tls_client(struct conn *conn, struct tls *tls_client,
+    const char *name, struct error *error);
+
+/*
+ * Before anything else, and before any TLS: reads at most size octets into
+ * data, waiting until the deadline (conn_now). Returns how many, 0 at the
+ * end of input. Errors: ERROR_PEER, ERROR_TIMEOUT.
+ */
+ssize_t conn_read_plain(struct conn *conn, char *data, size_t size,
+    int64_t deadline, struct error *error);
+
+/*
+ * For a core that wants I/O: drains wire->out if there is anything in it,
+ * else waits for input and reads once, straight into wire->in, or sets
+ * wire->eof, wire->timed_out or wire->stopping. -1: output cannot be
+ * delivered (ERROR_PEER, ERROR_TIMEOUT) or input is broken (ERROR_PEER).
+ */
+int conn_pump(struct conn *conn, struct wire *wire, struct error *error);
+
+/* Reads what has come already, if anything: never waits, sends nothing. The
+ * end of input sets wire->eof. */
+int conn_read_ready(struct conn *conn, struct wire *wire,
+    struct error *error);
+
+/*
+ * Drains wire->out, for when the program is about to wait elsewhere. With
+ * heed_input the result is 1, and not all is gone, when the peer says
+ * something while it is not reading: conn_read_ready takes it.
+ */
+int conn_flush(struct conn *conn, struct wire *wire, struct error *error);
+
+/* Nothing more is sent, not even what TLS has made already: the peer is not
+ * to have the rest of what it got. It can still be heard. */
+void conn_mute(struct conn *conn);
+
+/*
+ * Ends it in order: drains last_words->out (NULL: there are none), then
+ * close_notify, shutdown, close. With linger it then waits shortly for the
+ * peer to close too, so that unread input does not make the kernel reset the
+ * connection and destroy our last words on the way. Takes a conn that was
+ * never opened or is closed already, if it was zeroed. Without last words
+ * nothing is waited for but what linger says.
+ */
+void conn_close(struct conn *conn, struct wire *last_words, bool linger);
+
+#endif

@@ -1,0 +1,351 @@
+/*
+ * peer.c - descriptors and addresses, as each super-server hands them over.
+ * Layer 2.
+ */
+#include "system/peer.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef HAVE_SYSTEMD
+#include <dlfcn.h>
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "base/slice.h"
+
+/* The lowest number for the connection's descriptors. */
+#define LOWEST_FD 4
+
+/*
+ * How many descriptors systemd passed, from 3 on. libsystemd is loaded only
+ * where systemd says that it did so.
+ */
+static int
+passed_descriptors(struct error *error)
+{
+	if (getenv("LISTEN_PID") == NULL || getenv("LISTEN_FDS") == NULL)
+		return 0;
+#ifdef HAVE_SYSTEMD
+	typedef int listen_fds_fn(int unset_environment);
+	listen_fds_fn *listen_fds;
+	void *library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL);
+	void *symbol = library != NULL ? dlsym(library, "sd_listen_fds")
+	                               : NULL;
+
+	if (symbol == NULL)
+		return error_set(error, ERROR_CONFIG, "LISTEN_FDS is set, but "
+		    "libsystemd.so.0 cannot be loaded: %s", dlerror());
+	memcpy(&listen_fds, &symbol, sizeof(symbol));
+	int n = listen_fds(1);
+	return n < 0 ? error_set(error, ERROR_CONFIG,
+	    "LISTEN_FDS or LISTEN_PID is broken: %s", strerror(-n)) : n;
+#else
+	char pid[24];
+
+	/* Of some process above us: sd_listen_fds(3) ignores it too. */
+	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+	if (strcmp(getenv("LISTEN_PID"), pid) != 0)
+		return 0;
+	return error_set(error, ERROR_CONFIG, "LISTEN_FDS is set, but this "
+	    "was built without libsystemd: use StandardInput=socket");
+#endif
+}
+
+/* A connected stream socket, or no socket at all, is what can be served. */
+static int
+check_connection(int fd, struct error *error)
+{
+	int type = 0, listening = 0;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0) {
+		if (errno == ENOTSOCK)
+			return 0;
+		return error_set(error, ERROR_CONFIG,
+		    "descriptor %d is no connection: %s", fd,
+		    strerror(errno));
+	}
+	if (type != SOCK_STREAM)
+		return error_set(error, ERROR_CONFIG, "descriptor %d is not a "
+		    "stream socket: use ListenStream= and Accept=yes, or "
+		    "socket_type = stream", fd);
+	len = sizeof(listening);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening,
+	    &len) == 0 && listening != 0)
+		return error_set(error, ERROR_CONFIG, "descriptor %d is a "
+		    "listening socket, one process serves one connection: "
+		    "set Accept=yes in the .socket unit, nowait in inetd",
+		    fd);
+	return 0;
+}
+
+/* The first witness against its being local is the one to tell of. */
+static void
+set_remote(struct peer *peer, const char *witness, const char *says)
+{
+	if (peer->local)
+		snprintf(peer->remote_by, sizeof(peer->remote_by),
+		    "%s%s%.64s", witness, says[0] != '\0' ? " says " : "",
+		    says);
+	peer->local = false;
+}
+
+static int
+move_fd(int fd, struct error *error)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
+
+	if (moved < 0)
+		return error_system(error, errno, "descriptor %d", fd);
+	return moved;
+}
+
+/* Descriptors 0 and 1 become /dev/null: a stray printf or a child's output
+ * must never meet the peer. */
+static int
+cover_standard_fds(struct error *error)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return error_system(error, errno, "/dev/null");
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	close(null);
+	return 0;
+}
+
+static bool
+is_same_socket(int a, int b)
+{
+	struct stat st_a, st_b;
+
+	return fstat(a, &st_a) == 0 && fstat(b, &st_b) == 0 &&
+	    S_ISSOCK(st_a.st_mode) && st_a.st_dev == st_b.st_dev &&
+	    st_a.st_ino == st_b.st_ino;
+}
+
+static int
+take_descriptors(struct peer *peer, struct error *error)
+{
+	int passed = passed_descriptors(error);
+
+	if (passed < 0)
+		return -1;
+	if (passed > 1)
+		return error_set(error, ERROR_CONFIG, "%d descriptors were "
+		    "passed, one process serves one connection: set "
+		    "Accept=yes in the .socket unit", passed);
+	int in_fd = passed == 1 ? 3 : STDIN_FILENO;
+	int out_fd = passed == 1 ? 3 : STDOUT_FILENO;
+	if (check_connection(in_fd, error) < 0 ||
+	    check_connection(out_fd, error) < 0)
+		return -1;
+	bool same = in_fd == out_fd || is_same_socket(in_fd, out_fd);
+	peer->in_fd = move_fd(in_fd, error);
+	if (peer->in_fd < 0)
+		return -1;
+	peer->out_fd = same ? peer->in_fd : move_fd(out_fd, error);
+	if (peer->out_fd < 0)
+		return -1;
+	if (passed == 1) {
+		close(in_fd);
+		return 0;
+	}
+	return cover_standard_fds(error);
+}
+
+/* RFC 4291 2.5.5.2: an IPv4-mapped address is the IPv4 address. */
+static void
+set_address(struct peer *peer, int family, const void *address, uint16_t port)
+{
+	const struct in6_addr *v6 = address;
+
+	if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6)) {
+		family = AF_INET;
+		address = &v6->s6_addr[12];
+	}
+	peer->is_ipv6 = family == AF_INET6;
+	peer->port = port;
+	if (inet_ntop(family, address, peer->address,
+	    sizeof(peer->address)) == NULL)
+		peer->address[0] = '\0';
+}
+
+static bool
+is_loopback(int family, const void *address)
+{
+	const unsigned char *octets = address;
+	const struct in6_addr *v6 = address;
+
+	if (family == AF_INET)
+		return octets[0] == 127;
+	return IN6_IS_ADDR_LOOPBACK(v6) ||
+	    (IN6_IS_ADDR_V4MAPPED(v6) && octets[12] == 127);
+}
+
+/* What the socket itself says. True where it knows an address. */
+static bool
+ask_socket(struct peer *peer)
+{
+	struct sockaddr_storage storage;
+	const struct sockaddr_in *in = (void *)&storage;
+	const struct sockaddr_in6 *in6 = (void *)&storage;
+	socklen_t len = sizeof(storage);
+
+	storage.ss_family = AF_UNSPEC;
+	if (getpeername(peer->in_fd, (struct sockaddr *)&storage,
+	    &len) != 0) {
+		if (errno == ENOTSOCK)
+			return false;
+		/* It is gone already. What family was it? A UNIX socket's
+		 * peer is local, of any other we know nothing. */
+		len = sizeof(storage);
+		if (getsockname(peer->in_fd, (struct sockaddr *)&storage,
+		    &len) != 0 || storage.ss_family != AF_UNIX)
+			set_remote(peer, "the socket knows no peer", "");
+		return false;
+	}
+	switch (storage.ss_family) {
+	case AF_INET:
+		set_address(peer, AF_INET, &in->sin_addr,
+		    ntohs(in->sin_port));
+		if (!is_loopback(AF_INET, &in->sin_addr))
+			set_remote(peer, "the socket", peer->address);
+		return true;
+	case AF_INET6:
+		set_address(peer, AF_INET6, &in6->sin6_addr,
+		    ntohs(in6->sin6_port));
+		if (!is_loopback(AF_INET6, &in6->sin6_addr))
+			set_remote(peer, "the socket", peer->address);
+		return true;
+	case AF_UNIX:
+		return false;
+	default:
+		set_remote(peer, "the socket is of an unknown family", "");
+		return false;
+	}
+}
+
+/*
+ * What the super-server says in the environment. It can take the peer's
+ * being local away, never give it. An address is taken from it only where
+ * the socket has none.
+ */
+static void
+ask_environment(struct peer *peer, const char *address_name,
+    const char *port_name, bool has_address)
+{
+	const char *text = getenv(address_name);
+	const char *port_text = getenv(port_name);
+	unsigned char address[sizeof(struct in6_addr)];
+	uint64_t port = 0;
+	int family = AF_INET;
+
+	/* systemd names a UNIX socket's peer by its path. */
+	if (text == NULL || text[0] == '\0' || text[0] == '/' ||
+	    text[0] == '@')
+		return;
+	if (inet_pton(AF_INET, text, address) != 1) {
+		family = AF_INET6;
+		if (inet_pton(AF_INET6, text, address) != 1) {
+			set_remote(peer, address_name, "no address");
+			return;
+		}
+	}
+	if (!is_loopback(family, address))
+		set_remote(peer, address_name, text);
+	if (has_address || peer->address[0] != '\0')
+		return;
+	if (port_text != NULL)
+		slice_to_number(slice_from(port_text), 65535, &port);
+	set_address(peer, family, address, (uint16_t)port);
+}
+
+static void
+set_name(struct peer *peer)
+{
+	const char *open = peer->is_ipv6 ? "[" : "";
+	const char *close = peer->is_ipv6 ? "]" : "";
+
+	if (peer->address[0] == '\0')
+		snprintf(peer->name, sizeof(peer->name), "%s",
+		    peer->local ? "local" : "unknown");
+	else if (peer->port == 0)
+		snprintf(peer->name, sizeof(peer->name), "%s%s%s", open,
+		    peer->address, close);
+	else
+		snprintf(peer->name, sizeof(peer->name), "%s%s%s:%u", open,
+		    peer->address, close, peer->port);
+}
+
+/* Version 1 has its addresses as text. */
+static bool
+read_address(struct slice text, int family, void *address)
+{
+	char copy[INET6_ADDRSTRLEN + 1];
+
+	if (text.len >= sizeof(copy))
+		return false;
+	memcpy(copy, text.data, text.len);
+	copy[text.len] = '\0';
+	return inet_pton(family, copy, address) == 1;
+}
+
+int
+peer_apply_proxy_header(struct peer *peer, const struct proxy_header *header,
+    struct error *error)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	unsigned char destination[sizeof(struct in6_addr)];
+	int family = header->source == PROXY_SOURCE_IPV4 ? AF_INET : AF_INET6;
+
+	switch (header->source) {
+	case PROXY_SOURCE_NONE:
+		return 0;
+	case PROXY_SOURCE_UNKNOWN:
+		peer->address[0] = '\0';
+		set_remote(peer, "the PROXY header", "UNKNOWN");
+		break;
+	case PROXY_SOURCE_UNIX:
+		peer->address[0] = '\0';
+		break;
+	case PROXY_SOURCE_IPV4:
+	case PROXY_SOURCE_IPV6:
+		memcpy(address, header->address, sizeof(address));
+		if (header->address_text.len > 0 &&
+		    (!read_address(header->address_text, family, address) ||
+		    !read_address(header->destination_text, family,
+		    destination)))
+			return error_set(error, ERROR_PEER,
+			    "PROXY header: not an address");
+		set_address(peer, family, address, header->port);
+		if (!is_loopback(family, address))
+			set_remote(peer, "the PROXY header", peer->address);
+		break;
+	}
+	set_name(peer);
+	return 0;
+}
+
+int
+peer_take(struct peer *peer, struct error *error)
+{
+	*peer = (struct peer){ .in_fd = -1, .out_fd = -1, .local = true };
+	if (take_descriptors(peer, error) < 0)
+		return -1;
+	bool has_address = ask_socket(peer);
+	ask_environment(peer, "REMOTE_ADDR", "REMOTE_PORT", has_address);
+	ask_environment(peer, "TCPREMOTEIP", "TCPREMOTEPORT", has_address);
+	set_name(peer);
+	return 0;
+}

@@ -1,0 +1,102 @@
+/*
+ * process.c - SIGTERM becomes a fact to look at.
+ * Layer 2. Signal handlers have no argument, hence the statics.
+ */
+#include "system/process.h"
+
+#include <poll.h>
+#include <time.h>
+
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+static volatile sig_atomic_t stop_requested;
+static sigset_t wait_mask;
+
+static void
+note_stop(int signal_number)
+{
+	(void)signal_number;
+	stop_requested = 1;
+}
+
+void
+process_init(void)
+{
+	struct sigaction action = { .sa_handler = SIG_IGN };
+	sigset_t block;
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGPIPE, &action, NULL);
+	/* A file that may not grow is write's error, not our end. */
+	sigaction(SIGXFSZ, &action, NULL);
+	/* No SA_RESTART: the wait is to end. */
+	action.sa_handler = note_stop;
+	sigaction(SIGTERM, &action, NULL);
+	sigemptyset(&block);
+	sigaddset(&block, SIGTERM);
+	sigprocmask(SIG_BLOCK, &block, &wait_mask);
+	sigdelset(&wait_mask, SIGTERM);
+#ifdef __linux__
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+bool
+process_stop_requested(void)
+{
+	return stop_requested != 0;
+}
+
+const sigset_t *
+process_wait_mask(void)
+{
+	return &wait_mask;
+}
+
+static void
+ignore_signal(int signal_number)
+{
+	(void)signal_number;
+}
+
+void
+process_catch_children(void)
+{
+	/* A handler that does nothing, for what is ignored interrupts no
+	 * wait; blocked but for the wait, so that none is missed. */
+	struct sigaction action = { .sa_handler = ignore_signal };
+	sigset_t block;
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGCHLD, &action, NULL);
+	sigemptyset(&block);
+	sigaddset(&block, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &block, NULL);
+	sigdelset(&wait_mask, SIGCHLD);
+}
+
+void
+process_wait(int64_t milliseconds)
+{
+	const struct timespec timeout = {
+		.tv_sec = milliseconds / 1000,
+		.tv_nsec = milliseconds % 1000 * 1000000,
+	};
+
+	ppoll(NULL, 0, &timeout, &wait_mask);
+}
+
+void
+process_reset(void)
+{
+	struct sigaction action = { .sa_handler = SIG_DFL };
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGPIPE, &action, NULL);
+	sigaction(SIGXFSZ, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGCHLD, &action, NULL);
+	sigprocmask(SIG_SETMASK, &wait_mask, NULL);
+}

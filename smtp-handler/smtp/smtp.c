@@ -1,0 +1,320 @@
+/*
+ * smtp.c - the SMTP machine: lines and text in, events out, answers.
+ *
+ * No command is taken unless out has room for the longest reply. What a line
+ * says is smtp_commands.c's; in message text, which is smtp_text.c's, no
+ * command is looked for at all.
+ * Layer 1.
+ */
+#include "smtp/smtp_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define LOGINS_MAX 3
+
+void
+smtp_init(struct smtp *smtp, const struct smtp_options *options,
+    char *in, size_t in_size, char *out, size_t out_size)
+{
+	assert(in_size >= SMTP_IN_MIN && out_size >= SMTP_OUT_MIN);
+	*smtp = (struct smtp){ .options = *options, .state = SMTP_START };
+	wire_init(&smtp->wire, in, in_size, out, out_size);
+}
+
+/* ---- what comes in ---- */
+
+static bool
+begins_with_verb(struct slice head, struct slice verb)
+{
+	return slice_starts_with_nocase(head, verb) &&
+	    (head.data[verb.len] == ' ' || head.data[verb.len] == '\t');
+}
+
+/* A line over the limit, which began so. */
+static enum smtp_reply_id
+too_long(const struct smtp *smtp, struct slice head)
+{
+	if (smtp->in_sasl || begins_with_verb(head, SLICE("AUTH")))
+		return REPLY_AUTH_TOO_LONG;
+	return begins_with_verb(head, SLICE("BDAT")) ? REPLY_CHUNK_ENDLESS
+	                                             : REPLY_LINE_TOO_LONG;
+}
+
+static void
+bad_line(struct smtp *smtp, enum smtp_reply_id id)
+{
+	if (smtp->in_sasl) {
+		smtp->in_sasl = false;
+		sasl_wipe(&smtp->sasl);
+	}
+	/* It may have been meant to be a login. */
+	wire_wipe_taken(&smtp->wire);
+	wire_trace_input(&smtp->wire, SLICE("(malformed line)"));
+	smtp_bad_command(smtp, id);
+}
+
+/* Takes one line, if there is a whole one. */
+static bool
+take_line(struct smtp *smtp)
+{
+	struct slice line, challenge;
+	int wrong = SMTP_PARAMETER_OK;
+
+	switch (wire_line(&smtp->wire, SASL_LINE_MAX, &line)) {
+	case WIRE_MORE:
+		return false;
+	case WIRE_TOO_LONG:
+		bad_line(smtp, too_long(smtp, line));
+		return true;
+	case WIRE_BARE_LF:
+		if (smtp->options.bare_lf == DOT_BARE_LF_REJECT)
+			wrong = REPLY_BARE_LF;
+		break;
+	case WIRE_LINE:
+		break;
+	}
+	if (smtp->in_sasl && wrong != SMTP_PARAMETER_OK) {
+		bad_line(smtp, (enum smtp_reply_id)wrong);
+	} else if (smtp->in_sasl) {
+		wire_trace_input(&smtp->wire, SLICE("(SASL response)"));
+		enum sasl_outcome outcome = sasl_server_take(&smtp->sasl,
+		    line, &challenge);
+		smtp_sasl_step(smtp, outcome, challenge);
+	} else {
+		smtp_take_command(smtp, line, wrong);
+	}
+	return true;
+}
+
+static void
+take_end(struct smtp *smtp)
+{
+	if (smtp->wire.timed_out)
+		smtp_say(smtp, REPLY_TIMED_OUT);
+	else if (smtp->wire.stopping)
+		smtp_say(smtp, REPLY_STOPPING);
+	/* RFC 5321 4.1.1.5: what was not ended was not accepted. */
+	smtp->state = SMTP_ENDED;
+}
+
+static bool
+take_input(struct smtp *smtp)
+{
+	switch (smtp->state) {
+	case SMTP_TEXT:
+		return smtp_take_text(smtp);
+	case SMTP_CHUNK:
+		return smtp_take_chunk(smtp);
+	case SMTP_SKIP:
+		return smtp_skip_chunk(smtp);
+	default:
+		return take_line(smtp);
+	}
+}
+
+enum smtp_event
+smtp_next(struct smtp *smtp)
+{
+	if (smtp->state == SMTP_START) {
+		wire_format(&smtp->wire, "220 %s %s ready",
+		    smtp->options.hostname,
+		    smtp->options.lmtp ? "LMTP" : "ESMTP");
+		smtp->state = SMTP_COLD;
+	}
+	for (;;) {
+		if (smtp->pending != SMTP_WANT_IO)
+			return smtp->pending;
+		if (smtp->state == SMTP_ENDED)
+			return SMTP_CLOSED;
+		if (buf_room(&smtp->wire.out) < SMTP_REPLY_MAX)
+			return SMTP_WANT_IO;
+		if (smtp_put_next_verdict(smtp) || take_input(smtp))
+			continue;
+		if (smtp->wire.out.end > smtp->wire.out.start)
+			return SMTP_WANT_IO;
+		if (!smtp->wire.eof && !smtp->wire.timed_out &&
+		    !smtp->wire.stopping)
+			return SMTP_WANT_IO;
+		take_end(smtp);
+	}
+}
+
+/* ---- answers ---- */
+
+static void
+end_transaction(struct smtp *smtp)
+{
+	smtp->state = SMTP_READY;
+	smtp->chunked = smtp->path_refused = false;
+	envelope_reset(&smtp->envelope);
+}
+
+static void
+answer_auth(struct smtp *smtp, bool accepted)
+{
+	smtp->user = smtp->password = slice_from(NULL);
+	sasl_wipe(&smtp->sasl);
+	wire_wipe_taken(&smtp->wire);
+	smtp->authenticated = accepted;
+	if (!accepted && ++smtp->failed_logins >= LOGINS_MAX)
+		smtp->state = SMTP_ENDED;
+}
+
+static void
+answer_reset(struct smtp *smtp)
+{
+	const struct smtp_reply *refusal = &smtp->refusal.reply;
+
+	/* RFC 3030 2: only the end of the last chunk ends a message, and in
+	 * LMTP is answered for each recipient. */
+	if (smtp->after_reset == SMTP_AFTER_REFUSAL ||
+	    (smtp->after_reset == SMTP_AFTER_CHUNK && smtp->chunk_last))
+		smtp_put_verdict(smtp, refusal);
+	bool ended = smtp->state == SMTP_ENDED;
+	end_transaction(smtp);
+	smtp->refused = false;
+	switch (smtp->after_reset) {
+	case SMTP_AFTER_RSET:
+		smtp_say(smtp, REPLY_OK);
+		break;
+	case SMTP_AFTER_HELLO:
+		smtp_put_hello(smtp);
+		break;
+	case SMTP_AFTER_REFUSAL:
+		break;
+	case SMTP_AFTER_CHUNK:
+		/* RFC 3030 2: the client has yet to say RSET. */
+		smtp->state = SMTP_FAILED;
+		if (!smtp->chunk_last)
+			smtp_put_reply(smtp, refusal);
+		break;
+	}
+	if (ended)
+		smtp->state = SMTP_ENDED;
+}
+
+void
+smtp_tls_started(struct smtp *smtp)
+{
+	smtp->tls_started = true;
+	smtp->state = SMTP_COLD;
+	smtp->helo[0] = '\0';
+	smtp->esmtp = smtp->authenticated = false;
+	smtp->chunked = smtp->path_refused = false;
+	envelope_reset(&smtp->envelope);
+	if (smtp->options.login == SMTP_LOGIN_NEEDS_TLS)
+		smtp->options.login = SMTP_LOGIN_OFFERED;
+}
+
+/* What an answer to an event changes, beside what is said. */
+static void
+answered(struct smtp *smtp, enum smtp_event event, bool accepted)
+{
+	smtp->pending = SMTP_WANT_IO;
+	switch (event) {
+	case SMTP_AUTH:
+		answer_auth(smtp, accepted);
+		break;
+	case SMTP_MAIL:
+		smtp->path_refused = !accepted;
+		if (accepted)
+			smtp->state = SMTP_SENDER;
+		break;
+	case SMTP_RCPT:
+		smtp->path_refused |= !accepted;
+		if (accepted)
+			smtp->state = SMTP_RECIPIENTS;
+		else
+			envelope_drop_recipient(&smtp->envelope);
+		break;
+	case SMTP_DATA_BEGIN:
+		if (accepted)
+			smtp_begin_text(smtp);
+		break;
+	case SMTP_DATA_END:
+		end_transaction(smtp);
+		break;
+	case SMTP_WANT_IO:
+	case SMTP_STARTTLS:
+	case SMTP_REFUSED:
+	case SMTP_DATA:
+	case SMTP_RESET:
+	case SMTP_CLOSED:
+		break;
+	}
+}
+
+void
+smtp_accept(struct smtp *smtp)
+{
+	enum smtp_event event = smtp->pending;
+
+	if (event == SMTP_DATA_END)
+		smtp_put_verdict(smtp, &smtp_replies[REPLY_QUEUED]);
+	answered(smtp, event, true);
+	switch (event) {
+	case SMTP_STARTTLS:
+		smtp_say(smtp, REPLY_TLS_GO);
+		break;
+	case SMTP_AUTH:
+		smtp_say(smtp, REPLY_LOGGED_IN);
+		break;
+	case SMTP_MAIL:
+		smtp_say(smtp, REPLY_SENDER_OK);
+		break;
+	case SMTP_RCPT:
+		smtp_say(smtp, REPLY_RECIPIENT_OK);
+		break;
+	case SMTP_DATA_BEGIN:
+		if (!smtp->chunked)
+			smtp_say(smtp, REPLY_TEXT_GO);
+		break;
+	case SMTP_RESET:
+		answer_reset(smtp);
+		break;
+	case SMTP_WANT_IO:
+	case SMTP_REFUSED:
+	case SMTP_DATA:
+	case SMTP_DATA_END:
+	case SMTP_CLOSED:
+		break;
+	}
+}
+
+/* The client is still sending: it hears this at the end. */
+static void
+reply_to_text(struct smtp *smtp, const struct smtp_reply *reply,
+    bool accepted)
+{
+	if (smtp->pending == SMTP_DATA_BEGIN)
+		smtp_begin_text(smtp);
+	smtp->pending = SMTP_WANT_IO;
+	if (!accepted)
+		smtp_refuse_text(smtp, reply);
+}
+
+void
+smtp_reply(struct smtp *smtp, const struct smtp_reply *reply)
+{
+	enum smtp_event event = smtp->pending;
+	bool accepted = reply->code >= 200 && reply->code <= 299;
+
+	assert(event != SMTP_WANT_IO && event != SMTP_RESET &&
+	    event != SMTP_REFUSED);
+	assert(!accepted || event != SMTP_DATA_BEGIN);
+	if (event == SMTP_DATA ||
+	    (event == SMTP_DATA_BEGIN && smtp->chunked)) {
+		reply_to_text(smtp, reply, accepted);
+		return;
+	}
+	if (event == SMTP_DATA_END)
+		smtp_put_verdict(smtp, reply);
+	else
+		smtp_put_reply(smtp, reply);
+	/* In this order: the reply may have ended the session. */
+	enum smtp_state state = smtp->state;
+	answered(smtp, event, accepted);
+	if (state == SMTP_ENDED)
+		smtp->state = SMTP_ENDED;
+}

@@ -1,0 +1,488 @@
+/*
+ * smtp_commands.c - a table of commands and what each one does: RFC 5321 4.1
+ * and what extensions add to it. What asks the program becomes an event, all
+ * else is answered here.
+ * Layer 1.
+ */
+#include "smtp/smtp_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "smtp/address.h"
+
+/* Masks of enum smtp_state. */
+#define IN(state) (1u << (state))
+#define GREETED (IN(SMTP_READY) | IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS) | \
+	IN(SMTP_CHUNKS) | IN(SMTP_FAILED))
+#define ANYWHERE (IN(SMTP_COLD) | GREETED)
+
+struct command {
+	struct slice verb;
+	unsigned states; /* where it may come; else one of these: */
+	void (*run)(struct smtp *smtp, struct slice argument);
+};
+
+/* ---- HELO, EHLO ---- */
+
+void
+smtp_put_hello(struct smtp *smtp)
+{
+	struct wire *wire = &smtp->wire;
+	const char *hostname = smtp->options.hostname;
+
+	if (!smtp->esmtp) {
+		wire_format(wire, "250 %s", hostname);
+		return;
+	}
+	wire_format(wire, "250-%s", hostname);
+	wire_put_line(wire, SLICE("250-PIPELINING"));
+	wire_format(wire, "250-SIZE %ju", (uintmax_t)smtp->options.max_size);
+	wire_put_line(wire, SLICE("250-8BITMIME"));
+	wire_put_line(wire, SLICE("250-CHUNKING"));
+	wire_put_line(wire, SLICE("250-SMTPUTF8"));
+	if (smtp->options.dsn)
+		wire_put_line(wire, SLICE("250-DSN"));
+	if (smtp->options.starttls && !smtp->tls_started)
+		wire_put_line(wire, SLICE("250-STARTTLS"));
+	if (smtp->options.login == SMTP_LOGIN_OFFERED &&
+	    !smtp->authenticated) {
+		wire_put_line(wire, SLICE("250-AUTH " SASL_MECHANISMS));
+		/* What some old clients look for. */
+		wire_put_line(wire, SLICE("250-AUTH=" SASL_MECHANISMS));
+	}
+	/* RFC 9422 3: what there is no limit of is not named. */
+	if (smtp->options.max_recipients > 0)
+		wire_format(wire, "250-LIMITS RCPTMAX=%ju",
+		    (uintmax_t)smtp->options.max_recipients);
+	wire_put_line(wire, SLICE("250-HELP"));
+	wire_put_line(wire, SLICE("250 ENHANCEDSTATUSCODES"));
+}
+
+static void
+hello(struct smtp *smtp, struct slice name, bool esmtp)
+{
+	bool in_transaction = smtp->state > SMTP_READY;
+
+	/* RFC 5321 4.1.4: the name need not be right, nor even be one; but
+	 * it will stand in a header. */
+	if (name.len == 0 || name.len >= sizeof(smtp->helo) ||
+	    memchr(name.data, ' ', name.len) != NULL ||
+	    !slice_is_utf8(name)) {
+		smtp_bad_command(smtp, REPLY_HELLO_SYNTAX);
+		return;
+	}
+	memcpy(smtp->helo, name.data, name.len);
+	smtp->helo[name.len] = '\0';
+	smtp->esmtp = esmtp;
+	if (in_transaction) {
+		/* RFC 5321 4.1.4: as RSET does. */
+		smtp->pending = SMTP_RESET;
+		smtp->after_reset = SMTP_AFTER_HELLO;
+		return;
+	}
+	smtp->state = SMTP_READY;
+	smtp_put_hello(smtp);
+}
+
+static void
+run_helo(struct smtp *smtp, struct slice argument)
+{
+	hello(smtp, argument, false);
+}
+
+static void
+run_ehlo(struct smtp *smtp, struct slice argument)
+{
+	hello(smtp, argument, true);
+}
+
+/* RFC 2033 4.1: in place of the other two, which are then unknown. */
+static void
+run_lhlo(struct smtp *smtp, struct slice argument)
+{
+	hello(smtp, argument, true);
+}
+
+/* ---- STARTTLS, AUTH ---- */
+
+/* RFC 3207 section 4. */
+static void
+run_starttls(struct smtp *smtp, struct slice argument)
+{
+	if (argument.len > 0)
+		smtp_bad_command(smtp, REPLY_SYNTAX);
+	else if (smtp->tls_started)
+		smtp_bad_command(smtp, REPLY_TLS_TWICE);
+	else if (!smtp->options.starttls)
+		smtp_bad_command(smtp, REPLY_NOT_IMPLEMENTED);
+	else
+		smtp->pending = SMTP_STARTTLS;
+}
+
+void
+smtp_sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
+    struct slice challenge)
+{
+	smtp->in_sasl = outcome == SASL_CONTINUE;
+	switch (outcome) {
+	case SASL_CONTINUE:
+		wire_format(&smtp->wire, "334 %.*s", SLICE_ARG(challenge));
+		return;
+	case SASL_DONE:
+		smtp->user = smtp->sasl.user;
+		smtp->password = smtp->sasl.password;
+		if (smtp->user.len > 0 && !slice_has_control(smtp->user)) {
+			smtp->pending = SMTP_AUTH;
+			return;
+		}
+		smtp_bad_command(smtp, REPLY_AUTH_MESSAGE);
+		break;
+	case SASL_CANCELLED:
+		smtp_bad_command(smtp, REPLY_AUTH_CANCELLED);
+		break;
+	case SASL_BAD_BASE64:
+		smtp_bad_command(smtp, REPLY_AUTH_BASE64);
+		break;
+	case SASL_BAD_MESSAGE:
+		smtp_bad_command(smtp, REPLY_AUTH_MESSAGE);
+		break;
+	case SASL_NOT_ALLOWED:
+		smtp_bad_command(smtp, REPLY_AUTH_IDENTITY);
+		break;
+	case SASL_UNKNOWN:
+		smtp_bad_command(smtp, REPLY_AUTH_MECHANISM);
+		break;
+	}
+	sasl_wipe(&smtp->sasl);
+	wire_wipe_taken(&smtp->wire);
+}
+
+/* RFC 4954 section 4. */
+static void
+run_auth(struct smtp *smtp, struct slice argument)
+{
+	struct slice mechanism, initial, challenge;
+
+	if (smtp->options.login == SMTP_LOGIN_NONE) {
+		smtp_bad_command(smtp, REPLY_AUTH_NONE);
+	} else if (smtp->options.login == SMTP_LOGIN_NEEDS_TLS) {
+		smtp_bad_command(smtp, REPLY_AUTH_NEEDS_TLS);
+	} else if (smtp->authenticated) {
+		smtp_bad_command(smtp, REPLY_AUTH_TWICE);
+	} else if (argument.len == 0) {
+		smtp_bad_command(smtp, REPLY_SYNTAX);
+	} else {
+		if (slice_cut(argument, ' ', &mechanism, &initial))
+			initial = slice_trim(initial);
+		else
+			initial = slice_from(NULL);
+		enum sasl_outcome outcome = sasl_server_start(&smtp->sasl,
+		    mechanism, initial, &challenge);
+		smtp_sasl_step(smtp, outcome, challenge);
+	}
+}
+
+/* ---- MAIL, RCPT and their parameters ---- */
+
+/* Too big is no fault of the command's form. */
+static void
+refuse_parameter(struct smtp *smtp, int reply)
+{
+	if (reply == REPLY_TOO_BIG)
+		smtp_say(smtp, REPLY_TOO_BIG);
+	else
+		smtp_bad_command(smtp, (enum smtp_reply_id)reply);
+}
+
+/*
+ * RFC 6531 3.3: a path beyond ASCII wants SMTPUTF8 said with MAIL. It stood
+ * between before and rest, a source route and all.
+ */
+static bool
+may_stand(struct smtp *smtp, struct slice before, struct slice rest)
+{
+	before.len -= rest.len;
+	if (smtp->envelope.utf8 || slice_is_ascii(before))
+		return true;
+	smtp_bad_command(smtp, REPLY_NOT_ASCII);
+	return false;
+}
+
+static void
+run_mail(struct smtp *smtp, struct slice argument)
+{
+	static const struct slice from = SLICE("FROM:");
+	struct address address;
+
+	if (smtp->options.login_required && !smtp->authenticated) {
+		smtp_say(smtp, REPLY_LOGIN_FIRST);
+		return;
+	}
+	if (!slice_starts_with_nocase(argument, from)) {
+		smtp_bad_command(smtp, REPLY_MAIL_SYNTAX);
+		return;
+	}
+	argument = slice_skip(argument, from.len);
+	struct slice before = argument;
+	if (address_parse_path(&argument, ADDRESS_REVERSE, true, &address) !=
+	    ADDRESS_OK) {
+		smtp_bad_command(smtp, REPLY_BAD_SENDER);
+		return;
+	}
+	envelope_reset(&smtp->envelope);
+	int reply = smtp_take_mail_parameters(smtp, argument);
+	if (reply != SMTP_PARAMETER_OK) {
+		refuse_parameter(smtp, reply);
+		return;
+	}
+	if (!may_stand(smtp, before, argument))
+		return;
+	bool kept = envelope_set_reverse_path(&smtp->envelope,
+	    address.mailbox);
+	assert(kept);
+	(void)kept;
+	smtp->pending = SMTP_MAIL;
+}
+
+static void
+run_rcpt(struct smtp *smtp, struct slice argument)
+{
+	static const struct slice to = SLICE("TO:");
+	struct envelope_notify dsn;
+	struct address address;
+
+	if (!slice_starts_with_nocase(argument, to)) {
+		smtp_bad_command(smtp, REPLY_RCPT_SYNTAX);
+		return;
+	}
+	argument = slice_skip(argument, to.len);
+	struct slice before = argument;
+	if (address_parse_path(&argument, ADDRESS_FORWARD, true, &address) !=
+	    ADDRESS_OK) {
+		smtp_bad_command(smtp, REPLY_BAD_RECIPIENT);
+		return;
+	}
+	int reply = smtp_take_rcpt_parameters(smtp, argument, &dsn);
+	if (reply != SMTP_PARAMETER_OK) {
+		refuse_parameter(smtp, reply);
+		return;
+	}
+	if (!may_stand(smtp, before, argument))
+		return;
+	if (!envelope_add_recipient(&smtp->envelope, address.mailbox,
+	    address.local, address.domain)) {
+		smtp_say(smtp, REPLY_TOO_MANY_RECIPIENTS);
+	} else if (!envelope_set_notify(&smtp->envelope, &dsn)) {
+		envelope_drop_recipient(&smtp->envelope);
+		smtp_say(smtp, REPLY_TOO_MANY_RECIPIENTS);
+	} else {
+		smtp->pending = SMTP_RCPT;
+	}
+}
+
+/* ---- the other commands ---- */
+
+static void
+run_data(struct smtp *smtp, struct slice argument)
+{
+	if (argument.len > 0)
+		smtp_bad_command(smtp, REPLY_SYNTAX);
+	else
+		smtp->pending = SMTP_DATA_BEGIN;
+}
+
+static void
+run_bdat(struct smtp *smtp, struct slice argument)
+{
+	smtp_begin_chunk(smtp, argument, SMTP_PARAMETER_OK);
+}
+
+static void
+run_rset(struct smtp *smtp, struct slice argument)
+{
+	if (argument.len > 0) {
+		smtp_bad_command(smtp, REPLY_SYNTAX);
+	} else if (smtp->state > SMTP_READY) {
+		smtp->pending = SMTP_RESET;
+		smtp->after_reset = SMTP_AFTER_RSET;
+	} else {
+		smtp->path_refused = false;
+		smtp_say(smtp, REPLY_OK);
+	}
+}
+
+static void
+run_noop(struct smtp *smtp, struct slice argument)
+{
+	(void)argument; /* RFC 5321 4.1.1.9: a string, to be ignored */
+	smtp_say(smtp, REPLY_OK);
+}
+
+/* RFC 6531 3.7.4.2: "VRFY name SMTPUTF8". */
+static bool
+take_smtputf8(struct slice *argument)
+{
+	static const struct slice keyword = SLICE("SMTPUTF8");
+	size_t before = argument->len - keyword.len;
+
+	if (argument->len <= keyword.len || argument->data[before - 1] != ' '
+	    || !slice_equal_nocase(slice_skip(*argument, before), keyword))
+		return false;
+	argument->len = before;
+	*argument = slice_trim(*argument);
+	return true;
+}
+
+static void
+run_vrfy(struct smtp *smtp, struct slice argument)
+{
+	bool utf8 = take_smtputf8(&argument);
+
+	if (argument.len == 0 || !slice_is_utf8(argument))
+		smtp_bad_command(smtp, REPLY_SYNTAX);
+	else if (!utf8 && !slice_is_ascii(argument))
+		smtp_bad_command(smtp, REPLY_NOT_ASCII);
+	else
+		smtp_say(smtp, REPLY_VRFY);
+}
+
+static void
+run_expn(struct smtp *smtp, struct slice argument)
+{
+	(void)argument;
+	smtp_bad_command(smtp, REPLY_NOT_IMPLEMENTED);
+}
+
+static void
+run_help(struct smtp *smtp, struct slice argument)
+{
+	(void)argument;
+	smtp_say(smtp, smtp->options.lmtp ? REPLY_HELP_LMTP : REPLY_HELP);
+}
+
+static void
+run_quit(struct smtp *smtp, struct slice argument)
+{
+	if (argument.len > 0) {
+		smtp_bad_command(smtp, REPLY_SYNTAX);
+		return;
+	}
+	smtp->quit = true;
+	smtp_say(smtp, REPLY_BYE);
+	smtp->state = SMTP_ENDED;
+}
+
+static const struct command commands[] = {
+	{ SLICE("EHLO"), ANYWHERE, run_ehlo },
+	{ SLICE("HELO"), ANYWHERE, run_helo },
+	{ SLICE("LHLO"), ANYWHERE, run_lhlo },
+	{ SLICE("STARTTLS"), GREETED, run_starttls },
+	{ SLICE("AUTH"), IN(SMTP_READY), run_auth },
+	{ SLICE("MAIL"), IN(SMTP_READY), run_mail },
+	{ SLICE("RCPT"), IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS), run_rcpt },
+	{ SLICE("DATA"), IN(SMTP_RECIPIENTS), run_data },
+	{ SLICE("BDAT"), ANYWHERE, run_bdat },
+	{ SLICE("RSET"), ANYWHERE, run_rset },
+	{ SLICE("NOOP"), ANYWHERE, run_noop },
+	{ SLICE("VRFY"), ANYWHERE, run_vrfy },
+	{ SLICE("EXPN"), ANYWHERE, run_expn },
+	{ SLICE("HELP"), ANYWHERE, run_help },
+	{ SLICE("QUIT"), ANYWHERE, run_quit },
+};
+
+/* Why a command may not come now. */
+static enum smtp_reply_id
+out_of_order(const struct smtp *smtp, const struct command *command)
+{
+	if (smtp->state == SMTP_COLD)
+		return smtp->options.lmtp ? REPLY_LHLO_FIRST
+		                          : REPLY_HELLO_FIRST;
+	if (smtp->state == SMTP_FAILED ||
+	    (smtp->state == SMTP_CHUNKS && command->run != run_mail))
+		return REPLY_RSET_FIRST;
+	if (command->run == run_mail)
+		return REPLY_NESTED_MAIL;
+	if (command->run == run_auth)
+		return REPLY_IN_TRANSACTION;
+	if (command->run == run_data && smtp->state == SMTP_SENDER)
+		return REPLY_RCPT_FIRST;
+	return REPLY_MAIL_FIRST;
+}
+
+/* ---- a line that is a command ---- */
+
+static const struct command *
+find_command(const struct smtp *smtp, struct slice verb)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct command *command = &commands[i];
+
+		if (!slice_equal_nocase(verb, command->verb))
+			continue;
+		if (smtp->options.lmtp ? command->run == run_ehlo ||
+		    command->run == run_helo : command->run == run_lhlo)
+			return NULL;
+		return command;
+	}
+	return NULL;
+}
+
+/* Up to the first blank, of which people type tabs too. */
+static void
+cut_verb(struct slice line, struct slice *verb, struct slice *argument)
+{
+	size_t n = 0;
+
+	while (n < line.len && line.data[n] != ' ' && line.data[n] != '\t')
+		n++;
+	*verb = (struct slice){ line.data, n };
+	/* Blanks at the end are typed by people, too (RFC 5321 4.1.1). */
+	*argument = slice_trim(slice_skip(line, n));
+}
+
+void
+smtp_take_command(struct smtp *smtp, struct slice line, int wrong)
+{
+	struct slice verb, argument;
+
+	cut_verb(line, &verb, &argument);
+	const struct command *command = find_command(smtp, verb);
+	bool is_auth = command != NULL && command->run == run_auth;
+	/* An unknown line might be a password that lost its command. */
+	wire_trace_input(&smtp->wire, command == NULL
+	    ? SLICE("(unknown command)") : is_auth ? verb : line);
+	if (wrong == SMTP_PARAMETER_OK && line.len + 2 > SMTP_LINE_MAX &&
+	    !is_auth)
+		wrong = REPLY_LINE_TOO_LONG;
+	/* Of the blanks around the argument a tab may be one. */
+	if (wrong == SMTP_PARAMETER_OK &&
+	    (slice_has_control(verb) || slice_has_control(argument)))
+		wrong = REPLY_BAD_OCTETS;
+	/* RFC 3030: whatever is wrong, the octets of a chunk follow. */
+	if (command != NULL && command->run == run_bdat)
+		smtp_begin_chunk(smtp, argument, wrong);
+	else if (wrong != SMTP_PARAMETER_OK)
+		smtp_bad_command(smtp, (enum smtp_reply_id)wrong);
+	else if (command == NULL)
+		smtp_bad_command(smtp, REPLY_UNKNOWN_COMMAND);
+	else if ((command->states & IN(smtp->state)) == 0)
+		smtp_refuse_order(smtp, out_of_order(smtp, command));
+	else
+		command->run(smtp, argument);
+	if (command != NULL && smtp->pending == SMTP_WANT_IO &&
+	    (command->run == run_mail || command->run == run_rcpt)) {
+		/* Else both would have asked the program. */
+		smtp->path_refused = true;
+		smtp->refused_line = line;
+		smtp->pending = SMTP_REFUSED;
+	} else if (is_auth && smtp->pending == SMTP_WANT_IO &&
+	    smtp->options.login == SMTP_LOGIN_NEEDS_TLS) {
+		/* Never what came with it. */
+		smtp->refused_line = SLICE("AUTH");
+		smtp->pending = SMTP_REFUSED;
+	}
+	if (is_auth && (smtp->pending == SMTP_WANT_IO ||
+	    smtp->pending == SMTP_REFUSED))
+		wire_wipe_taken(&smtp->wire);
+}
