@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "smtp/address.h"
+#include "protocol/address.h"
 
 /* A path longer than this is left out of "for": RFC 5322 2.1.1 allows lines
  * of 998 octets. */

@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "smtp/address.h"
+#include "protocol/address.h"
 
 /* Masks of enum smtp_state. */
 #define IN(state) (1u << (state))

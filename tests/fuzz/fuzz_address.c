@@ -12,7 +12,7 @@
 #include <arpa/inet.h>
 #include <regex.h>
 
-#include "smtp/address.h"
+#include "protocol/address.h"
 
 /* ---- the grammar, section 4.1.2 ---- */
 

@@ -4,7 +4,7 @@
  */
 #include "drive.h"
 
-#include "smtp/address.h"
+#include "protocol/address.h"
 
 static struct guarded storage;
 

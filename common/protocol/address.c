@@ -4,7 +4,7 @@
  * Each function takes what it recognises from the front of the text.
  * Layer 1.
  */
-#include "smtp/address.h"
+#include "protocol/address.h"
 
 #include <string.h>
 
