@@ -59,7 +59,7 @@ static bool
 take_line(struct smtp *smtp)
 {
 	struct slice line, challenge;
-	int wrong = SMTP_PARAMETER_OK;
+	enum smtp_reply_id wrong = REPLY_NONE;
 
 	switch (wire_line(&smtp->wire, SASL_LINE_MAX, &line)) {
 	case WIRE_MORE:
@@ -74,8 +74,8 @@ take_line(struct smtp *smtp)
 	case WIRE_LINE:
 		break;
 	}
-	if (smtp->in_sasl && wrong != SMTP_PARAMETER_OK) {
-		bad_line(smtp, (enum smtp_reply_id)wrong);
+	if (smtp->in_sasl && wrong != REPLY_NONE) {
+		bad_line(smtp, wrong);
 	} else if (smtp->in_sasl) {
 		wire_trace_input(&smtp->wire, SLICE("(SASL response)"));
 		enum sasl_outcome outcome = sasl_server_take(&smtp->sasl,

@@ -139,7 +139,7 @@ struct smtp {
 	bool chunked;     /* the transaction's text comes by BDAT */
 	bool chunk_last;
 	uint64_t chunk_left; /* octets of the chunk still to come */
-	int skip_reply;   /* what is said after a chunk nobody wants */
+	unsigned skip_reply; /* what is said after a chunk nobody wants */
 	enum smtp_state after_skip;
 	enum smtp_after_reset {
 		SMTP_AFTER_RSET,

@@ -187,12 +187,12 @@ run_auth(struct smtp *smtp, struct slice argument)
 
 /* Too big is no fault of the command's form. */
 static void
-refuse_parameter(struct smtp *smtp, int reply)
+refuse_parameter(struct smtp *smtp, enum smtp_reply_id reply)
 {
 	if (reply == REPLY_TOO_BIG)
 		smtp_say(smtp, REPLY_TOO_BIG);
 	else
-		smtp_bad_command(smtp, (enum smtp_reply_id)reply);
+		smtp_bad_command(smtp, reply);
 }
 
 /*
@@ -231,8 +231,8 @@ run_mail(struct smtp *smtp, struct slice argument)
 		return;
 	}
 	envelope_reset(&smtp->envelope);
-	int reply = smtp_take_mail_parameters(smtp, argument);
-	if (reply != SMTP_PARAMETER_OK) {
+	enum smtp_reply_id reply = smtp_take_mail_parameters(smtp, argument);
+	if (reply != REPLY_NONE) {
 		refuse_parameter(smtp, reply);
 		return;
 	}
@@ -263,8 +263,9 @@ run_rcpt(struct smtp *smtp, struct slice argument)
 		smtp_bad_command(smtp, REPLY_BAD_RECIPIENT);
 		return;
 	}
-	int reply = smtp_take_rcpt_parameters(smtp, argument, &dsn);
-	if (reply != SMTP_PARAMETER_OK) {
+	enum smtp_reply_id reply = smtp_take_rcpt_parameters(smtp, argument,
+	    &dsn);
+	if (reply != REPLY_NONE) {
 		refuse_parameter(smtp, reply);
 		return;
 	}
@@ -295,7 +296,7 @@ run_data(struct smtp *smtp, struct slice argument)
 static void
 run_bdat(struct smtp *smtp, struct slice argument)
 {
-	smtp_begin_chunk(smtp, argument, SMTP_PARAMETER_OK);
+	smtp_begin_chunk(smtp, argument, REPLY_NONE);
 }
 
 static void
@@ -442,7 +443,8 @@ cut_verb(struct slice line, struct slice *verb, struct slice *argument)
 }
 
 void
-smtp_take_command(struct smtp *smtp, struct slice line, int wrong)
+smtp_take_command(struct smtp *smtp, struct slice line,
+    enum smtp_reply_id wrong)
 {
 	struct slice verb, argument;
 
@@ -452,18 +454,18 @@ smtp_take_command(struct smtp *smtp, struct slice line, int wrong)
 	/* An unknown line might be a password that lost its command. */
 	wire_trace_input(&smtp->wire, command == NULL
 	    ? SLICE("(unknown command)") : is_auth ? verb : line);
-	if (wrong == SMTP_PARAMETER_OK && line.len + 2 > SMTP_LINE_MAX &&
+	if (wrong == REPLY_NONE && line.len + 2 > SMTP_LINE_MAX &&
 	    !is_auth)
 		wrong = REPLY_LINE_TOO_LONG;
 	/* Of the blanks around the argument a tab may be one. */
-	if (wrong == SMTP_PARAMETER_OK &&
+	if (wrong == REPLY_NONE &&
 	    (slice_has_control(verb) || slice_has_control(argument)))
 		wrong = REPLY_BAD_OCTETS;
 	/* RFC 3030: whatever is wrong, the octets of a chunk follow. */
 	if (command != NULL && command->run == run_bdat)
 		smtp_begin_chunk(smtp, argument, wrong);
-	else if (wrong != SMTP_PARAMETER_OK)
-		smtp_bad_command(smtp, (enum smtp_reply_id)wrong);
+	else if (wrong != REPLY_NONE)
+		smtp_bad_command(smtp, wrong);
 	else if (command == NULL)
 		smtp_bad_command(smtp, REPLY_UNKNOWN_COMMAND);
 	else if ((command->states & IN(smtp->state)) == 0)

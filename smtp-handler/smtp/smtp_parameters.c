@@ -24,11 +24,11 @@ struct parameter {
 	struct slice keyword;
 	bool needs_value;
 	bool dsn; /* known where DSN is offered */
-	int (*take)(struct taking *taking, struct slice value);
+	enum smtp_reply_id (*take)(struct taking *taking, struct slice value);
 };
 
 /* SIZE=n (RFC 1870 section 6). */
-static int
+static enum smtp_reply_id
 take_size(struct taking *taking, struct slice value)
 {
 	uint64_t *size = &taking->envelope->size;
@@ -41,12 +41,12 @@ take_size(struct taking *taking, struct slice value)
 	/* Twenty digits may say more than 64 bits hold: too big, too. */
 	return !slice_to_number(value, UINT64_MAX, size) ||
 	    *size > taking->options->max_size ? REPLY_TOO_BIG
-	    : SMTP_PARAMETER_OK;
+	    : REPLY_NONE;
 }
 
 /* BODY= (RFC 6152). BINARYMIME (RFC 3030 3) would be text that has no
  * lines; it is not offered. */
-static int
+static enum smtp_reply_id
 take_body(struct taking *taking, struct slice value)
 {
 	if (slice_equal_nocase(value, SLICE("BINARYMIME")))
@@ -56,16 +56,16 @@ take_body(struct taking *taking, struct slice value)
 	taking->envelope->seven_bit = slice_equal_nocase(value,
 	    SLICE("7BIT"));
 	return taking->envelope->eight_bit || taking->envelope->seven_bit
-	    ? SMTP_PARAMETER_OK : REPLY_BAD_PARAMETER;
+	    ? REPLY_NONE : REPLY_BAD_PARAMETER;
 }
 
 /* SMTPUTF8 (RFC 6531 3.4). */
-static int
+static enum smtp_reply_id
 take_smtputf8(struct taking *taking, struct slice value)
 {
 	(void)value;
 	taking->envelope->utf8 = true;
-	return SMTP_PARAMETER_OK;
+	return REPLY_NONE;
 }
 
 /* xtext (RFC 3461 section 4): printable, with "+" before two upper-case
@@ -92,16 +92,16 @@ is_xtext(struct slice text)
 }
 
 /* AUTH= (RFC 4954 section 5): checked, and not trusted. */
-static int
+static enum smtp_reply_id
 take_auth(struct taking *taking, struct slice value)
 {
 	if (taking->options->login == SMTP_LOGIN_NONE)
 		return REPLY_UNKNOWN_PARAMETER;
-	return is_xtext(value) ? SMTP_PARAMETER_OK : REPLY_BAD_PARAMETER;
+	return is_xtext(value) ? REPLY_NONE : REPLY_BAD_PARAMETER;
 }
 
 /* RET=FULL or RET=HDRS (RFC 3461 4.3). */
-static int
+static enum smtp_reply_id
 take_ret(struct taking *taking, struct slice value)
 {
 	enum envelope_ret *ret = &taking->envelope->ret;
@@ -109,21 +109,21 @@ take_ret(struct taking *taking, struct slice value)
 	*ret = slice_equal_nocase(value, SLICE("FULL")) ? ENVELOPE_RET_FULL
 	    : slice_equal_nocase(value, SLICE("HDRS")) ? ENVELOPE_RET_HDRS
 	    : ENVELOPE_RET_NONE;
-	return *ret != ENVELOPE_RET_NONE ? SMTP_PARAMETER_OK
+	return *ret != ENVELOPE_RET_NONE ? REPLY_NONE
 	    : REPLY_BAD_PARAMETER;
 }
 
 /* ENVID= (RFC 3461 4.4). */
-static int
+static enum smtp_reply_id
 take_envid(struct taking *taking, struct slice value)
 {
 	return is_xtext(value) && value.len <= ENVID_MAX &&
-	    envelope_set_envid(taking->envelope, value) ? SMTP_PARAMETER_OK
+	    envelope_set_envid(taking->envelope, value) ? REPLY_NONE
 	    : REPLY_BAD_PARAMETER;
 }
 
 /* NOTIFY=NEVER, or some of SUCCESS, FAILURE and DELAY (RFC 3461 4.1). */
-static int
+static enum smtp_reply_id
 take_notify(struct taking *taking, struct slice value)
 {
 	unsigned *notify = &taking->recipient->notify;
@@ -132,7 +132,7 @@ take_notify(struct taking *taking, struct slice value)
 
 	if (slice_equal_nocase(value, SLICE("NEVER"))) {
 		*notify = ENVELOPE_NOTIFY_NEVER;
-		return SMTP_PARAMETER_OK;
+		return REPLY_NONE;
 	}
 	do {
 		more = slice_cut(value, ',', &word, &value);
@@ -145,7 +145,7 @@ take_notify(struct taking *taking, struct slice value)
 		else
 			return REPLY_BAD_PARAMETER;
 	} while (more);
-	return SMTP_PARAMETER_OK;
+	return REPLY_NONE;
 }
 
 /* An atom of RFC 822, as the type of an address is. */
@@ -173,7 +173,7 @@ is_utf8_address(struct slice text, bool utf8)
 }
 
 /* ORCPT=type;address (RFC 3461 4.2). */
-static int
+static enum smtp_reply_id
 take_orcpt(struct taking *taking, struct slice value)
 {
 	struct slice type, address;
@@ -187,7 +187,7 @@ take_orcpt(struct taking *taking, struct slice value)
 	    : !is_xtext(address))
 		return REPLY_BAD_PARAMETER;
 	taking->recipient->orcpt = value;
-	return SMTP_PARAMETER_OK;
+	return REPLY_NONE;
 }
 
 static const struct parameter mail_parameters[] = {
@@ -222,7 +222,7 @@ is_keyword(struct slice word)
 }
 
 /* The parameters after a path (RFC 5321 4.1.2), each known and once. */
-static int
+static enum smtp_reply_id
 take_parameters(struct taking *taking, struct slice text,
     const struct parameter *parameters, size_t n)
 {
@@ -249,14 +249,14 @@ take_parameters(struct taking *taking, struct slice text,
 		    memchr(value.data, '=', value.len) != NULL))
 			return REPLY_BAD_PARAMETER;
 		seen |= 1u << i;
-		int reply = parameters[i].take(taking, value);
-		if (reply != SMTP_PARAMETER_OK)
+		enum smtp_reply_id reply = parameters[i].take(taking, value);
+		if (reply != REPLY_NONE)
 			return reply;
 	}
-	return SMTP_PARAMETER_OK;
+	return REPLY_NONE;
 }
 
-int
+enum smtp_reply_id
 smtp_take_mail_parameters(struct smtp *smtp, struct slice text)
 {
 	struct taking taking = { &smtp->options, &smtp->envelope, NULL };
@@ -265,7 +265,7 @@ smtp_take_mail_parameters(struct smtp *smtp, struct slice text)
 	    N_MAIL_PARAMETERS);
 }
 
-int
+enum smtp_reply_id
 smtp_take_rcpt_parameters(struct smtp *smtp, struct slice text,
     struct envelope_notify *recipient)
 {

@@ -15,6 +15,7 @@
 
 /* Every reply this machine makes by itself. */
 enum smtp_reply_id {
+	REPLY_NONE, /* nothing is wrong, or nothing to say yet */
 	REPLY_OK,
 	REPLY_SENDER_OK,
 	REPLY_RECIPIENT_OK,
@@ -102,8 +103,9 @@ bool smtp_put_next_verdict(struct smtp *smtp);
 /* ---- smtp_commands.c ---- */
 
 /* Takes a line that is a command. wrong: what is wrong with the line as such,
- * or SMTP_PARAMETER_OK. */
-void smtp_take_command(struct smtp *smtp, struct slice line, int wrong);
+ * or REPLY_NONE. */
+void smtp_take_command(struct smtp *smtp, struct slice line,
+    enum smtp_reply_id wrong);
 
 /* What a SASL response led to. */
 void smtp_sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
@@ -114,13 +116,12 @@ void smtp_put_hello(struct smtp *smtp);
 
 /* ---- smtp_parameters.c ---- */
 
-#define SMTP_PARAMETER_OK (-1)
-
 /* Takes what stands after the path of MAIL, or of RCPT, whose own
- * parameters go to *recipient. SMTP_PARAMETER_OK, or the reply. */
-int smtp_take_mail_parameters(struct smtp *smtp, struct slice text);
-int smtp_take_rcpt_parameters(struct smtp *smtp, struct slice text,
-    struct envelope_notify *recipient);
+ * parameters go to *recipient. REPLY_NONE, or the reply. */
+enum smtp_reply_id smtp_take_mail_parameters(struct smtp *smtp,
+    struct slice text);
+enum smtp_reply_id smtp_take_rcpt_parameters(struct smtp *smtp,
+    struct slice text, struct envelope_notify *recipient);
 
 /* ---- smtp_text.c ---- */
 
@@ -137,7 +138,8 @@ bool smtp_take_chunk(struct smtp *smtp);
 bool smtp_skip_chunk(struct smtp *smtp);
 
 /* BDAT (RFC 3030), with what was wrong with its line already, or
- * SMTP_PARAMETER_OK: the octets of a chunk are never taken for commands. */
-void smtp_begin_chunk(struct smtp *smtp, struct slice argument, int wrong);
+ * REPLY_NONE: the octets of a chunk are never taken for commands. */
+void smtp_begin_chunk(struct smtp *smtp, struct slice argument,
+    enum smtp_reply_id wrong);
 
 #endif

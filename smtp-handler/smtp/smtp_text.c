@@ -111,8 +111,8 @@ smtp_take_text(struct smtp *smtp)
 
 /* ---- BDAT (RFC 3030) ---- */
 
-/* Why no chunk may come now, or SMTP_PARAMETER_OK. */
-static int
+/* Why no chunk may come now, or REPLY_NONE. */
+static enum smtp_reply_id
 out_of_order(const struct smtp *smtp)
 {
 	switch (smtp->state) {
@@ -126,14 +126,15 @@ out_of_order(const struct smtp *smtp)
 	case SMTP_FAILED:
 		return REPLY_RSET_FIRST;
 	default:
-		return SMTP_PARAMETER_OK;
+		return REPLY_NONE;
 	}
 }
 
 /* The size, as far as it can be told: whatever else is wrong, so many
  * octets follow. False where nobody can say how many. */
 static bool
-take_chunk_size(struct smtp *smtp, struct slice argument, int *wrong)
+take_chunk_size(struct smtp *smtp, struct slice argument,
+    enum smtp_reply_id *wrong)
 {
 	struct slice size, last;
 	uint64_t digits = 0;
@@ -148,18 +149,19 @@ take_chunk_size(struct smtp *smtp, struct slice argument, int *wrong)
 	if (digits > 0 && !slice_to_number((struct slice){ size.data, digits },
 	    UINT64_MAX, &smtp->chunk_left))
 		return false;
-	if (*wrong == SMTP_PARAMETER_OK && (digits == 0 ||
+	if (*wrong == REPLY_NONE && (digits == 0 ||
 	    digits < size.len || (last.len > 0 && !smtp->chunk_last)))
 		*wrong = REPLY_CHUNK_SYNTAX;
 	return true;
 }
 
 void
-smtp_begin_chunk(struct smtp *smtp, struct slice argument, int wrong)
+smtp_begin_chunk(struct smtp *smtp, struct slice argument,
+    enum smtp_reply_id wrong)
 {
 	bool first = smtp->state == SMTP_RECIPIENTS;
 
-	if (wrong == SMTP_PARAMETER_OK)
+	if (wrong == REPLY_NONE)
 		wrong = out_of_order(smtp);
 	if (!take_chunk_size(smtp, argument, &wrong)) {
 		smtp_say(smtp, REPLY_CHUNK_ENDLESS);
@@ -177,16 +179,15 @@ smtp_begin_chunk(struct smtp *smtp, struct slice argument, int wrong)
 	}
 	/* RFC 3030 2: a failure is told after the chunk. */
 	uint64_t before = first ? 0 : smtp->size;
-	if (wrong == SMTP_PARAMETER_OK && (before > smtp->options.max_size ||
+	if (wrong == REPLY_NONE && (before > smtp->options.max_size ||
 	    smtp->chunk_left > smtp->options.max_size - before))
 		wrong = REPLY_TOO_BIG;
 	smtp->chunked = true;
-	if (wrong != SMTP_PARAMETER_OK) {
+	if (wrong != REPLY_NONE) {
 		if (first)
 			smtp_begin_text(smtp);
 		if (wrong != REPLY_TOO_BIG)
-			wrong = (int)smtp_count_bad(smtp,
-			    (enum smtp_reply_id)wrong);
+			wrong = smtp_count_bad(smtp, wrong);
 		smtp_refuse_text(smtp, &smtp_replies[wrong]);
 	} else if (first) {
 		smtp->wire.text = false;
@@ -268,7 +269,6 @@ smtp_skip_chunk(struct smtp *smtp)
 	if (smtp->skip_reply == REPLY_RSET_FIRST)
 		smtp_say(smtp, REPLY_RSET_FIRST);
 	else
-		smtp_refuse_order(smtp,
-		    (enum smtp_reply_id)smtp->skip_reply);
+		smtp_refuse_order(smtp, smtp->skip_reply);
 	return true;
 }
