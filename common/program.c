@@ -1,6 +1,6 @@
 /*
- * program.c - the frame around a session.
- * Layer 3.
+ * program.c - the frame around a session: main() of both programs, and what
+ * their sessions have in common.
  */
 #include "program.h"
 
@@ -20,62 +20,49 @@
 /* What a peer gets to take our last words, in seconds. */
 #define LAST_WORDS_TIMEOUT 10
 
-int
-program_fail(const struct error *error)
+static int
+fail(const struct error *error)
 {
 	log_error(error);
 	return error_meaning(error->kind)->exit_status;
 }
 
-int
-program_configure(const struct option_table *table, int argc, char **argv,
-    struct common_settings *settings, char **file_text, int *exit_status)
+/* The server's certificates and keys, where this program does TLS itself. */
+static int
+make_tls(struct program *program, struct error *error)
 {
-	struct error error;
+	const struct common_settings *settings = program->settings;
 
-	switch (options_parse(table, argc, argv, settings, file_text,
-	    &error)) {
-	case OPTIONS_OK:
-		settings_apply(settings);
+	if (settings->tls != TLS_MODE_IMPLICIT &&
+	    settings->tls != TLS_MODE_STARTTLS)
 		return 0;
-	case OPTIONS_HELP:
-		options_print_help(table);
-		*exit_status = 0;
-		return -1;
-	case OPTIONS_VERSION:
-		printf("%s %s\n", table->program, MAIL_HANDLERS_VERSION);
-		*exit_status = 0;
-		return -1;
-	default:
-		break;
-	}
-	*exit_status = program_fail(&error);
-	return -1;
+	program->tls = tls_server_new(settings, error);
+	return program->tls == NULL ? -1 : 0;
 }
 
-int
-program_check(const struct common_settings *settings)
+/* --check-config: the faults of the shared settings and of the program's. */
+static int
+check_config(struct program *program)
 {
+	const struct common_settings *settings = program->settings;
 	struct error error;
 	struct auth auth;
 	int result = 0;
 
-	if (settings->tls == TLS_MODE_IMPLICIT ||
-	    settings->tls == TLS_MODE_STARTTLS) {
-		struct tls *tls = tls_server_new(settings, &error);
-		if (tls == NULL) {
-			log_error(&error);
-			result = -1;
-		}
-		tls_free(tls);
+	if (make_tls(program, &error) < 0) {
+		log_error(&error);
+		result = -1;
 	}
+	tls_free(program->tls);
 	if (auth_init(&auth, settings->auth, (unsigned)settings->timeout,
 	    &error) < 0 || auth_check_config(&auth, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
 	auth_close(&auth);
-	return result;
+	if (program->kind->check_config(program) < 0)
+		result = -1;
+	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
 }
 
 static void
@@ -148,7 +135,7 @@ take_proxy_header(struct program *program, struct error *error)
 
 /* What the peer does before the protocol begins. */
 static int
-open_session(struct program *program, struct error *error)
+hear_peer(struct program *program, struct error *error)
 {
 	const struct common_settings *settings = program->settings;
 
@@ -170,49 +157,6 @@ open_session(struct program *program, struct error *error)
 		log_reason(LOG_KIND_NOTICE, "--auth any-remote: anyone may "
 		    "log in from %s", program->peer.name);
 	return 0;
-}
-
-static int
-prepare(struct program *program, struct error *error)
-{
-	const struct common_settings *settings = program->settings;
-
-	if (auth_init(&program->auth, settings->auth,
-	    (unsigned)settings->timeout, error) < 0)
-		return -1;
-	if (settings->tls == TLS_MODE_IMPLICIT ||
-	    settings->tls == TLS_MODE_STARTTLS) {
-		program->tls = tls_server_new(settings, error);
-		if (program->tls == NULL)
-			return -1;
-	}
-	return peer_take(&program->peer, error);
-}
-
-int
-program_start(struct program *program,
-    const struct common_settings *settings, int *exit_status)
-{
-	struct error error;
-
-	program->settings = settings;
-	program->started = conn_now();
-	log_serve();
-	process_init();
-	if (prepare(program, &error) < 0) {
-		*exit_status = program_fail(&error);
-	} else {
-		conn_open(&program->conn, program->peer.in_fd,
-		    program->peer.out_fd, (unsigned)settings->timeout);
-		if (open_session(program, &error) == 0)
-			return 0;
-		/* Whatever the peer did: no failed unit for that. */
-		*exit_status = 0;
-		conn_close(&program->conn, NULL, true);
-	}
-	tls_free(program->tls);
-	auth_close(&program->auth);
-	return -1;
 }
 
 int
@@ -319,8 +263,6 @@ program_end(struct program *program, struct wire *wire,
 	    ? timeout : LAST_WORDS_TIMEOUT);
 	conn_close(&program->conn, broken == NULL ? wire : NULL,
 	    linger && broken == NULL);
-	tls_free(program->tls);
-	auth_close(&program->auth);
 	free(program->trace.data);
 }
 
@@ -328,4 +270,100 @@ int64_t
 program_age(const struct program *program)
 {
 	return conn_now() - program->started;
+}
+
+/* What is to be there before the peer is. */
+static int
+prepare_session(struct program *program, struct error *error)
+{
+	const struct common_settings *settings = program->settings;
+	const struct program_kind *kind = program->kind;
+
+	program->started = conn_now();
+	if (auth_init(&program->auth, settings->auth,
+	    (unsigned)settings->timeout, error) < 0)
+		return -1;
+	if (kind->read_files != NULL && kind->read_files(program, error) < 0)
+		return -1;
+	return peer_take(&program->peer, error);
+}
+
+/* One session, on the connection that the descriptors are. */
+static int
+run_session(struct program *program)
+{
+	struct error error;
+	int exit_status = 0;
+
+	if (prepare_session(program, &error) < 0) {
+		exit_status = fail(&error);
+	} else {
+		conn_open(&program->conn, program->peer.in_fd,
+		    program->peer.out_fd,
+		    (unsigned)program->settings->timeout);
+		/* Whatever the peer did: no failed unit for that. */
+		if (hear_peer(program, &error) < 0)
+			conn_close(&program->conn, NULL, true);
+		else if (program->kind->serve(program, &error) < 0)
+			exit_status = fail(&error);
+	}
+	auth_close(&program->auth);
+	return exit_status;
+}
+
+static int
+run(struct program *program)
+{
+	struct error error;
+
+	if (program->settings->check_config)
+		return check_config(program);
+	if (program->kind->check_settings(program, &error) < 0)
+		return fail(&error);
+	log_serve();
+	process_init();
+	if (make_tls(program, &error) < 0)
+		return fail(&error);
+	/* All that connections can share is ready here. */
+	int exit_status = run_session(program);
+	tls_free(program->tls);
+	return exit_status;
+}
+
+static void
+apply_settings(struct common_settings *settings)
+{
+	log_set_target((enum log_target)settings->log);
+	log_set_level(LOG_ERR + settings->log_level);
+	settings_set_hostname(settings);
+}
+
+int
+program_main(struct program *program, int argc, char **argv)
+{
+	struct option_table table;
+	struct error error;
+	char *file_text;
+	int exit_status = 0;
+
+	log_open(program->kind->name);
+	program->kind->fill_table(&table);
+	switch (options_parse(&table, argc, argv, program->settings,
+	    &file_text, &error)) {
+	case OPTIONS_OK:
+		apply_settings(program->settings);
+		exit_status = run(program);
+		break;
+	case OPTIONS_HELP:
+		options_print_help(&table);
+		break;
+	case OPTIONS_VERSION:
+		printf("%s %s\n", table.program, MAIL_HANDLERS_VERSION);
+		break;
+	default:
+		exit_status = fail(&error);
+		break;
+	}
+	free(file_text);
+	return exit_status;
 }

@@ -16,8 +16,35 @@
 #include "settings/settings.h"
 #include "protocol/wire.h"
 
+struct program;
+
+/* What makes one of the two programs: what is in it begins with a struct
+ * program. */
+struct program_kind {
+	const char *name;
+	void (*fill_table)(struct option_table *table);
+
+	/* Do the settings go together? */
+	int (*check_settings)(struct program *program, struct error *error);
+
+	/* --check-config: what can be wrong beyond program.c's part. Logs
+	 * each fault; -1 if there was one. */
+	int (*check_config)(struct program *program);
+
+	/* Reads what each session reads for itself, beside the users of
+	 * --auth: an account that was changed counts at once. Or NULL. */
+	int (*read_files)(struct program *program, struct error *error);
+
+	/* The session, from the greeting to program_end. -1: it could not
+	 * begin. */
+	int (*serve)(struct program *program, struct error *error);
+};
+
 struct program {
-	const struct common_settings *settings;
+	/* Set by the program. */
+	const struct program_kind *kind;
+	struct common_settings *settings;
+
 	struct peer peer;
 	struct conn conn;
 	struct auth auth;
@@ -31,28 +58,11 @@ struct program {
 };
 
 /*
- * Parses options and applies the shared ones. 0, or -1 where the program is
- * to end with *exit_status: after --help or --version, or after an error,
- * which is logged already. file_text is options_parse's.
+ * The whole of main(): options, --check-config, the files that the settings
+ * name, the connection and one session on it. program is zeroed but for what
+ * the program sets. Returns the exit status.
  */
-int program_configure(const struct option_table *table, int argc,
-    char **argv, struct common_settings *settings, char **file_text,
-    int *exit_status);
-
-/* For --check-config: everything of the shared settings that can be wrong.
- * Logs each fault; -1 if there was one. */
-int program_check(const struct common_settings *settings);
-
-/* Logs the error and returns its exit status. */
-int program_fail(const struct error *error);
-
-/*
- * program must be zeroed. Takes the connection over, up to and including an
- * implicit TLS handshake.
- * 0, or -1 where the program is to end with *exit_status.
- */
-int program_start(struct program *program,
-    const struct common_settings *settings, int *exit_status);
+int program_main(struct program *program, int argc, char **argv);
 
 /*
  * TLS in mid-session, for STARTTLS and STLS: drains wire->out, forgets all

@@ -39,12 +39,12 @@ struct pop3_program {
 };
 
 static int
-check_settings(const struct pop3_settings *settings, struct error *error)
+check_settings(struct program *program, struct error *error)
 {
-	if (settings->common.maildir == NULL)
+	if (program->settings->maildir == NULL)
 		return error_set(error, ERROR_CONFIG, "nothing to serve: "
 		    "--maildir is needed");
-	if (settings->common.auth == NULL)
+	if (program->settings->auth == NULL)
 		return error_set(error, ERROR_CONFIG, "nobody could log in: "
 		    "--auth is needed");
 	return 0;
@@ -104,17 +104,16 @@ check_directories(const struct pop3_settings *settings, struct error *error)
 }
 
 static int
-check_config(const struct pop3_settings *settings)
+check_config(struct program *program)
 {
+	struct pop3_program *p = (struct pop3_program *)program;
 	struct error error;
-	int result = program_check(&settings->common);
 
-	if (check_settings(settings, &error) < 0 ||
-	    check_directories(settings, &error) < 0) {
-		log_error(&error);
-		result = -1;
-	}
-	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
+	if (check_settings(program, &error) == 0 &&
+	    check_directories(&p->settings, &error) == 0)
+		return 0;
+	log_error(&error);
+	return -1;
 }
 
 /* ---- what the protocol core asks for ---- */
@@ -362,7 +361,7 @@ serve_update(struct pop3_program *p)
 }
 
 static int
-serve(struct pop3_program *p, enum pop3_event event, struct error *error)
+answer(struct pop3_program *p, enum pop3_event event, struct error *error)
 {
 	switch (event) {
 	case POP3_WANT_IO:
@@ -407,9 +406,10 @@ log_end(const struct pop3_program *p, const struct error *broken)
 	log_send();
 }
 
-static void
-run(struct pop3_program *p)
+static int
+serve(struct program *program, struct error *never)
 {
+	struct pop3_program *p = (struct pop3_program *)program;
 	const struct pop3_options options = {
 		.hostname = p->settings.common.hostname,
 		.implementation = "pop3-handler-" MAIL_HANDLERS_VERSION,
@@ -421,11 +421,12 @@ run(struct pop3_program *p)
 	struct error error = { .kind = ERROR_NONE };
 	enum pop3_event event;
 
+	(void)never;
 	pop3_init(&p->pop3, &options, p->in, sizeof(p->in), p->out,
 	    sizeof(p->out));
 	program_trace(&p->program, &p->pop3.wire);
 	while ((event = pop3_next(&p->pop3)) != POP3_CLOSED)
-		if (serve(p, event, &error) < 0)
+		if (answer(p, event, &error) < 0)
 			break;
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
 	/* Before the client hears "Bye": it may come back at once, and must
@@ -434,31 +435,26 @@ run(struct pop3_program *p)
 	maildir_close(&p->maildir);
 	program_end(&p->program, &p->pop3.wire, broken, !p->pop3.quit);
 	log_end(p, broken);
+	return 0;
 }
 
 int
 main(int argc, char **argv)
 {
+	static const struct program_kind kind = {
+		.name = "pop3-handler",
+		.fill_table = pop3_settings_table,
+		.check_settings = check_settings,
+		.check_config = check_config,
+		.serve = serve,
+	};
 	static struct pop3_program p = {
+		.program = {
+			.kind = &kind,
+			.settings = &p.settings.common,
+		},
 		.maildir = { .fd = -1, .folder_fd = -1 },
 	};
-	struct option_table table;
-	struct error error;
-	char *file_text;
-	int exit_status = 0;
 
-	log_open("pop3-handler");
-	pop3_settings_table(&table);
-	if (program_configure(&table, argc, argv, &p.settings.common,
-	    &file_text, &exit_status) < 0)
-		return exit_status;
-	if (p.settings.common.check_config)
-		exit_status = check_config(&p.settings);
-	else if (check_settings(&p.settings, &error) < 0)
-		exit_status = program_fail(&error);
-	else if (program_start(&p.program, &p.settings.common,
-	    &exit_status) == 0)
-		run(&p);
-	free(file_text);
-	return exit_status;
+	return program_main(&p.program, argc, argv);
 }

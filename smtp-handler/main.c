@@ -294,7 +294,7 @@ serve_starttls(struct smtp_program *p, struct error *error)
 }
 
 static int
-serve(struct smtp_program *p, enum smtp_event event, struct error *error)
+answer(struct smtp_program *p, enum smtp_event event, struct error *error)
 {
 	switch (event) {
 	case SMTP_WANT_IO:
@@ -377,7 +377,7 @@ run(struct smtp_program *p)
 	program_trace(&p->program, &p->smtp.wire);
 	p->relay.transcript = p->smtp.wire.trace;
 	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
-		if (serve(p, event, &error) < 0)
+		if (answer(p, event, &error) < 0)
 			break;
 	smtp_log_cut_off_text(p);
 	delivery_abort(&p->delivery);
@@ -387,39 +387,41 @@ run(struct smtp_program *p)
 	relay_close(&p->relay);
 	smtp_log_end(p, broken);
 	places_free(&p->places);
+	accounts_free(&p->accounts);
 	free(p->smtp.envelope.recipients);
 	free(p->smtp.envelope.text);
+}
+
+static int
+serve(struct program *program, struct error *error)
+{
+	struct smtp_program *p = (struct smtp_program *)program;
+
+	relay_init(&p->relay, p->settings.common.hostname);
+	smtp_init_places(p, &p->program.auth);
+	if (start_core(p, error) < 0)
+		return -1;
+	run(p);
+	return 0;
 }
 
 int
 main(int argc, char **argv)
 {
-	static struct smtp_program p;
-	struct option_table table;
-	struct error error;
-	char *file_text;
-	int exit_status = 0;
+	static const struct program_kind kind = {
+		.name = "smtp-handler",
+		.fill_table = smtp_settings_table,
+		.check_settings = smtp_check_settings,
+		.check_config = smtp_check_config,
+		.read_files = smtp_read_accounts,
+		.serve = serve,
+	};
+	static struct smtp_program p = {
+		.program = {
+			.kind = &kind,
+			.settings = &p.settings.common,
+		},
+	};
 
-	log_open("smtp-handler");
-	smtp_settings_table(&table);
-	if (program_configure(&table, argc, argv, &p.settings.common,
-	    &file_text, &exit_status) < 0)
-		return exit_status;
-	if (p.settings.common.check_config) {
-		exit_status = smtp_check_config(&p);
-	} else if (smtp_check_settings(&p, &error) < 0 ||
-	    smtp_read_accounts(&p, &error) < 0) {
-		exit_status = program_fail(&error);
-	} else if (program_start(&p.program, &p.settings.common,
-	    &exit_status) == 0) {
-		relay_init(&p.relay, p.settings.common.hostname);
-		smtp_init_places(&p, &p.program.auth);
-		if (start_core(&p, &error) == 0)
-			run(&p);
-		else
-			exit_status = program_fail(&error);
-	}
-	accounts_free(&p.accounts);
-	free(file_text);
-	return exit_status;
+	return program_main(&p.program, argc, argv);
 }

@@ -47,8 +47,9 @@ check_places(struct smtp_program *p, struct error *error)
 }
 
 int
-smtp_check_settings(struct smtp_program *p, struct error *error)
+smtp_check_settings(struct program *program, struct error *error)
 {
+	struct smtp_program *p = (struct smtp_program *)program;
 	const struct smtp_settings *settings = &p->settings;
 	const struct common_settings *common = &settings->common;
 
@@ -68,8 +69,9 @@ smtp_check_settings(struct smtp_program *p, struct error *error)
 }
 
 int
-smtp_read_accounts(struct smtp_program *p, struct error *error)
+smtp_read_accounts(struct program *program, struct error *error)
 {
+	struct smtp_program *p = (struct smtp_program *)program;
 	char buffer[4096];
 
 	if (p->settings.relay == NULL)
@@ -90,23 +92,24 @@ needs_spool(const struct smtp_program *p)
 }
 
 int
-smtp_check_config(struct smtp_program *p)
+smtp_check_config(struct program *program)
 {
+	struct smtp_program *p = (struct smtp_program *)program;
 	const struct common_settings *common = &p->settings.common;
 	struct error error;
 	struct auth auth;
-	int result = program_check(common);
+	int result = 0;
 
-	/* program_check has told what is wrong with it. */
+	/* program.c has told what is wrong with it. */
 	auth_init(&auth, common->auth, (unsigned)common->timeout, &error);
 	smtp_init_places(p, &auth);
-	if (smtp_check_settings(p, &error) < 0 ||
+	if (smtp_check_settings(program, &error) < 0 ||
 	    places_check(&p->places, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
 	auth_close(&auth);
-	if (smtp_read_accounts(p, &error) < 0) {
+	if (smtp_read_accounts(program, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
@@ -129,5 +132,5 @@ smtp_check_config(struct smtp_program *p)
 	if (isatty(1))
 		accounts_show(&p->accounts, p->settings.relay, stdout);
 	accounts_free(&p->accounts);
-	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
+	return result;
 }

@@ -55,14 +55,13 @@ struct smtp_program {
 
 /* ---- smtp_check.c ---- */
 
-/* Do the settings go together, and has mail a place to go to? */
-int smtp_check_settings(struct smtp_program *p, struct error *error);
+/* What program.h asks of a program. Do the settings go together, and has
+ * mail a place to go to? */
+int smtp_check_settings(struct program *program, struct error *error);
+int smtp_read_accounts(struct program *program, struct error *error);
+int smtp_check_config(struct program *program);
 
-int smtp_read_accounts(struct smtp_program *p, struct error *error);
 void smtp_init_places(struct smtp_program *p, const struct auth *auth);
-
-/* --check-config: logs each fault; the exit status. */
-int smtp_check_config(struct smtp_program *p);
 
 /* ---- smtp_log.c ---- */
 

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "login/auth.h"
-#include "system/log.h"
 #include "protocol/pattern.h"
 #include "base/slice.h"
 
@@ -135,15 +134,13 @@ const size_t settings_rows_count =
     sizeof(settings_rows) / sizeof(settings_rows[0]);
 
 void
-settings_apply(struct common_settings *settings)
+settings_set_hostname(struct common_settings *settings)
 {
-	log_set_target((enum log_target)settings->log);
-	log_set_level(LOG_ERR + settings->log_level);
-	if (settings->hostname == NULL) {
-		gethostname(settings->machine_name,
-		    sizeof(settings->machine_name) - 1);
-		settings->hostname = settings->machine_name;
-		if (!is_host_name(slice_from(settings->hostname)))
-			settings->hostname = "localhost";
-	}
+	if (settings->hostname != NULL)
+		return;
+	gethostname(settings->machine_name,
+	    sizeof(settings->machine_name) - 1);
+	settings->hostname = settings->machine_name;
+	if (!is_host_name(slice_from(settings->hostname)))
+		settings->hostname = "localhost";
 }

@@ -42,8 +42,8 @@ struct common_settings {
 extern const struct option_spec settings_rows[];
 extern const size_t settings_rows_count;
 
-/* What every program does with them first: the log's target and level, the
- * host name. */
-void settings_apply(struct common_settings *settings);
+/* Where --hostname was not given, the machine's name, or "localhost" where
+ * that is no host name. */
+void settings_set_hostname(struct common_settings *settings);
 
 #endif

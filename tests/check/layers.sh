@@ -145,7 +145,7 @@ nm -g --defined-only "$build/obj/common/system/log.o" |
     awk '$2 == "T" { print $3 }' >"$work/log"
 [ -s "$work/log" ] || fail "common/system/log.o defines nothing"
 for file in $sources; do
-	case $file in common/system/log.c | common/settings/settings.c) continue ;;
+	case $file in common/system/log.c) continue ;;
 	esac
 	[ "$(layer "${file%/*}")" -le 4 ] || continue
 	nm -u "$(object "$file")" 2>/dev/null | awk '{ print $2 }' |
