@@ -12,7 +12,7 @@ import unittest
 
 import rig
 
-sys.path.insert(0, str(rig.ROOT / "tests" / "blackbox"))
+sys.path.insert(0, str(rig.ROOT / "tests/blackbox/support"))
 from mailtest import NOBODY, TOOLS, free_port    # noqa: E402, F401
 from postfix import Postfix                      # noqa: E402
 

@@ -9,16 +9,7 @@ import subprocess
 import model
 from certs import certificates
 from mailtest import DEADLINE, POP3, SMTP, TestCase, split_stored
-
-# With everything that goes wrong on the way: dots, blank lines at the end,
-# 8-bit text, a long line, trailing blanks
-TEXT = ("From: Joe <joe@example.com>\nTo: ann@example.org\n"
-        "Subject: dots and such\nMessage-ID: <1@example.com>\n"
-        "Date: Fri, 21 Nov 2025 06:47:00 +0000\n"
-        "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
-        "Content-Transfer-Encoding: 8bit\n\n"
-        ".\n..\n.leading\nend.\n\u20ac and \u00fc\ntrailing blanks  \n"
-        + "long " * 180 + "\nFrom here\n\n\nlast\n\n").encode()
+from model import LETTER
 
 
 class Clients(TestCase):
@@ -56,13 +47,13 @@ class Clients(TestCase):
             self.assertEqual(set(server.wait_all()) - {0}, set())
 
     def put_text(self):
-        self.put("new/1600000000.one", TEXT)
-        return TEXT
+        self.put("new/1600000000.one", LETTER)
+        return LETTER
 
     # Submission and retrieval by the same client
 
     def test_curl(self):
-        letter = self.write("letter", TEXT.replace(b"\n", b"\r\n"))
+        letter = self.write("letter", LETTER.replace(b"\n", b"\r\n"))
         common = ["--silent", "--show-error", "--cacert", self.certs.ca.crt,
                   "--user", f"{self.USER}:{self.PASSWORD}"]
         self.run_client("curl", *common, "--url",
@@ -71,7 +62,7 @@ class Clients(TestCase):
                         "--mail-rcpt", "ann@example.org",
                         "--upload-file", letter)
         content, text = self.stored_text()
-        self.assertEqual(text, TEXT)
+        self.assertEqual(text, LETTER)
         url = f"pop3s://localhost:{self.pop3_server.port}/"
         self.assertEqual(self.run_client("curl", *common, url).decode(),
                          f"1 {model.octets(content)}\r\n")
@@ -85,9 +76,9 @@ class Clients(TestCase):
                               context=tls, timeout=DEADLINE) as smtp:
             smtp.login(self.USER, self.PASSWORD)
             smtp.sendmail("joe@example.com", ["ann@example.org"],
-                          TEXT.replace(b"\n", b"\r\n"), ["BODY=8BITMIME"])
+                          LETTER.replace(b"\n", b"\r\n"), ["BODY=8BITMIME"])
         content, text = self.stored_text()
-        self.assertEqual(text, TEXT)
+        self.assertEqual(text, LETTER)
         pop = poplib.POP3_SSL("localhost", self.pop3_server.port, context=tls,
                               timeout=DEADLINE)
         self.assertIn("TOP", pop.capa())
@@ -134,9 +125,9 @@ from joe@example.com
 domain client.test
 """)
         self.run_client("msmtp", "-C", self.path("msmtprc"),
-                        "ann@example.org", text=TEXT)
+                        "ann@example.org", text=LETTER)
         content, text = self.stored_text()
-        self.assertEqual(text, TEXT)
+        self.assertEqual(text, LETTER)
         fetched = self.make_maildir(self.path("fetched"))
         self.write("mpoprc", f"""
 account default
@@ -164,7 +155,7 @@ delivery maildir {fetched}
     # Those that can only submit
 
     def test_swaks(self):
-        letter = self.write("letter", TEXT)
+        letter = self.write("letter", LETTER)
         for mechanism in ("PLAIN", "LOGIN"):
             with self.subTest(mechanism=mechanism):
                 out = self.run_client(
@@ -180,7 +171,7 @@ delivery maildir {fetched}
                 path, content = self.the_message()
                 # swaks adds a line end of its own
                 self.assertEqual(split_stored(content)[1].rstrip(b"\n"),
-                                 TEXT.rstrip(b"\n"))
+                                 LETTER.rstrip(b"\n"))
                 path.unlink()
         self.assert_sessions_fine()
 

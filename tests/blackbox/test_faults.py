@@ -13,18 +13,10 @@ import model
 from certs import certificates
 from mailtest import NOBODY, POP3, SMTP, SmtpPeer, TestCase, split_stored
 from nexthop import ScriptedHop
-from traced import TEXT, Traced
+from traced import ERRORS, TEXT, Traced
+
 
 class Delivery(Traced):
-    def final_reply(self, out):
-        """The code that answered the message, None where none came."""
-        match = re.search(rb"(?m)^354[^\n]*\n(\d\d\d) ", out)
-        if match:
-            return int(match[1])
-        # Refused before the text was asked for
-        match = re.search(rb"(?m)^(45\d) ", out)
-        return int(match[1]) if match else None
-
     def check(self, out, killed):
         """Whether the message is there; it is whole, and as was said."""
         stored = self.stored()
@@ -132,16 +124,6 @@ class Failing(Delivery):
     """Each system call that touches the maildir fails once, in each way."""
 
     slow = True
-    ERRORS = {
-        "openat": ("EIO", "ENOSPC", "EMFILE", "EACCES"),
-        "open": ("EIO", "ENOSPC", "EMFILE", "EACCES"),
-        "write": ("EIO", "ENOSPC", "EDQUOT"),
-        "fsync": ("EIO", "ENOSPC"),
-        "link": ("EIO", "ENOSPC", "EEXIST", "EACCES"),
-        "linkat": ("EIO", "ENOSPC", "EEXIST", "EACCES"),
-        "mkdir": ("EIO", "ENOSPC", "EACCES"),
-        "mkdirat": ("EIO", "ENOSPC", "EACCES"),
-    }
 
     def fail_each(self, prepare):
         self.clean()
@@ -151,7 +133,7 @@ class Failing(Delivery):
                  and not call.name.startswith(("exit", "exec"))]
         replies = collections.Counter()
         for call in calls:
-            for error in self.ERRORS.get(call.name, ("EIO",)):
+            for error in ERRORS.get(call.name, ("EIO",)):
                 self.clean()
                 prepare()
                 with self.subTest(call=call.line, error=error):

@@ -329,7 +329,7 @@ class Earned(Timed):
                 pop = self.ready(POP3, *SHORT, state="login")
             octets = int(re.match(r"\+OK (\d+)", pop.cmd("RETR 1"))[1])
             begin = time.monotonic()
-            got = 0
+            got, tail = 0, b""
             while got < octets + 3:
                 self.assertFalse(pop.ended, got)
                 # 16 KiB each 25 ms at most, less what is there already

@@ -5,9 +5,9 @@ import os
 import re
 
 from certs import certificates
+from frontdoor import hash_of
 from mailtest import (NOBODY, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase, b64,
                       plain, smtp_wire)
-from test_smtp_places import password_hash
 
 PASSWORD = "Tr0ub4dor&3-hush"
 BODY = "body-text-that-is-nobodys-business"
@@ -219,7 +219,7 @@ class Events(Log):
         smtp.process.wait()
         self.assertIn('end: reason="Too many bad commands"',
                       smtp.process.log())
-        users = self.write("users", f"joe:{password_hash()}\n")
+        users = self.write("users", f"joe:{hash_of('secret-pw')}\n")
         smtp = self.spawn(SMTP, "--tls", "off", "--auth", f"file:{users}",
                           "--maildir", self.mail, kind=SmtpPeer)
         smtp.hello()

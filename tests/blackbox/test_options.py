@@ -6,9 +6,9 @@ import re
 import subprocess
 
 from certs import certificates
+from frontdoor import hash_of
 from mailtest import (HOST, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase,
                       clean_environment)
-from test_smtp_places import password_hash
 
 BOTH = (POP3, SMTP)
 
@@ -163,7 +163,7 @@ class CheckConfig(TestCase):
         self.check(SMTP, *good, f"{self.dir}/c%%d/%u", "--create-maildirs",
                    status=78, named=self.path("c%d"))
         users = self.write("users",
-                           f"joe:{password_hash()}:{self.path('own')}\n")
+                           f"joe:{hash_of('secret-pw')}:{self.path('own')}\n")
         by_file = ["--tls", "off", "--auth", f"file:{users}"]
         self.check(SMTP, *by_file, status=78, named=self.path("own"))
         self.check(SMTP, *by_file, "--create-maildirs")

@@ -6,15 +6,9 @@ import re
 
 from mailtest import (HOST, SMTP, TestCase, SmtpPeer, b64, plain, smtp_wire,
                       split_stored)
+from replies import BAD_RECIPIENT, QUEUED, SYNTAX
 
 TEXT = b"Subject: test\n\nbody\n"
-
-# Where the contract leaves the enhanced code open: those RFC 3463 and 5248
-# have for it.
-SYNTAX = r"501 5\.5\.[24]"
-BAD_SENDER = r"501 5\.(1\.7|5\.[24])"
-BAD_RECIPIENT = r"501 5\.(1\.3|5\.[24])"
-QUEUED = r"250 2\.[06]\.0"
 
 
 class Dialogue(TestCase):

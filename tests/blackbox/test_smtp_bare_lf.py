@@ -8,8 +8,8 @@ import subprocess
 
 from certs import certificates
 from mailtest import DEADLINE, SMTP, TestCase, split_stored
-from test_relay import Relay
-from test_smtp import QUEUED
+from relay import Relay
+from replies import QUEUED
 
 # What stands before and after a lone dot in the lists of SEC Consult,
 # hannob's smtpsmug, The-Login's and mox's: all of it with all of it, but for

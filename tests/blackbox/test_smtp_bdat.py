@@ -5,8 +5,8 @@ import re
 
 import model
 from mailtest import TestCase, split_stored
-from test_relay import Relay
-from test_smtp import QUEUED, SYNTAX
+from relay import Relay
+from replies import QUEUED, SYNTAX
 
 CHUNK = "250 2.0.0"
 

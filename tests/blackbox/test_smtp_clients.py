@@ -8,8 +8,8 @@ import subprocess
 from certs import certificates
 from mailtest import (DEADLINE, SMTP, TOOLS, TestCase, split_stored,
                       wait_for)
+from model import LETTER
 from postfix import Postfix
-from test_clients import TEXT
 
 PERL = r"""
 use strict; use warnings; use Net::SMTP;
@@ -68,15 +68,15 @@ class Submit(TestCase):
 
     def test_net_smtp(self):
         self.run_client("perl", "-e", PERL, self.server.port,
-                        self.certs.ca.crt, text=TEXT)
-        self.assertEqual(self.arrived(), TEXT)
+                        self.certs.ca.crt, text=LETTER)
+        self.assertEqual(self.arrived(), LETTER)
 
     def test_nodemailer(self):
         self.run_client(
             "node", "-e", NODE, "--", self.server.port, self.certs.ca.crt,
-            self.write("letter", TEXT), env={"NODE_PATH": str(
+            self.write("letter", LETTER), env={"NODE_PATH": str(
                 TOOLS / "node-nodemailer/usr/share/nodejs")})
-        self.assertEqual(self.arrived(), TEXT)
+        self.assertEqual(self.arrived(), LETTER)
 
     def mutt(self, program, body):
         self.write("muttrc", (
@@ -173,7 +173,7 @@ class FromPostfix(TestCase):
         self.assertEqual(fields[0], "Return-Path: <joe@example.com>")
         self.assertIn(f" with {protocol} ", fields[-1] + " ")
         # Below Postfix's own line, what was handed in
-        self.assertTrue(text.endswith(TEXT), text)
+        self.assertTrue(text.endswith(LETTER), text)
 
     def test_smtps(self):
         certs = certificates()
@@ -184,7 +184,7 @@ class FromPostfix(TestCase):
             smtp_tls_wrappermode="yes", smtp_tls_security_level="verify",
             smtp_tls_verify_cert_match="localhost",
             smtp_tls_CAfile=certs.ca.crt)
-        self.hand_in(postfix, TEXT.replace(b"\n", b"\r\n"),
+        self.hand_in(postfix, LETTER.replace(b"\n", b"\r\n"),
                      "ann@example.org", "bob@example.org",
                      options=["BODY=8BITMIME"])
         self.check(self.mail, "ESMTPS")
@@ -199,7 +199,7 @@ class FromPostfix(TestCase):
         postfix = Postfix(
             self, default_transport=f"lmtp:inet:127.0.0.1:{server.port}")
         # One of them unknown: Postfix must learn that of the right one
-        self.hand_in(postfix, TEXT.replace(b"\n", b"\r\n"),
+        self.hand_in(postfix, LETTER.replace(b"\n", b"\r\n"),
                      "ann@example.org", "eve@example.org",
                      "bob@example.org", options=["BODY=8BITMIME"])
         for name in ("ann@example.org", "bob@example.org"):

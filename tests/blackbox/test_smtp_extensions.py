@@ -5,8 +5,8 @@ import re
 import smtplib
 
 from mailtest import SMTP, SmtpPeer, TestCase, smtp_wire
-from test_relay import Relay
-from test_smtp import QUEUED, SYNTAX
+from relay import Relay
+from replies import QUEUED, SYNTAX
 
 TEXT = b"Subject: x\n\nbody\n"
 

@@ -5,8 +5,8 @@ import socket
 import time
 
 from mailtest import SMTP, TestCase, plain, smtp_wire, split_stored
-from test_relay import Relay
-from test_smtp import QUEUED
+from relay import Relay
+from replies import QUEUED
 
 TEXT = b"Subject: x\n\nbody\n"
 

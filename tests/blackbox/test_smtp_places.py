@@ -5,26 +5,15 @@ BEHAVIOUR.md section 5, "Where mail goes"."""
 import os
 import pathlib
 import re
-import subprocess
 
 import model
 from certs import certificates
+from frontdoor import hash_of
 from mailtest import SMTP, SmtpPeer, TestCase, smtp_wire, split_stored
 from nexthop import ScriptedHop
-from test_smtp import QUEUED
+from replies import QUEUED
 
 TEXT = b"Subject: x\n\n.dot\nbody\n"
-HASH = None
-
-
-def password_hash():
-    """The tests' password, secret-pw, for a users file."""
-    global HASH
-    if HASH is None:
-        HASH = subprocess.run(
-            ["openssl", "passwd", "-5", "-salt", "salt", "secret-pw"],
-            stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
-    return HASH
 
 
 class Places(TestCase):
@@ -41,7 +30,8 @@ class Places(TestCase):
 
     def users(self, *lines):
         return self.write("users", "".join(
-            f"{line.replace('HASH', password_hash())}\n" for line in lines))
+            line.replace("HASH", hash_of("secret-pw")) + "\n"
+            for line in lines))
 
     def with_users(self, users, *options, login="joe"):
         smtp = self.spawn(SMTP, "--tls", "off", "--auth", f"file:{users}",
@@ -201,7 +191,7 @@ class Users(Places):
     def test_own_maildirs(self):
         own = self.make_maildir(self.base / "anns")
         self.make_maildir(self.base / "bob@b.test")
-        users = self.users(f"joe:HASH", f"ann@b.test:HASH:{own}",
+        users = self.users("joe:HASH", f"ann@b.test:HASH:{own}",
                            "bob@b.test:HASH")
         smtp = self.with_users(users, "--maildir", f"{self.base}/%u")
         smtp.message(TEXT, "joe@b.test", "ann@b.test", "bob@b.test")

@@ -11,8 +11,7 @@ import model
 from certs import certificates
 from mailtest import plain, smtp_wire, split_stored
 from nexthop import ScriptedHop
-from test_faults import Failing
-from traced import TEXT, Traced
+from traced import ERRORS, TEXT, Traced
 
 NAMES = ("ann@b.test", "bob@b.test", "cy@c.test")
 ENVELOPE = "MAIL FROM:<joe@b.test>\r\n" + "".join(
@@ -48,12 +47,6 @@ class Several(Traced):
                      if str(self.base) in call.line and i > 0
                      and call.name != "execve")
         return calls[first:]
-
-    def final_reply(self, out):
-        match = re.search(rb"(?m)^354[^\n]*\n(\d\d\d) ", out)
-        if not match:   # refused before the text was asked for
-            match = re.search(rb"(?m)^(45\d) ", out)
-        return int(match[1]) if match else None
 
     def check(self, out, killed):
         """In how many maildirs the message is; whole, and as was said."""
@@ -117,7 +110,7 @@ class FailingEach(Several):
             if str(self.base) not in call.line \
                     or call.name.startswith(("exit", "exec")):
                 continue
-            for error in Failing.ERRORS.get(call.name, ("EIO",)):
+            for error in ERRORS.get(call.name, ("EIO",)):
                 self.prepare(made)
                 with self.subTest(call=call.line, error=error):
                     out = self.deliver("-e", f"inject={call.name}:error="

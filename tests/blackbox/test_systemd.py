@@ -23,7 +23,7 @@ from mailtest import (BUILD, DEADLINE, HOST, ROOT, SMTP, Pop3Peer, SmtpPeer,
                       TestCase, b64, clean_environment, plain, shared_folder,
                       wait_for)
 
-SCRIPT = ROOT / "tests" / "blackbox" / "boot_systemd.sh"
+SCRIPT = ROOT / "tests" / "blackbox" / "support" / "boot_systemd.sh"
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--ipc",
            "--uts", "--net"]
 CLONE_NEWNET = 0x40000000

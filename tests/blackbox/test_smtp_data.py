@@ -11,7 +11,7 @@ import time
 import model
 from mailtest import (HOST, SMTP, SmtpPeer, TestCase, smtp_wire,
                       split_stored)
-from test_smtp import QUEUED
+from replies import QUEUED
 
 
 class Text(TestCase):

@@ -11,6 +11,18 @@ from mailtest import (DEADLINE, SMTP, TestCase, clean_environment, plain,
 
 TEXT = b"Subject: precious\n\n.do not lose\n" + b"line of text\n" * 1000
 
+# What a system call on files fails with; others with EIO
+ERRORS = {
+    "openat": ("EIO", "ENOSPC", "EMFILE", "EACCES"),
+    "open": ("EIO", "ENOSPC", "EMFILE", "EACCES"),
+    "write": ("EIO", "ENOSPC", "EDQUOT"),
+    "fsync": ("EIO", "ENOSPC"),
+    "link": ("EIO", "ENOSPC", "EEXIST", "EACCES"),
+    "linkat": ("EIO", "ENOSPC", "EEXIST", "EACCES"),
+    "mkdir": ("EIO", "ENOSPC", "EACCES"),
+    "mkdirat": ("EIO", "ENOSPC", "EACCES"),
+}
+
 Call = collections.namedtuple("Call", "name nth line")
 
 
@@ -44,6 +56,15 @@ class Traced(TestCase):
                      + ":detect_leaks=0"}))
         self.status = done.returncode
         return done.stdout
+
+    def final_reply(self, out):
+        """The code that answered the message, None where none came."""
+        match = re.search(rb"(?m)^354[^\n]*\n(\d\d\d) ", out)
+        if match:
+            return int(match[1])
+        # Refused before the text was asked for
+        match = re.search(rb"(?m)^(45\d) ", out)
+        return int(match[1]) if match else None
 
     def calls(self, **kwargs):
         """The system calls of an undisturbed run, numbered by name as

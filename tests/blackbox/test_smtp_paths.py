@@ -3,7 +3,7 @@
 import re
 
 from mailtest import TestCase, smtp_wire, split_stored
-from test_smtp import BAD_RECIPIENT, BAD_SENDER, QUEUED
+from replies import BAD_RECIPIENT, BAD_SENDER, QUEUED
 
 # What is sent between MAIL FROM: or RCPT TO: and the line's end -> what is
 # kept of it

@@ -5,7 +5,7 @@ import itertools
 
 from mailtest import HOST, SMTP, SmtpPeer
 from nexthop import ScriptedHop
-from test_relay import Relay
+from relay import Relay
 
 RECIPIENTS = ("a@elsewhere.test", "joe@" + HOST, "postmaster@" + HOST,
               "a%elsewhere.test@" + HOST, "@" + HOST + ":a@elsewhere.test",

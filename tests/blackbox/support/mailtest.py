@@ -23,7 +23,7 @@ import threading
 import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = ROOT / os.environ.get("BUILD", "build")
 TOOLS = ROOT / "build" / "tools"        # unpacked by tests/setup.sh
 POP3 = BUILD / "pop3-handler"

@@ -10,7 +10,8 @@ import time
 from mailtest import (DEADLINE, SMTP, clean_environment, plain, smtp_wire,
                       wait_for)
 from nexthop import STALL, AfterReply, Early, ScriptedHop
-from test_relay import QUEUED, TEXT, TROUBLE, Relay
+from relay import TEXT, Relay
+from replies import QUEUED, TROUBLE
 
 
 class Trouble(Relay):

@@ -33,3 +33,14 @@ def top(data, n):
     if b"" not in every:
         return wire(every)
     return wire(every[:every.index(b"") + 1 + n])
+
+
+# With everything that goes wrong on the way: dots, blank lines at the end,
+# 8-bit text, a long line, trailing blanks
+LETTER = ("From: Joe <joe@example.com>\nTo: ann@example.org\n"
+          "Subject: dots and such\nMessage-ID: <1@example.com>\n"
+          "Date: Fri, 21 Nov 2025 06:47:00 +0000\n"
+          "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
+          "Content-Transfer-Encoding: 8bit\n\n"
+          ".\n..\n.leading\nend.\n\u20ac and \u00fc\ntrailing blanks  \n"
+          + "long " * 180 + "\nFrom here\n\n\nlast\n\n").encode()

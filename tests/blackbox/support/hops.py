@@ -4,7 +4,7 @@ easy to carry, and a look at what arrived."""
 import re
 
 from mailtest import smtp_wire, wait_for
-from test_relay import Relay
+from relay import Relay
 
 # A mail system that finds these adds none
 HEADER = (b"Date: Sat, 28 Nov 2026 12:00:00 +0000\n"

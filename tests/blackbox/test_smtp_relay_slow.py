@@ -7,7 +7,8 @@ import time
 from frontdoor import FrontDoor, fast_clock
 from mailtest import smtp_wire
 from nexthop import Early, Endless, Late, ScriptedHop, Silent
-from test_relay import QUEUED, TEXT, Relay
+from relay import TEXT, Relay
+from replies import QUEUED
 
 SPEED = 60
 DAY = ("--timeout", "86400")

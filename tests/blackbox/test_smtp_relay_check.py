@@ -6,7 +6,7 @@ import pty
 import subprocess
 
 from mailtest import DEADLINE, SMTP, clean_environment
-from test_relay import Relay
+from relay import Relay
 
 
 class CheckAccounts(Relay):

@@ -3,7 +3,8 @@ BEHAVIOUR.md section 5, "Relay"."""
 
 from mailtest import SMTP, SmtpPeer, plain, smtp_wire
 from nexthop import DROP, AfterReply, ScriptedHop
-from test_relay import QUEUED, TEXT, TROUBLE, Relay
+from relay import TEXT, Relay
+from replies import QUEUED, TROUBLE
 
 LOGIN = "relay-user relay-secret"
 

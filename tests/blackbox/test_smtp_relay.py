@@ -6,50 +6,10 @@ import re
 import shutil
 import subprocess
 
-from certs import certificates
-from mailtest import (DEADLINE, HOST, SMTP, SmtpPeer, TestCase, b64,
-                      smtp_wire)
+from mailtest import DEADLINE, HOST, SMTP, SmtpPeer, b64, smtp_wire
 from nexthop import (DROP, DropAfter, RealHop, ScriptedHop, closed_port)
-
-TEXT = b"Subject: relayed\n\n.dot\nbody\n"
-TROUBLE = r"451 4\.4\.\d"
-QUEUED = r"250 2\.[06]\.0"
-
-
-class Relay(TestCase):
-    """Only a relay, no maildir; the client on a socketpair without TLS."""
-
-    def setUp(self):
-        super().setUp()
-        self.certs = certificates()
-
-    def hop(self, script=None, pair=None, **kwargs):
-        pair = pair or self.certs.server
-        return ScriptedHop(self, script, tls=pair.server_context(), **kwargs)
-
-    def url(self, hop, host="localhost"):
-        port = hop if isinstance(hop, int) else hop.port
-        return f"smtps://{host}:{port}?ca={self.certs.ca.crt}"
-
-    def accounts(self, *lines):
-        return self.write("relay", "".join(f"{line}\n" for line in lines))
-
-    def account(self, hop):
-        return self.accounts(f"* {self.url(hop)} relay-user relay-secret")
-
-    def relay(self, accounts, *options, maildir=False, **kwargs):
-        """smtp-handler, greeted and logged in."""
-        more = ["--maildir", self.mail] if maildir else []
-        return self.spawn(
-            SMTP, "--tls", "off", "--auth", "any", "--relay", accounts,
-            *more, *options, kind=SmtpPeer, **kwargs).ready()
-
-    def split_relayed(self, message):
-        """What the hop got: the Received field, unfolded, and the text."""
-        match = re.match(rb"Received:[^\r]*\r\n(?:[ \t][^\r]*\r\n)*", message)
-        self.assertTrue(match, message[:300])
-        return (re.sub(rb"\r\n[ \t]+", b" ", match[0]).decode(),
-                message[match.end():])
+from relay import TEXT, Relay
+from replies import QUEUED, TROUBLE
 
 
 class Submission(Relay):

@@ -6,7 +6,7 @@ import re
 
 from mailtest import smtp_wire
 from nexthop import DROP, AfterReply, DropAfter, Early, ScriptedHop
-from test_relay import Relay
+from relay import Relay
 
 FIRST = b"Subject: first\n\n.one\n"
 SECOND = b"Subject: second\n\n..two\n"
