@@ -23,7 +23,7 @@ BUSY = 0.5
 
 
 class Target:
-    """What BEHAVIOUR.md section 8 wants of a row."""
+    """The target that a row is held to."""
 
     def __init__(self, text, met):
         self.text, self.met = text, met

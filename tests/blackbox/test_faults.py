@@ -1,7 +1,7 @@
 """Crashes and faults: a handler killed at each system call of a delivery,
 failing system calls, a full disk.  Accepting means keeping: never a 250
 without the message, never half a message, never a message after an error.
-BEHAVIOUR.md section 5."""
+mail-handlers(7), Accepting a message."""
 
 import collections
 import os

@@ -1,4 +1,4 @@
-"""Who is local, and what that is good for.  BEHAVIOUR.md section 3."""
+"""Who is local, and what that is good for.  The man pages, Who is local."""
 
 import re
 import socket

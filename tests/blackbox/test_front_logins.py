@@ -1,5 +1,4 @@
-"""Logins: --auth file: and exec:, delays, secrets.  BEHAVIOUR.md section 3,
-Logins."""
+"""Logins: --auth file: and exec:, delays, secrets.  The man pages, --auth."""
 
 import os
 import pathlib

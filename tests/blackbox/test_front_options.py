@@ -1,6 +1,6 @@
 """Options as both programs share them: the configuration file, lists,
-switches, relative names, --check-config, and what errors say.  BEHAVIOUR.md
-section 3."""
+switches, relative names, --check-config, and what errors say.
+The man pages, options."""
 
 import os
 

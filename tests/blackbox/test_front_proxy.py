@@ -1,5 +1,5 @@
-"""--proxy-protocol: PROXY headers of versions 1 and 2.  BEHAVIOUR.md section
-3; haproxy's doc/proxy-protocol.txt, sections 2.1 and 2.2."""
+"""--proxy-protocol: PROXY headers of versions 1 and 2.  The man pages,
+--proxy-protocol; haproxy's doc/proxy-protocol.txt, sections 2.1 and 2.2."""
 
 import os
 import re

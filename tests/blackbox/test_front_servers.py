@@ -1,7 +1,7 @@
 """The super-servers' configurations in units/, as `make` fills them in and as
 they are, under the real programs: in a network and with files of their own
 (see frontdoor.Network), with the samples of the configuration files.
-BEHAVIOUR.md sections 2 and 9."""
+README.md, Who starts them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Deadlines, SIGTERM and SIGPIPE in every state.  BEHAVIOUR.md section 2.
+"""Deadlines, SIGTERM and SIGPIPE in every state.  mail-handlers(7), Time.
 All here have --timeout 1 or are not meant to wait."""
 
 import os

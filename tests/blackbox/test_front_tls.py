@@ -1,5 +1,5 @@
 """STARTTLS and STLS, certificates by name, protocols, the handshake's limit,
-close_notify.  BEHAVIOUR.md sections 3, 4, 5 and 6; RFC 3207, RFC 2595."""
+close_notify.  The man pages, --tls; RFC 3207, RFC 2595."""
 
 import os
 import poplib

@@ -1,4 +1,4 @@
-"""What is logged, and what never is.  BEHAVIOUR.md sections 3 and 7.  The
+"""What is logged, and what never is.  DIAGNOSTICS of the man pages.  The
 journal has a test of its own, under a real systemd."""
 
 import os

@@ -1,5 +1,5 @@
 """Command line, configuration file, --check-config, exit statuses.
-BEHAVIOUR.md section 3."""
+The man pages' options."""
 
 import os
 import re

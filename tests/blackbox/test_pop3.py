@@ -1,4 +1,5 @@
-"""pop3-handler: commands, states, arguments.  BEHAVIOUR.md section 4."""
+"""pop3-handler: commands, states, arguments.  RFC 1939;
+pop3-handler(8), Commands."""
 
 import fcntl
 import os

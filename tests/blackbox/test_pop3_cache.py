@@ -1,5 +1,5 @@
 """pop3-handler --cache-dir: never wrong about what exists, and what it saves.
-BEHAVIOUR.md sections 4 and 8."""
+pop3-handler(8), The cache."""
 
 import os
 import random

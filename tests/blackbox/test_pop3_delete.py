@@ -1,5 +1,5 @@
 """pop3-handler --allow-delete: marks, and what QUIT makes of them.
-BEHAVIOUR.md section 4."""
+mail-handlers(7), Removing."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
 """pop3-handler: what is a message, its number, size, UIDL and octets.
-BEHAVIOUR.md section 4, "Maildrop"; held against model.py."""
+mail-handlers(7), Serving a maildrop; held against model.py."""
 
 import os
 

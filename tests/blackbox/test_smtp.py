@@ -1,5 +1,5 @@
 """smtp-handler: commands, states, parameters, limits, logins.
-BEHAVIOUR.md section 5, RFC 5321, 4954, 1870, 3463."""
+mail-handlers(7), Accepting a message, RFC 5321, 4954, 1870, 3463."""
 
 import base64
 import re

@@ -1,6 +1,7 @@
 """smtp-handler --bare-lf: the three modes, and every way in which servers
 were once made to see the end of a message where there is none.
-BEHAVIOUR.md section 5; CVE-2023-51764, CVE-2023-51765, CVE-2023-51766."""
+mail-handlers(7), Accepting a message; CVE-2023-51764,
+CVE-2023-51765, CVE-2023-51766."""
 
 import itertools
 import re

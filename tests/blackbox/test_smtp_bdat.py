@@ -1,4 +1,4 @@
-"""smtp-handler: BDAT (RFC 3030).  BEHAVIOUR.md section 5."""
+"""smtp-handler: BDAT (RFC 3030).  mail-handlers(7), Accepting a message."""
 
 import random
 import re

@@ -1,5 +1,5 @@
 """smtp-handler: message text: line ends, dots, smuggling, sizes, what is
-stored.  BEHAVIOUR.md section 5."""
+stored.  mail-handlers(7), Accepting a message."""
 
 import datetime
 import email.utils

@@ -1,5 +1,5 @@
 """smtp-handler: SMTPUTF8 (RFC 6531), LIMITS (RFC 9422), DSN (RFC 3461), LMTP
-(RFC 2033), VRFY, EXPN, HELP.  BEHAVIOUR.md section 5."""
+(RFC 2033), VRFY, EXPN, HELP.  mail-handlers(7), Accepting a message."""
 
 import re
 import smtplib

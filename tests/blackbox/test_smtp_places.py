@@ -1,6 +1,6 @@
 """smtp-handler: where the mail of each recipient goes: maildirs by pattern,
 users' own, postmaster, the relay; many recipients, all or none.
-BEHAVIOUR.md section 5, "Where mail goes"."""
+smtp-handler(8), Recipients."""
 
 import os
 import pathlib

@@ -1,5 +1,5 @@
 """smtp-handler --relay: accounts, verdicts, a next hop that misbehaves.
-BEHAVIOUR.md section 5, "Relay"."""
+smtp-handler(8), Relaying."""
 
 import os
 import re

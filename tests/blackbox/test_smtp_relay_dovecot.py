@@ -1,5 +1,5 @@
 """smtp-handler --relay to Debian's Dovecot by LMTP, over TCP and a UNIX
-socket, into its maildirs.  BEHAVIOUR.md section 5, "Relay"."""
+socket, into its maildirs.  smtp-handler(8), Relaying."""
 
 from dovecot import Dovecot
 from hops import BODIES, LONG_LINES, Hops, letters

@@ -1,5 +1,5 @@
 """smtp-handler --relay to Debian's OpenSMTPD, with TLS from the start and by
-STARTTLS, and a login.  BEHAVIOUR.md section 5, "Relay".
+STARTTLS, and a login.  smtp-handler(8), Relaying.
 
 It offers neither PIPELINING nor, where it refuses, always an enhanced code."""
 

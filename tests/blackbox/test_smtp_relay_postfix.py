@@ -1,5 +1,5 @@
 """smtp-handler --relay to Debian's Postfix, with TLS from the start and by
-STARTTLS, logins by Dovecot's SASL.  BEHAVIOUR.md section 5, "Relay"."""
+STARTTLS, logins by Dovecot's SASL.  smtp-handler(8), Relaying."""
 
 import re
 

@@ -1,5 +1,5 @@
 """smtp-handler --relay: each way to a next hop, and what keeps it safe.
-BEHAVIOUR.md section 5, "Relay"."""
+smtp-handler(8), Relaying."""
 
 from mailtest import SMTP, SmtpPeer, plain, smtp_wire
 from nexthop import DROP, AfterReply, ScriptedHop

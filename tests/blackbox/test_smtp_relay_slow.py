@@ -1,5 +1,5 @@
 """Next hops that say nothing: each limit of the relay, by a clock that runs
-faster.  BEHAVIOUR.md section 5, "Relay"."""
+faster.  smtp-handler(8), Relaying."""
 
 import socket
 import time

@@ -1,6 +1,6 @@
 """A next hop that misbehaves at every step, as a table: whatever it does,
 the client hears the truth, the session goes on in step, and nothing is
-lost, or kept that was refused.  BEHAVIOUR.md section 5, "Relay"."""
+lost, or kept that was refused.  smtp-handler(8), Relaying."""
 
 import re
 

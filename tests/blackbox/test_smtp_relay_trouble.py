@@ -1,5 +1,5 @@
 """smtp-handler --relay: trouble with the next hop that takes its time, and
-what the log tells of it.  BEHAVIOUR.md section 5, "Relay"."""
+what the log tells of it.  smtp-handler(8), Relaying."""
 
 import os
 import signal

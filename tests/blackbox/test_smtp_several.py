@@ -1,7 +1,7 @@
 """One message for several maildirs: killed at each system call, and each
 system call failing in each way.  All of them have it, or none, but for a
-crash between the links; never a 250 without it everywhere.  BEHAVIOUR.md
-section 5, "Accepting means keeping"."""
+crash between the links; never a 250 without it everywhere.
+mail-handlers(7), Accepting a message."""
 
 import collections
 import re

@@ -1,4 +1,5 @@
-"""Both programs under everything that starts them.  BEHAVIOUR.md section 2."""
+"""Both programs under everything that starts them.  DESCRIPTION of the man
+pages."""
 
 import os
 import pathlib

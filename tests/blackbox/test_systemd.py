@@ -1,6 +1,6 @@
 """The units as `make install` puts them in place, under a systemd that was
 booted for this (boot_systemd.sh), set up with the commands of README.md.
-TESTING.md point 5; BEHAVIOUR.md sections 7 and 9."""
+The units' comments; DIAGNOSTICS of the man pages."""
 
 import ctypes
 import json

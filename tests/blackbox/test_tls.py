@@ -1,4 +1,4 @@
-"""Implicit TLS.  BEHAVIOUR.md sections 2 and 6."""
+"""Implicit TLS.  The man pages, --tls."""
 
 import os
 import re

@@ -112,8 +112,8 @@ test_expand(void **state)
 	}
 }
 
-/* BEHAVIOUR 3: 1 to 255 octets without '/', NUL and control characters,
- * and no '.' at the start; of each part. */
+/* pop3-handler(8), --maildir: 1 to 255 octets without '/', NUL and control
+ * characters, and no '.' at the start; of each part. */
 static void
 test_unsafe(void **state)
 {

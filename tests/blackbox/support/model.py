@@ -1,4 +1,4 @@
-"""What BEHAVIOUR.md section 4 says about a message on its way out, written
+"""What mail-handlers(7) says about a message on its way out, written
 down a second time and in another way than the program does it."""
 
 import re
