@@ -30,20 +30,20 @@ show_senders(const struct account *account, FILE *out)
 static void
 show_next_hop(const struct account *account, FILE *out)
 {
-	const char *scheme = account_scheme_name(account->scheme);
-	bool brackets = strchr(account->host, ':') != NULL;
+	const char *scheme = next_hop_scheme_name(account->hop.scheme);
+	bool brackets = strchr(account->hop.host, ':') != NULL;
 
-	if (account->scheme == ACCOUNT_LMTP_UNIX)
-		fprintf(out, " goes to %s:%s", scheme, account->host);
+	if (account->hop.scheme == NEXT_HOP_LMTP_UNIX)
+		fprintf(out, " goes to %s:%s", scheme, account->hop.host);
 	else
 		fprintf(out, " goes to %s://%s%s%s:%s", scheme,
-		    brackets ? "[" : "", account->host, brackets ? "]" : "",
-		    account->port);
+		    brackets ? "[" : "", account->hop.host, brackets ? "]" : "",
+		    account->hop.port);
 	if (account->login != NULL)
 		fprintf(out, " as %s", account->login);
-	if (!account_has_tls(account))
+	if (!next_hop_has_tls(&account->hop))
 		fputs(", in the clear", out);
-	else if (!account->verify)
+	else if (!account->hop.verify)
 		fputs(", whatever its certificate", out);
 }
 

@@ -51,7 +51,7 @@ smtp_log_message(struct smtp_program *p, enum log_kind kind,
 		    (struct slice){ p->user, p->user_len });
 	log_add_number(LOG_FIELD_SIZE, p->smtp.size);
 	if (p->account != NULL)
-		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
+		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->hop.host));
 	add_reply(reply);
 	/* Where nothing else is known, what the client was told is why. */
 	if (reason[0] != '\0')
@@ -73,7 +73,7 @@ smtp_log_refused_recipient(struct smtp_program *p,
 	log_add(LOG_FIELD_RECIPIENT,
 	    envelope->recipients[envelope->n - 1].path);
 	if (p->account != NULL)
-		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->host));
+		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->hop.host));
 	add_reply(reply);
 	log_add(LOG_FIELD_REASON, reason[0] != '\0' ? slice_from(reason)
 	                                           : reply->text);

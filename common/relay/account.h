@@ -7,33 +7,20 @@
 #ifndef ACCOUNT_H
 #define ACCOUNT_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/error.h"
 #include "base/slice.h"
+#include "relay/next_hop.h"
 
 #define ACCOUNTS_FILE_MAX 262144
-
-enum account_scheme {
-	ACCOUNT_SMTPS,      /* TLS from the first octet (RFC 8314) */
-	ACCOUNT_SMTP,       /* STARTTLS, and nothing without it (RFC 3207) */
-	ACCOUNT_SMTP_PLAIN, /* in the clear */
-	ACCOUNT_LMTP,       /* RFC 2033, in the clear */
-	ACCOUNT_LMTP_UNIX,  /* the same over a UNIX socket */
-};
 
 struct account {
 	unsigned line;         /* in the file */
 	struct slice sender;   /* an address, a domain, or "*" */
-	enum account_scheme scheme;
-	const char *host;      /* of ACCOUNT_LMTP_UNIX: the socket's path */
-	const char *port;      /* and then "" */
-	const char *ca_file;   /* NULL: the system's */
-	bool verify;           /* the certificate and its name */
+	struct next_hop hop;
 	const char *login;     /* NULL: none */
-	const char *password;
+	char *password;
 	struct slice only_for; /* this login here; empty: any */
 };
 
@@ -59,15 +46,6 @@ int accounts_read(struct accounts *accounts, const char *path,
  * matches) by this login; NULL where there is none. */
 const struct account *accounts_find(const struct accounts *accounts,
     struct slice sender, struct slice login);
-
-/* Does what is said to the next hop stay under TLS? If not, no password may
- * leave this machine: accounts_read sees to the name in the URL, and whoever
- * connects to the address that it turns out to be. */
-bool account_has_tls(const struct account *account);
-bool account_is_lmtp(const struct account *account);
-
-/* "smtps" and so on. */
-const char *account_scheme_name(enum account_scheme scheme);
 
 /* Overwrites the passwords. */
 void accounts_free(struct accounts *accounts);

@@ -39,7 +39,7 @@ catch_up(struct relay *relay, struct error *error)
 {
 	if (relay->reset_said && await_reset(relay, error) < 0)
 		return -1;
-	if (relay_check_step(relay, error) < 0)
+	if (relay_expect_silence(relay, error) < 0)
 		return -1;
 	if (!relay->reset_due)
 		return 0;
@@ -180,7 +180,7 @@ put_recipient(struct relay *relay, const struct account *account,
 	/* RFC 2033 4.2: each recipient gets a reply of its own after the
 	 * text, and our client gets one for all. The client sends the rest
 	 * in a transaction after this one (RFC 5321 4.5.3.1.10). */
-	if (account_is_lmtp(account) && relay->accepted > 0) {
+	if (next_hop_is_lmtp(&account->hop) && relay->accepted > 0) {
 		*verdict = (struct smtp_reply){ 452, "4.5.3",
 			SLICE("One recipient at a time, please") };
 		return 0;

@@ -80,7 +80,7 @@ connect_one(const struct addrinfo *address, int64_t deadline,
 static bool
 may_connect(const struct account *account, const struct addrinfo *address)
 {
-	if (account_has_tls(account) || account->login == NULL)
+	if (next_hop_has_tls(&account->hop) || account->login == NULL)
 		return true;
 	if (address->ai_family == AF_INET) {
 		const struct sockaddr_in *in =
@@ -113,10 +113,10 @@ connect_host(const struct account *account, int64_t deadline,
 	int fd = -1;
 
 	/* The resolver has limits of its own (resolv.conf(5)). */
-	int failure = getaddrinfo(account->host, account->port, &hints,
+	int failure = getaddrinfo(account->hop.host, account->hop.port, &hints,
 	    &addresses);
 	if (failure != 0)
-		return error_set(error, ERROR_SYSTEM, "%s: %s", account->host,
+		return error_set(error, ERROR_SYSTEM, "%s: %s", account->hop.host,
 		    gai_strerror(failure));
 	error_set(&why, ERROR_SYSTEM, "not on this machine, and there is a "
 	    "password");
@@ -135,7 +135,7 @@ connect_host(const struct account *account, int64_t deadline,
 	freeaddrinfo(addresses);
 	if (fd < 0)
 		return error_set(error, ERROR_SYSTEM, "%s port %s: %.150s",
-		    account->host, account->port, why.text);
+		    account->hop.host, account->hop.port, why.text);
 	return fd;
 }
 
@@ -153,11 +153,11 @@ connect_path(const struct account *account, int64_t deadline,
 	struct error why;
 
 	/* It fits: account.c has looked. */
-	memcpy(address.sun_path, account->host, strlen(account->host));
+	memcpy(address.sun_path, account->hop.host, strlen(account->hop.host));
 	int fd = connect_one(&info, deadline, &why);
 	if (fd < 0)
 		return error_set(error, ERROR_SYSTEM, "%s: %.150s",
-		    account->host, why.text);
+		    account->hop.host, why.text);
 	return fd;
 }
 
@@ -165,7 +165,7 @@ int
 relay_connect(const struct account *account, int64_t deadline,
     struct error *error)
 {
-	return account->scheme == ACCOUNT_LMTP_UNIX
+	return account->hop.scheme == NEXT_HOP_LMTP_UNIX
 	    ? connect_path(account, deadline, error)
 	    : connect_host(account, deadline, error);
 }

@@ -71,7 +71,7 @@ new_tls(const struct account *account, struct error *error)
 {
 	struct tls_config *config = tls_config_new();
 	struct tls *tls = tls_client();
-	const char *ca_file = account->ca_file;
+	const char *ca_file = account->hop.ca_file;
 	char path[4096];
 
 	if (config == NULL || tls == NULL) {
@@ -83,9 +83,9 @@ new_tls(const struct account *account, struct error *error)
 		if (ca_file == NULL)
 			goto fail;
 	}
-	if (ca_file == NULL && account->verify) {
+	if (ca_file == NULL && account->hop.verify) {
 		use_system_cas(config);
-	} else if (!account->verify) {
+	} else if (!account->hop.verify) {
 		tls_config_insecure_noverifycert(config);
 		tls_config_insecure_noverifyname(config);
 		tls_config_insecure_noverifytime(config);
@@ -96,7 +96,7 @@ new_tls(const struct account *account, struct error *error)
 	}
 	if (tls_configure(tls, config) != 0) {
 		error_set(error, ERROR_CONFIG, "TLS for %s: %s",
-		    account->host, tls_error(tls));
+		    account->hop.host, tls_error(tls));
 		goto fail;
 	}
 	tls_config_free(config);
@@ -124,7 +124,7 @@ no_write(struct tls *tls, const void *data, size_t size, void *arg)
 int
 relay_check_account(const struct account *account, struct error *error)
 {
-	if (!account_has_tls(account))
+	if (!next_hop_has_tls(&account->hop))
 		return 0;
 	struct tls *tls = new_tls(account, error);
 	if (tls == NULL)
@@ -132,10 +132,10 @@ relay_check_account(const struct account *account, struct error *error)
 	/* libtls looks into the CA file when it is about to connect; nothing
 	 * is sent before the handshake. */
 	int result = tls_connect_cbs(tls, no_read, no_write, NULL,
-	    account->host) == 0 ? 0
+	    account->hop.host) == 0 ? 0
 	    : error_set(error, ERROR_CONFIG, "TLS for %s%s%.120s: %s",
-	          account->host, account->ca_file != NULL ? " with CA file "
-	          : "", account->ca_file != NULL ? account->ca_file : "",
+	          account->hop.host, account->hop.ca_file != NULL ? " with CA file "
+	          : "", account->hop.ca_file != NULL ? account->hop.ca_file : "",
 	          tls_error(tls));
 	tls_free(tls);
 	return result;
@@ -151,12 +151,12 @@ start_tls(struct relay *relay, const struct account *account,
 	if (tls == NULL)
 		return -1;
 	relay->conn.until = relay->open_by;
-	int result = conn_start_tls_client(&relay->conn, tls, account->host,
+	int result = conn_start_tls_client(&relay->conn, tls, account->hop.host,
 	    &why);
 	relay->conn.until = 0;
 	if (result == 0)
 		return 0;
-	return error_set(error, ERROR_SYSTEM, "%s: %.180s", account->host,
+	return error_set(error, ERROR_SYSTEM, "%s: %.180s", account->hop.host,
 	    why.text);
 }
 
@@ -166,7 +166,7 @@ static int
 say_hello(struct relay *relay, struct error *error)
 {
 	struct smtp_client *client = &relay->client;
-	bool lmtp = account_is_lmtp(relay->account);
+	bool lmtp = next_hop_is_lmtp(&relay->account->hop);
 
 	if (lmtp)
 		smtp_client_lhlo(client, relay->hostname);
@@ -198,7 +198,7 @@ say_starttls(struct relay *relay, struct error *error)
 
 	if (!client->extensions.starttls)
 		return error_set(error, ERROR_SYSTEM,
-		    "%s offers no STARTTLS", relay->account->host);
+		    "%s offers no STARTTLS", relay->account->hop.host);
 	smtp_client_starttls(client);
 	if (relay_await_reply(relay, error) < 0)
 		return -1;
@@ -208,7 +208,7 @@ say_starttls(struct relay *relay, struct error *error)
 	 * them to us nor from us to them (CVE-2011-0411). Who said more than
 	 * 220 is somebody else, or broken. */
 	assert(client->wire.out.end == client->wire.out.start);
-	if (relay_check_step(relay, error) < 0)
+	if (relay_expect_silence(relay, error) < 0)
 		return -1;
 	if (start_tls(relay, relay->account, error) < 0)
 		return -1;
@@ -256,13 +256,13 @@ log_in(struct relay *relay, struct error *error)
 		result = log_in_by_login(relay, error);
 	} else {
 		return error_set(error, ERROR_SYSTEM,
-		    "%s offers neither AUTH PLAIN nor LOGIN", account->host);
+		    "%s offers neither AUTH PLAIN nor LOGIN", account->hop.host);
 	}
 	buf_wipe(&relay->client.wire.out);
 	if (result == 0 && relay->client.reply.code != 235)
 		/* Without its text: servers do quote what they were sent. */
 		return error_set(error, ERROR_SYSTEM,
-		    "%s answered AUTH with %u %s", account->host,
+		    "%s answered AUTH with %u %s", account->hop.host,
 		    relay->client.reply.code, relay->client.reply.enhanced);
 	return result;
 }
@@ -288,7 +288,7 @@ begin_connection(struct relay *relay, const struct account *account,
 	    out, OUT_SIZE);
 	buf_init(&relay->trace, out + OUT_SIZE, trace_size);
 	relay->client.wire.trace = &relay->trace;
-	return account->scheme == ACCOUNT_SMTPS
+	return account->hop.scheme == NEXT_HOP_SMTPS
 	    ? start_tls(relay, account, error) : 0;
 }
 
@@ -306,7 +306,7 @@ open_session(struct relay *relay, const struct account *account,
 		return relay_unexpected(relay, "the connection", error);
 	if (say_hello(relay, error) < 0)
 		return -1;
-	if (account->scheme == ACCOUNT_SMTP && say_starttls(relay, error) < 0)
+	if (account->hop.scheme == NEXT_HOP_SMTP && say_starttls(relay, error) < 0)
 		return -1;
 	*stage = RELAY_AT_LOGIN;
 	return log_in(relay, error);

@@ -52,7 +52,7 @@ int relay_await_within(struct relay *relay, unsigned seconds,
  * which reply is to which command. To be asked before whatever a verdict
  * depends on is sent.
  */
-int relay_check_step(struct relay *relay, struct error *error);
+int relay_expect_silence(struct relay *relay, struct error *error);
 
 /* The first digit of the reply's code. */
 unsigned relay_reply_class(const struct relay *relay);

@@ -32,10 +32,10 @@ add_last_words(struct relay *relay, struct error *error)
 }
 
 int
-relay_check_step(struct relay *relay, struct error *error)
+relay_expect_silence(struct relay *relay, struct error *error)
 {
 	struct wire *wire = &relay->client.wire;
-	const char *host = relay->account->host;
+	const char *host = relay->account->hop.host;
 	struct error why;
 
 	if (conn_read_ready(&relay->conn, wire, &why) < 0)
@@ -56,14 +56,14 @@ static int
 await(struct relay *relay, struct error *error)
 {
 	struct smtp_client *client = &relay->client;
-	const char *host = relay->account->host;
+	const char *host = relay->account->hop.host;
 	struct error why;
 
 	/* What is there already is no reply to what goes out now, whoever
 	 * said it; and nothing may stay in out to be said later, perhaps
 	 * under TLS. */
 	if (client->wire.out.end > client->wire.out.start &&
-	    relay_check_step(relay, error) < 0)
+	    relay_expect_silence(relay, error) < 0)
 		return -1;
 	for (;;) {
 		switch (smtp_client_next(client)) {
@@ -118,7 +118,7 @@ relay_unexpected(struct relay *relay, const char *what, struct error *error)
 	const struct smtp_reply *reply = &relay->client.reply;
 
 	return error_set(error, ERROR_SYSTEM, "%s answered %s with %u %s %.*s",
-	    relay->account->host, what, reply->code, reply->enhanced,
+	    relay->account->hop.host, what, reply->code, reply->enhanced,
 	    SLICE_ARG(reply->text));
 }
 
@@ -177,7 +177,7 @@ relay_pass_on(struct relay *relay, bool to_text, struct smtp_reply *verdict,
 	*verdict = *reply;
 	if (enhanced != NULL) {
 		error_set(error, ERROR_SYSTEM, "%s answered %u %s %.*s",
-		    relay->account->host, reply->code, reply->enhanced,
+		    relay->account->hop.host, reply->code, reply->enhanced,
 		    SLICE_ARG(reply->text));
 		/* About one recipient of several, perhaps: the others have
 		 * been accepted. */
@@ -189,7 +189,7 @@ relay_pass_on(struct relay *relay, bool to_text, struct smtp_reply *verdict,
 	}
 	if (reply->code < 400 && reply->code > 299) {
 		error_set(error, ERROR_SYSTEM, "%s answered %u out of place",
-		    relay->account->host, reply->code);
+		    relay->account->hop.host, reply->code);
 		return relay_lost(relay, verdict);
 	}
 	if (reply->enhanced[0] == '\0')

@@ -30,7 +30,7 @@ flush_heeding(struct relay *relay, struct error *error)
 	relay->conn.heed_input = true;
 	do
 		result = conn_flush(&relay->conn, &relay->client.wire, error);
-	while (result == 1 && relay_check_step(relay, error) == 0);
+	while (result == 1 && relay_expect_silence(relay, error) == 0);
 	relay->conn.heed_input = false;
 	return result == 0 ? 0 : -1;
 }
@@ -40,7 +40,7 @@ static int
 flush_text(struct relay *relay, struct error *error)
 {
 	return flush_heeding(relay, error) < 0 ? -1
-	    : relay_check_step(relay, error);
+	    : relay_expect_silence(relay, error);
 }
 
 /* What goes wrong with the text. */
@@ -181,7 +181,7 @@ begin_text(struct relay *relay, const struct relay_text *text,
 	relay->chunking = client->extensions.chunking &&
 	    client->extensions.pipelining;
 	if (relay->chunking) {
-		if (relay_check_step(relay, error) < 0)
+		if (relay_expect_silence(relay, error) < 0)
 			return relay_lost(relay, verdict);
 		smtp_client_bdat(client, text->octets);
 		return 1;

@@ -119,36 +119,36 @@ is_loopback(const char *host)
 static void
 check_place(const struct account *account, struct slice url)
 {
-	const char *scheme = account_scheme_name(account->scheme);
+	const char *scheme = next_hop_scheme_name(account->hop.scheme);
 	size_t len = strlen(scheme);
 	bool tls = strcmp(scheme, "smtps") == 0 ||
 	    strcmp(scheme, "smtp") == 0;
-	bool local = account->scheme == ACCOUNT_LMTP_UNIX;
+	bool local = account->hop.scheme == NEXT_HOP_LMTP_UNIX;
 
 	CHECK(slice_starts_with_nocase(url, slice_from(scheme)) &&
 	    url.len > len + 1 && url.data[len] == ':');
-	CHECK(account_has_tls(account) == tls);
-	CHECK(account_is_lmtp(account) == (scheme[0] == 'l'));
-	CHECK(account->host != NULL && account->host[0] != '\0');
+	CHECK(next_hop_has_tls(&account->hop) == tls);
+	CHECK(next_hop_is_lmtp(&account->hop) == (scheme[0] == 'l'));
+	CHECK(account->hop.host != NULL && account->hop.host[0] != '\0');
 	if (local) {
-		CHECK(account->host[0] == '/' && account->port[0] == '\0');
-		check_decoded(account->host, slice_skip(url, len + 1));
+		CHECK(account->hop.host[0] == '/' && account->hop.port[0] == '\0');
+		check_decoded(account->hop.host, slice_skip(url, len + 1));
 	} else {
 		/* It stands where it was said, and is no more than that. */
-		CHECK(fuzz_find(url, slice_from(account->host)) < url.len);
-		CHECK(strpbrk(account->host, " \t@?/[]#") == NULL);
-		CHECK(strstr(account->host, "..") == NULL);
-		CHECK(!slice_has_control(slice_from(account->host)));
-		check_port(account->port);
+		CHECK(fuzz_find(url, slice_from(account->hop.host)) < url.len);
+		CHECK(strpbrk(account->hop.host, " \t@?/[]#") == NULL);
+		CHECK(strstr(account->hop.host, "..") == NULL);
+		CHECK(!slice_has_control(slice_from(account->hop.host)));
+		check_port(account->hop.port);
 	}
 	/* In the clear there is nothing to verify and no password goes out,
 	 * and what can be verified is, unless that was forbidden. */
-	CHECK(tls || (account->ca_file == NULL && !account->verify));
-	CHECK(!tls || account->verify ||
+	CHECK(tls || (account->hop.ca_file == NULL && !account->hop.verify));
+	CHECK(!tls || account->hop.verify ||
 	    memchr(url.data, '?', url.len) != NULL);
 	CHECK(tls || local || account->password == NULL ||
-	    is_loopback(account->host));
-	CHECK(account->ca_file == NULL || account->ca_file[0] != '\0');
+	    is_loopback(account->hop.host));
+	CHECK(account->hop.ca_file == NULL || account->hop.ca_file[0] != '\0');
 }
 
 static void

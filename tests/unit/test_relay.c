@@ -22,10 +22,11 @@ static struct relay relay;
 static struct error error;
 static struct smtp_reply verdict;
 static int hop; /* the hop's end */
-static char port[8];
+static char port[8], password[] = "x";
 static struct account account = {
-	.line = 1, .sender = SLICE("*"), .scheme = ACCOUNT_SMTP_PLAIN,
-	.host = "127.0.0.1", .port = port, .login = "joe", .password = "x",
+	.line = 1, .sender = SLICE("*"),
+	.hop = { NEXT_HOP_SMTP_PLAIN, .host = "127.0.0.1", .port = port },
+	.login = "joe", .password = password,
 };
 static struct envelope_recipient recipient = {
 	.path = SLICE("a@b"), .local = SLICE("a"), .domain = SLICE("b"),
