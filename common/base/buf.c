@@ -68,9 +68,37 @@ buf_append(struct buf *buf, struct slice s)
 	return true;
 }
 
+char *
+buf_keep(struct buf *buf, struct slice s)
+{
+	size_t room;
+
+	buf_forget(buf);
+	if (s.len > buf_room(buf))
+		return NULL;
+	if (s.len > buf->size - buf->end)
+		buf_reserve(buf, &room);
+	buf->size -= s.len;
+	buf->kept = s.len;
+	if (s.len > 0)
+		memcpy(buf->data + buf->size, s.data, s.len);
+	return buf->data + buf->size;
+}
+
+void
+buf_forget(struct buf *buf)
+{
+	if (buf->kept == 0)
+		return;
+	explicit_bzero(buf->data + buf->size, buf->kept);
+	buf->size += buf->kept;
+	buf->kept = 0;
+}
+
 void
 buf_wipe(struct buf *buf)
 {
+	buf_forget(buf);
 	explicit_bzero(buf->data, buf->size);
 	buf->start = buf->end = 0;
 }

@@ -18,6 +18,7 @@ struct buf {
 	size_t size;
 	size_t start; /* of the contents */
 	size_t end;
+	size_t kept; /* octets behind size: buf_keep */
 };
 
 void buf_init(struct buf *buf, char *storage, size_t size);
@@ -41,7 +42,16 @@ void buf_commit(struct buf *buf, size_t n);
 /* All of s, or nothing and false where it does not fit. */
 bool buf_append(struct buf *buf, struct slice s);
 
-/* Empties it and overwrites its whole storage: there were secrets in it. */
+/*
+ * Copies s, which is not in the storage, to the end of the storage, where it
+ * stays until buf_forget; the queue has so much less room meanwhile. Takes
+ * the place of what was kept before. NULL where it does not fit.
+ */
+char *buf_keep(struct buf *buf, struct slice s);
+/* Overwrites what was kept and gives its room back. */
+void buf_forget(struct buf *buf);
+
+/* Empties it, forgets what was kept and overwrites its whole storage: there were secrets in it. */
 void buf_wipe(struct buf *buf);
 
 #endif

@@ -23,7 +23,8 @@ digit_value(char c)
 
 /*
  * RFC 4648 section 4, strictly: whole groups of four, padding only at the
- * end. False for anything else. out has room for 3 octets a group.
+ * end. False for anything else. out has room for 3 octets a group, and may
+ * be where the text is: no octet is written before its group was read.
  */
 static bool
 decode_base64(struct slice text, char *out, size_t *len)
@@ -100,14 +101,20 @@ take_plain(struct sasl_server *sasl, struct slice message)
 }
 
 static enum sasl_outcome
-take_response(struct sasl_server *sasl, struct slice text,
-    struct slice *challenge)
+take_response(struct sasl_server *sasl, struct wire *wire,
+    struct slice text, struct slice *challenge)
 {
-	struct slice message = { sasl->storage, 0 };
+	struct slice message = slice_from("");
 
-	if (text.len > SASL_LINE_MAX ||
-	    !decode_base64(text, sasl->storage, &message.len))
+	if (text.len > SASL_LINE_MAX)
 		return SASL_BAD_BASE64;
+	if (text.len > 0) {
+		char *at = wire->in.data + (text.data - wire->in.data);
+
+		if (!decode_base64(text, at, &message.len))
+			return SASL_BAD_BASE64;
+		message.data = at;
+	}
 	if (sasl->state != SASL_PLAIN && message.len > 0 &&
 	    memchr(message.data, '\0', message.len) != NULL)
 		return SASL_BAD_MESSAGE;
@@ -115,10 +122,9 @@ take_response(struct sasl_server *sasl, struct slice text,
 	case SASL_PLAIN:
 		return take_plain(sasl, message);
 	case SASL_LOGIN_USER:
-		if (message.len > sizeof(sasl->name))
+		if (message.len > SASL_SECRET_MAX)
 			return SASL_BAD_MESSAGE;
-		memcpy(sasl->name, message.data, message.len);
-		sasl->user = (struct slice){ sasl->name, message.len };
+		sasl->user = wire_keep(wire, message);
 		sasl->state = SASL_LOGIN_PASSWORD;
 		*challenge = SLICE("UGFzc3dvcmQ6"); /* "Password:" */
 		return SASL_CONTINUE;
@@ -134,18 +140,18 @@ take_response(struct sasl_server *sasl, struct slice text,
 }
 
 enum sasl_outcome
-sasl_server_take(struct sasl_server *sasl, struct slice line,
-    struct slice *challenge)
+sasl_server_take(struct sasl_server *sasl, struct wire *wire,
+    struct slice line, struct slice *challenge)
 {
 	/* RFC 4954 section 4, RFC 5034 section 4. */
 	if (slice_equal(line, SLICE("*")))
 		return SASL_CANCELLED;
-	return take_response(sasl, line, challenge);
+	return take_response(sasl, wire, line, challenge);
 }
 
 enum sasl_outcome
-sasl_server_start(struct sasl_server *sasl, struct slice mechanism,
-    struct slice initial, struct slice *challenge)
+sasl_server_start(struct sasl_server *sasl, struct wire *wire,
+    struct slice mechanism, struct slice initial, struct slice *challenge)
 {
 	sasl->user = sasl->password = slice_from(NULL);
 	*challenge = slice_from("");
@@ -162,13 +168,15 @@ sasl_server_start(struct sasl_server *sasl, struct slice mechanism,
 	/* "=" is a response of no octets (RFC 4954 section 4). */
 	if (slice_equal(initial, SLICE("=")))
 		initial.len = 0;
-	return take_response(sasl, initial, challenge);
+	return take_response(sasl, wire, initial, challenge);
 }
 
 void
-sasl_wipe(struct sasl_server *sasl)
+sasl_wipe(struct sasl_server *sasl, struct wire *wire)
 {
-	explicit_bzero(sasl, sizeof(*sasl));
+	*sasl = (struct sasl_server){ .state = SASL_IDLE };
+	wire_forget(wire);
+	wire_wipe_taken(wire);
 }
 
 size_t

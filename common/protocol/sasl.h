@@ -2,8 +2,9 @@
  * sasl: PLAIN (RFC 4616) and LOGIN exchanges, for both sides.
  *
  * The server side takes base64 lines as the protocol core reads them and
- * says what to send next; in the end it has a name and a password, in
- * storage of its own that sasl_wipe overwrites.
+ * says what to send next; in the end it has a name and a password. It has no
+ * storage: base64 shrinks, and so it is decoded where the line stands, in
+ * the wire's input; a name that came on a line before is kept there, too.
  */
 #ifndef SASL_H
 #define SASL_H
@@ -12,19 +13,22 @@
 #include <stddef.h>
 
 #include "base/slice.h"
+#include "protocol/wire.h"
 
 /* A line of base64, at most: RFC 4954 section 4 asks for 12288 octets with
  * the CRLF. */
 #define SASL_LINE_MAX 12288
-#define SASL_DECODED_MAX (SASL_LINE_MAX / 4 * 3)
 /* A name or password, at most. */
-#define SASL_SECRET_MAX 1024
+#define SASL_SECRET_MAX WIRE_KEEP_MAX
+/* The smallest input buffer that holds a line and a name. */
+#define SASL_IN_MIN (SASL_LINE_MAX + SASL_SECRET_MAX)
 
 /* What EHLO and CAPA say. */
 #define SASL_MECHANISMS "PLAIN LOGIN"
 
 struct sasl_server {
-	struct slice user;     /* valid after SASL_DONE, until sasl_wipe */
+	/* Valid after SASL_DONE, until the next read or sasl_wipe. */
+	struct slice user;
 	struct slice password;
 
 	enum sasl_state {
@@ -33,8 +37,6 @@ struct sasl_server {
 		SASL_LOGIN_USER,
 		SASL_LOGIN_PASSWORD,
 	} state;
-	char storage[SASL_DECODED_MAX];
-	char name[SASL_SECRET_MAX];
 };
 
 enum sasl_outcome {
@@ -49,18 +51,20 @@ enum sasl_outcome {
 
 /*
  * Begins an exchange. initial is the initial response as it stands in the
- * command, base64 or "=" for an empty one, or has NULL data for none. After
+ * command, base64 or "=" for an empty one, or has NULL data for none; else it
+ * is part of a line that was taken from wire, and is overwritten. After
  * SASL_CONTINUE *challenge is the base64 to send, perhaps empty.
  */
 enum sasl_outcome sasl_server_start(struct sasl_server *sasl,
-    struct slice mechanism, struct slice initial, struct slice *challenge);
+    struct wire *wire, struct slice mechanism, struct slice initial,
+    struct slice *challenge);
 
-/* Takes the client's next line. */
+/* Takes the client's next line, which was taken from wire. */
 enum sasl_outcome sasl_server_take(struct sasl_server *sasl,
-    struct slice line, struct slice *challenge);
+    struct wire *wire, struct slice line, struct slice *challenge);
 
-/* Overwrites everything the client sent. */
-void sasl_wipe(struct sasl_server *sasl);
+/* Ends it and overwrites everything the client sent, in the wire too. */
+void sasl_wipe(struct sasl_server *sasl, struct wire *wire);
 
 /*
  * The client side: writes a response in base64 to out, of the size given,

@@ -81,6 +81,28 @@ wire_wipe_taken(struct wire *wire)
 	explicit_bzero(wire->head, sizeof(wire->head));
 }
 
+struct slice
+wire_keep(struct wire *wire, struct slice taken)
+{
+	char copy[WIRE_KEEP_MAX];
+
+	assert(taken.len <= sizeof(copy));
+	if (taken.len > 0)
+		memcpy(copy, taken.data, taken.len);
+	/* It fits: it was in there itself, and nothing has come since. */
+	const char *kept = buf_keep(&wire->in,
+	    (struct slice){ copy, taken.len });
+	assert(kept != NULL);
+	explicit_bzero(copy, taken.len);
+	return (struct slice){ kept, taken.len };
+}
+
+void
+wire_forget(struct wire *wire)
+{
+	buf_forget(&wire->in);
+}
+
 bool
 wire_mid_line(const struct wire *wire)
 {

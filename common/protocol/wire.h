@@ -16,6 +16,8 @@
 
 /* So much of an over-long line is kept: a command's verb and a blank. */
 #define WIRE_HEAD 5
+/* And so much can be kept of what was taken. */
+#define WIRE_KEEP_MAX 1024
 
 struct wire {
 	struct buf in;
@@ -61,6 +63,14 @@ enum wire_line wire_line(struct wire *wire, size_t limit, struct slice *line);
 /* Overwrites all of in but what was not taken yet: there were secrets in
  * it. */
 void wire_wipe_taken(struct wire *wire);
+
+/*
+ * Octets that were taken from in, at most WIRE_KEEP_MAX of them, live on as
+ * the slice returned until another call, wire_forget or wire_discard_input:
+ * a name, until its password comes.
+ */
+struct slice wire_keep(struct wire *wire, struct slice taken);
+void wire_forget(struct wire *wire);
 
 /* Is there the beginning of a line that has not ended yet? */
 bool wire_mid_line(const struct wire *wire);

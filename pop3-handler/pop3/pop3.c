@@ -240,8 +240,7 @@ take_line(struct pop3 *pop3)
 	case WIRE_TOO_LONG:
 		wire_trace_input(&pop3->wire, SLICE("(too long)"));
 		pop3->in_sasl = false;
-		sasl_wipe(&pop3->sasl);
-		wire_wipe_taken(&pop3->wire);
+		pop3_forget_name(pop3);
 		pop3_refuse(pop3, POP3_TEXT_TOO_LONG);
 		return true;
 	case WIRE_LINE:
@@ -251,7 +250,7 @@ take_line(struct pop3 *pop3)
 	if (pop3->in_sasl) {
 		wire_trace_input(&pop3->wire, SLICE("(SASL response)"));
 		enum sasl_outcome outcome = sasl_server_take(&pop3->sasl,
-		    line, &challenge);
+		    &pop3->wire, line, &challenge);
 		pop3_take_sasl(pop3, outcome, challenge);
 	} else {
 		take_command(pop3, line);

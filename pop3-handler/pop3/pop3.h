@@ -32,7 +32,7 @@
  * AUTH is longer.
  */
 #define POP3_LINE_MAX 2048
-#define POP3_IN_MIN SASL_LINE_MAX
+#define POP3_IN_MIN SASL_IN_MIN
 /* out must hold the longest reply whole. */
 #define POP3_OUT_MIN 4096
 
@@ -110,8 +110,7 @@ struct pop3 {
 	struct sasl_server sasl;
 	unsigned failed_logins;
 	unsigned bad_commands;   /* before the login, and no logins */
-	char user_name[SASL_SECRET_MAX];
-	size_t user_len;         /* 0: no USER yet */
+	struct slice name;       /* USER's; empty: none yet */
 };
 
 /*

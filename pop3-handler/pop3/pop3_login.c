@@ -17,6 +17,13 @@ pop3_login_possible(const struct pop3 *pop3)
 	return pop3->options.allow_login && pop3->options.secure;
 }
 
+void
+pop3_forget_name(struct pop3 *pop3)
+{
+	pop3->name = slice_from("");
+	sasl_wipe(&pop3->sasl, &pop3->wire);
+}
+
 static bool
 login_offered(struct pop3 *pop3)
 {
@@ -32,7 +39,7 @@ pop3_run_user(struct pop3 *pop3, struct slice name)
 {
 	if (!login_offered(pop3))
 		return;
-	if (name.len == 0 || name.len > sizeof(pop3->user_name) ||
+	if (name.len == 0 || name.len > SASL_SECRET_MAX ||
 	    slice_has_control(name)) {
 		pop3_refuse(pop3, POP3_TEXT_BAD_NAME);
 		return;
@@ -42,8 +49,7 @@ pop3_run_user(struct pop3 *pop3, struct slice name)
 		pop3_refuse(pop3, POP3_TEXT_NOT_UTF8);
 		return;
 	}
-	memcpy(pop3->user_name, name.data, name.len);
-	pop3->user_len = name.len;
+	pop3->name = wire_keep(&pop3->wire, name);
 	/* The same for every name: who exists is nobody's business. */
 	pop3_say(pop3, POP3_TEXT_SEND_PASSWORD);
 }
@@ -53,7 +59,7 @@ pop3_run_pass(struct pop3 *pop3, struct slice password)
 {
 	if (!login_offered(pop3))
 		return;
-	if (pop3->user_len == 0) {
+	if (pop3->name.len == 0) {
 		pop3_refuse(pop3, POP3_TEXT_USER_FIRST);
 		return;
 	}
@@ -67,7 +73,7 @@ pop3_run_pass(struct pop3 *pop3, struct slice password)
 		pop3_refuse(pop3, POP3_TEXT_NOT_UTF8);
 		return;
 	}
-	pop3->user = (struct slice){ pop3->user_name, pop3->user_len };
+	pop3->user = pop3->name;
 	pop3->password = password;
 	pop3->pending = POP3_LOGIN;
 }
@@ -108,8 +114,7 @@ pop3_take_sasl(struct pop3 *pop3, enum sasl_outcome outcome,
 		pop3_refuse(pop3, POP3_TEXT_NO_MECHANISM);
 		break;
 	}
-	sasl_wipe(&pop3->sasl);
-	wire_wipe_taken(&pop3->wire);
+	pop3_forget_name(pop3);
 }
 
 /* RFC 5034 section 4. */
@@ -130,8 +135,10 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 	}
 	if (!slice_cut(argument, ' ', &mechanism, &initial))
 		initial = slice_from(NULL);
-	enum sasl_outcome outcome = sasl_server_start(&pop3->sasl, mechanism,
-	    initial, &challenge);
+	/* Another login, to whose name USER's gives way. */
+	pop3->name = slice_from("");
+	enum sasl_outcome outcome = sasl_server_start(&pop3->sasl,
+	    &pop3->wire, mechanism, initial, &challenge);
 	pop3_take_sasl(pop3, outcome, challenge);
 }
 
@@ -140,10 +147,7 @@ forget_login(struct pop3 *pop3)
 {
 	pop3->pending = POP3_WANT_IO;
 	pop3->user = pop3->password = slice_from(NULL);
-	pop3->user_len = 0;
-	explicit_bzero(pop3->user_name, sizeof(pop3->user_name));
-	sasl_wipe(&pop3->sasl);
-	wire_wipe_taken(&pop3->wire);
+	pop3_forget_name(pop3);
 }
 
 void
@@ -158,7 +162,7 @@ void
 pop3_tls_started(struct pop3 *pop3)
 {
 	/* What was said in clear text is forgotten (RFC 2595 section 4). */
-	pop3->user_len = 0;
+	pop3_forget_name(pop3);
 	pop3->language = POP3_ENGLISH;
 	pop3->options.stls = false;
 	pop3->options.secure = true;

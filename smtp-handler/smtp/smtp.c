@@ -44,12 +44,9 @@ too_long(const struct smtp *smtp, struct slice head)
 static void
 bad_line(struct smtp *smtp, enum smtp_reply_id id)
 {
-	if (smtp->in_sasl) {
-		smtp->in_sasl = false;
-		sasl_wipe(&smtp->sasl);
-	}
+	smtp->in_sasl = false;
 	/* It may have been meant to be a login. */
-	wire_wipe_taken(&smtp->wire);
+	sasl_wipe(&smtp->sasl, &smtp->wire);
 	wire_trace_input(&smtp->wire, SLICE("(malformed line)"));
 	smtp_bad_command(smtp, id);
 }
@@ -79,7 +76,7 @@ take_line(struct smtp *smtp)
 	} else if (smtp->in_sasl) {
 		wire_trace_input(&smtp->wire, SLICE("(SASL response)"));
 		enum sasl_outcome outcome = sasl_server_take(&smtp->sasl,
-		    line, &challenge);
+		    &smtp->wire, line, &challenge);
 		smtp_sasl_step(smtp, outcome, challenge);
 	} else {
 		smtp_take_command(smtp, line, wrong);
@@ -154,8 +151,7 @@ static void
 answer_auth(struct smtp *smtp, bool accepted)
 {
 	smtp->user = smtp->password = slice_from(NULL);
-	sasl_wipe(&smtp->sasl);
-	wire_wipe_taken(&smtp->wire);
+	sasl_wipe(&smtp->sasl, &smtp->wire);
 	smtp->authenticated = accepted;
 	if (!accepted && ++smtp->failed_logins >= LOGINS_MAX)
 		smtp->state = SMTP_ENDED;

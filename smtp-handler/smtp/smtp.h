@@ -30,7 +30,7 @@
  * room for parameters); in AUTH SASL_LINE_MAX. */
 #define SMTP_LINE_MAX 2048
 /* The smallest buffers that will do. */
-#define SMTP_IN_MIN SASL_LINE_MAX
+#define SMTP_IN_MIN SASL_IN_MIN
 #define SMTP_OUT_MIN 8192
 
 enum smtp_event {

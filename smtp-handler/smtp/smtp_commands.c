@@ -154,8 +154,7 @@ smtp_sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
 		smtp_bad_command(smtp, REPLY_AUTH_MECHANISM);
 		break;
 	}
-	sasl_wipe(&smtp->sasl);
-	wire_wipe_taken(&smtp->wire);
+	sasl_wipe(&smtp->sasl, &smtp->wire);
 }
 
 /* RFC 4954 section 4. */
@@ -178,7 +177,7 @@ run_auth(struct smtp *smtp, struct slice argument)
 		else
 			initial = slice_from(NULL);
 		enum sasl_outcome outcome = sasl_server_start(&smtp->sasl,
-		    mechanism, initial, &challenge);
+		    &smtp->wire, mechanism, initial, &challenge);
 		smtp_sasl_step(smtp, outcome, challenge);
 	}
 }

@@ -152,14 +152,36 @@ compare(const struct sasl_server *sasl, const struct model *model,
 	CHECK_SAME(sasl->password, model->password);
 }
 
+/* ---- the wire that lines are taken from ---- */
+
+static char storage[SASL_IN_MIN];
+static struct wire wire;
+
+static struct slice
+taken(struct slice s)
+{
+	struct buf *in = &wire.in;
+
+	if (s.data == NULL)
+		return s;
+	CHECK(s.len <= in->size);
+	in->start = in->end = in->size;
+	if (s.len > 0)
+		memmove(in->data + in->size - s.len, s.data, s.len);
+	return (struct slice){ in->data + in->size - s.len, s.len };
+}
+
 static void
 check_wiped(struct sasl_server *sasl)
 {
 	const unsigned char *octets = (const unsigned char *)sasl;
 
-	sasl_wipe(sasl);
+	sasl_wipe(sasl, &wire);
 	for (size_t i = 0; i < sizeof(*sasl); i++)
 		CHECK(octets[i] == 0);
+	for (size_t i = 0; i < sizeof(storage); i++)
+		CHECK(storage[i] == 0);
+	CHECK(wire.in.size == sizeof(storage));
 }
 
 /* ---- our own client, at our own server ---- */
@@ -186,7 +208,8 @@ check_plain(struct slice user, struct slice password)
 	} else {
 		CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
 		enum sasl_outcome outcome = sasl_server_start(&sasl,
-		    SLICE("plain"), (struct slice){ out, len }, &challenge);
+		    &wire, SLICE("plain"), taken((struct slice){ out, len }),
+		    &challenge);
 		bool bad = has_nul(user) || has_nul(password);
 		CHECK(outcome == (bad ? SASL_BAD_MESSAGE : SASL_DONE));
 		if (!bad) {
@@ -215,14 +238,14 @@ check_login(struct slice user, struct slice password)
 		CHECK(sasl_client_login(user, out, want.len - 1) == 0);
 	size_t len = sasl_client_login(user, out, sizeof(out));
 	CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
-	CHECK(sasl_server_start(&sasl, SLICE("LOGIN"),
-	    (struct slice){ out, len }, &challenge) == (has_nul(user)
+	CHECK(sasl_server_start(&sasl, &wire, SLICE("LOGIN"),
+	    taken((struct slice){ out, len }), &challenge) == (has_nul(user)
 	    ? SASL_BAD_MESSAGE : SASL_CONTINUE));
 	if (has_nul(user))
 		goto done;
 	len = sasl_client_login(password, out, sizeof(out));
-	CHECK(sasl_server_take(&sasl, (struct slice){ out, len },
-	    &challenge) == (has_nul(password) ? SASL_BAD_MESSAGE
+	CHECK(sasl_server_take(&sasl, &wire,
+	    taken((struct slice){ out, len }), &challenge) == (has_nul(password) ? SASL_BAD_MESSAGE
 	    : SASL_DONE));
 	if (has_nul(password))
 		goto done;
@@ -241,6 +264,9 @@ add_line(struct text *out, struct slice line)
 		encode(slice_skip(line, 1), out);
 	else
 		text_add(out, line);
+	/* A wire has no longer ones, or hardly. */
+	if (out->len > SASL_LINE_MAX + 4)
+		out->len = SASL_LINE_MAX + 4;
 }
 
 static void
@@ -255,12 +281,8 @@ exchange(struct slice rest)
 	slice_cut(rest, '\n', &line, &rest);
 	bool has_initial = slice_cut(line, ' ', &mechanism, &initial);
 	add_line(&text, initial);
-	char *copy = fuzz_copy(text_slice(&text));
-	got = sasl_server_start(&sasl, mechanism, has_initial
-	    ? (struct slice){ copy, text.len } : slice_from(NULL),
-	    &challenge);
-	/* An answer may outlive the line it came in. */
-	free(copy);
+	got = sasl_server_start(&sasl, &wire, mechanism, has_initial
+	    ? taken(text_slice(&text)) : slice_from(NULL), &challenge);
 	want = model_start(&model, mechanism, has_initial,
 	    text_slice(&text));
 	compare(&sasl, &model, got, want, challenge);
@@ -268,10 +290,8 @@ exchange(struct slice rest)
 		slice_cut(rest, '\n', &line, &rest);
 		text.len = 0;
 		add_line(&text, line);
-		copy = fuzz_copy(text_slice(&text));
-		got = sasl_server_take(&sasl, (struct slice){ copy,
-		    text.len }, &challenge);
-		free(copy);
+		got = sasl_server_take(&sasl, &wire,
+		    taken(text_slice(&text)), &challenge);
 		want = slice_equal(text_slice(&text), SLICE("*"))
 		    ? SASL_CANCELLED : model_take(&model, text_slice(&text));
 		compare(&sasl, &model, got, want, challenge);
@@ -288,6 +308,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct slice input = fuzz_slice(data, size);
 	struct slice user, password;
 
+	wire_init(&wire, storage, sizeof(storage), NULL, 0);
 	exchange(input);
 	slice_cut(input, '\n', &user, &password);
 	check_plain(user, password);

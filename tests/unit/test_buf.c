@@ -157,11 +157,49 @@ test_against_model(void **state)
 	}
 }
 
+/* What is kept stands behind the queue, whatever passes through that. */
+static void
+test_keep(void **state)
+{
+	struct guarded storage;
+	struct buf buf;
+
+	(void)state;
+	guarded_new(&storage, 8);
+	buf_init(&buf, storage.data, 8);
+	assert_true(buf_append(&buf, SLICE("abcdef")));
+	assert_null(buf_keep(&buf, SLICE("xyz")));
+	assert_int_equal(buf_room(&buf), 2);
+	buf_consume(&buf, 2);
+	const char *kept = buf_keep(&buf, SLICE("xyz"));
+	assert_ptr_equal(kept, storage.data + 5);
+	assert_slice(buf_contents(&buf), "cdef");
+	assert_int_equal(buf_room(&buf), 1);
+	assert_true(buf_append(&buf, SLICE("g")));
+	assert_false(buf_append(&buf, SLICE("h")));
+	assert_memory_equal(kept, "xyz", 3);
+
+	/* Another takes its place. */
+	buf_consume(&buf, 4);
+	kept = buf_keep(&buf, SLICE("1234567"));
+	assert_memory_equal(kept, "1234567", 7);
+	assert_slice(buf_contents(&buf), "g");
+	buf_forget(&buf);
+	assert_int_equal(buf_room(&buf), 7);
+	assert_memory_equal(storage.data, "g\0\0\0\0\0\0\0", 8);
+	buf_keep(&buf, SLICE("xyz"));
+	buf_wipe(&buf);
+	assert_memory_equal(storage.data, "\0\0\0\0\0\0\0\0", 8);
+	assert_int_equal(buf_room(&buf), 8);
+	guarded_free(&storage);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_by_hand),
+		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_wipe),
 		cmocka_unit_test(test_no_storage),
 		cmocka_unit_test(test_against_model),

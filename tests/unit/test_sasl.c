@@ -7,13 +7,15 @@
 
 /* Before a guard page, as the storage in a wire may be. */
 static struct guarded storage;
+static struct wire wire;
 static struct sasl_server sasl;
 
 static int
 set_up(void **state)
 {
 	(void)state;
-	guarded_new(&storage, 2 * SASL_LINE_MAX);
+	guarded_new(&storage, SASL_IN_MIN);
+	wire_init(&wire, storage.data, storage.size, NULL, 0);
 	return 0;
 }
 
@@ -25,12 +27,33 @@ tear_down(void **state)
 	return 0;
 }
 
+/* A line that was taken from the wire, as far back in it as it fits. */
 static struct slice
-at_edge(struct slice s)
+taken(struct slice s)
 {
+	struct buf *in = &wire.in;
+
 	if (s.data == NULL)
 		return s;
-	return (struct slice){ guarded_put(&storage, s.data, s.len), s.len };
+	assert_true(s.len <= in->size);
+	in->start = in->end = in->size;
+	char *at = in->data + in->size - s.len;
+	if (s.len > 0)
+		memcpy(at, s.data, s.len);
+	return (struct slice){ at, s.len };
+}
+
+static enum sasl_outcome
+start(struct slice mechanism, struct slice initial, struct slice *challenge)
+{
+	return sasl_server_start(&sasl, &wire, mechanism, taken(initial),
+	    challenge);
+}
+
+static enum sasl_outcome
+take(struct slice line, struct slice *challenge)
+{
+	return sasl_server_take(&sasl, &wire, taken(line), challenge);
 }
 
 /* Base64 by the bit: a model that shares nothing with the real one. */
@@ -105,18 +128,17 @@ test_plain(void **state)
 
 		/* In the command. */
 		if (line.len > 0)
-			assert_int_equal(sasl_server_start(&sasl,
-			    SLICE("PLAIN"), at_edge(line), &challenge),
+			assert_int_equal(start(SLICE("PLAIN"), line, &challenge),
 			    rows[i].outcome);
 		if (line.len > 0 && rows[i].outcome == SASL_DONE) {
 			assert_slices(sasl.user, rows[i].user);
 			assert_slices(sasl.password, rows[i].password);
 		}
 		/* On a line of its own, after an empty challenge. */
-		assert_int_equal(sasl_server_start(&sasl, SLICE("plain"),
+		assert_int_equal(start(SLICE("plain"),
 		    none, &challenge), SASL_CONTINUE);
 		assert_slice(challenge, "");
-		assert_int_equal(sasl_server_take(&sasl, at_edge(line),
+		assert_int_equal(take(line,
 		    &challenge), rows[i].outcome);
 		if (rows[i].outcome == SASL_DONE) {
 			assert_slices(sasl.user, rows[i].user);
@@ -131,40 +153,38 @@ test_login(void **state)
 	struct slice challenge;
 
 	(void)state;
-	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"), none,
+	assert_int_equal(start(SLICE("LOGIN"), none,
 	    &challenge), SASL_CONTINUE);
 	assert_slice(challenge, "VXNlcm5hbWU6"); /* Username: */
-	assert_int_equal(sasl_server_take(&sasl, at_edge(SLICE("am9l")),
+	assert_int_equal(take(SLICE("am9l"),
 	    &challenge), SASL_CONTINUE);
 	assert_slice(challenge, "UGFzc3dvcmQ6"); /* Password: */
-	assert_int_equal(sasl_server_take(&sasl,
-	    at_edge(SLICE("c2VjcmV0")), &challenge), SASL_DONE);
+	assert_int_equal(take(SLICE("c2VjcmV0"), &challenge), SASL_DONE);
 	assert_slice(sasl.user, "joe");
 	assert_slice(sasl.password, "secret");
 
 	/* The name in the command, as some clients have it. */
-	assert_int_equal(sasl_server_start(&sasl, SLICE("login"),
-	    at_edge(SLICE("am9l")), &challenge), SASL_CONTINUE);
+	assert_int_equal(start(SLICE("login"), SLICE("am9l"), &challenge), SASL_CONTINUE);
 	assert_slice(challenge, "UGFzc3dvcmQ6");
-	assert_int_equal(sasl_server_take(&sasl, SLICE(""), &challenge),
+	assert_int_equal(take(SLICE(""), &challenge),
 	    SASL_DONE);
 	assert_slice(sasl.user, "joe");
 	assert_slice(sasl.password, "");
 
 	/* "=" in the command is a response of no octets (RFC 4954 4); as a
 	 * line of its own it is not base64. */
-	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"),
+	assert_int_equal(start(SLICE("LOGIN"),
 	    SLICE("="), &challenge), SASL_CONTINUE);
 	assert_slice(challenge, "UGFzc3dvcmQ6");
-	assert_int_equal(sasl_server_take(&sasl, SLICE("="), &challenge),
+	assert_int_equal(take(SLICE("="), &challenge),
 	    SASL_BAD_BASE64);
 
 	/* NULs would end a password for crypt(3). */
-	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"),
+	assert_int_equal(start(SLICE("LOGIN"),
 	    SLICE("am9l"), &challenge), SASL_CONTINUE);
-	assert_int_equal(sasl_server_take(&sasl, SLICE("AAA="), &challenge),
+	assert_int_equal(take(SLICE("AAA="), &challenge),
 	    SASL_BAD_MESSAGE);
-	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"),
+	assert_int_equal(start(SLICE("LOGIN"),
 	    SLICE("AAA="), &challenge), SASL_BAD_MESSAGE);
 }
 
@@ -179,23 +199,23 @@ test_cancel_and_unknown(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(unknown); i++)
-		assert_int_equal(sasl_server_start(&sasl, unknown[i], none,
+		assert_int_equal(start(unknown[i], none,
 		    &challenge), SASL_UNKNOWN);
 
-	sasl_server_start(&sasl, SLICE("PLAIN"), none, &challenge);
-	assert_int_equal(sasl_server_take(&sasl, SLICE("*"), &challenge),
+	start(SLICE("PLAIN"), none, &challenge);
+	assert_int_equal(take(SLICE("*"), &challenge),
 	    SASL_CANCELLED);
-	sasl_server_start(&sasl, SLICE("LOGIN"), none, &challenge);
-	assert_int_equal(sasl_server_take(&sasl, SLICE("*"), &challenge),
+	start(SLICE("LOGIN"), none, &challenge);
+	assert_int_equal(take(SLICE("*"), &challenge),
 	    SASL_CANCELLED);
-	sasl_server_start(&sasl, SLICE("LOGIN"), none, &challenge);
-	assert_int_equal(sasl_server_take(&sasl, SLICE("am9l"), &challenge),
+	start(SLICE("LOGIN"), none, &challenge);
+	assert_int_equal(take(SLICE("am9l"), &challenge),
 	    SASL_CONTINUE);
-	assert_int_equal(sasl_server_take(&sasl, SLICE("*"), &challenge),
+	assert_int_equal(take(SLICE("*"), &challenge),
 	    SASL_CANCELLED);
 	/* Only "*" itself is that. */
-	sasl_server_start(&sasl, SLICE("PLAIN"), none, &challenge);
-	assert_int_equal(sasl_server_take(&sasl, SLICE("**"), &challenge),
+	start(SLICE("PLAIN"), none, &challenge);
+	assert_int_equal(take(SLICE("**"), &challenge),
 	    SASL_BAD_BASE64);
 }
 
@@ -207,9 +227,9 @@ decoded(struct slice line)
 {
 	struct slice challenge;
 
-	assert_int_equal(sasl_server_start(&sasl, SLICE("LOGIN"), none,
+	assert_int_equal(start(SLICE("LOGIN"), none,
 	    &challenge), SASL_CONTINUE);
-	switch (sasl_server_take(&sasl, at_edge(line), &challenge)) {
+	switch (take(line, &challenge)) {
 	case SASL_CONTINUE:
 		return sasl.user;
 	case SASL_BAD_BASE64:
@@ -296,8 +316,7 @@ plain_of(size_t user, size_t password)
 	text_repeat(&message, 'u', user);
 	text_repeat(&message, '\0', 1);
 	text_repeat(&message, 'p', password);
-	enum sasl_outcome outcome = sasl_server_start(&sasl, SLICE("PLAIN"),
-	    at_edge(model_base64(text_slice(&message))), &challenge);
+	enum sasl_outcome outcome = start(SLICE("PLAIN"), model_base64(text_slice(&message)), &challenge);
 	text_free(&message);
 	if (outcome == SASL_DONE) {
 		assert_int_equal(sasl.user.len, user);
@@ -313,13 +332,11 @@ login_of(size_t user, size_t password)
 	struct slice challenge;
 
 	text_repeat(&word, 'u', user);
-	enum sasl_outcome outcome = sasl_server_start(&sasl, SLICE("LOGIN"),
-	    at_edge(model_base64(text_slice(&word))), &challenge);
+	enum sasl_outcome outcome = start(SLICE("LOGIN"), model_base64(text_slice(&word)), &challenge);
 	if (outcome == SASL_CONTINUE) {
 		word.len = 0;
 		text_repeat(&word, 'p', password);
-		outcome = sasl_server_take(&sasl,
-		    at_edge(model_base64(text_slice(&word))), &challenge);
+		outcome = take(model_base64(text_slice(&word)), &challenge);
 	}
 	text_free(&word);
 	if (outcome == SASL_DONE) {
@@ -346,14 +363,12 @@ test_limits(void **state)
 	assert_int_equal(login_of(max + 1, 1), SASL_BAD_MESSAGE);
 	assert_int_equal(login_of(1, max + 1), SASL_BAD_MESSAGE);
 
-	/* The longest line fits its storage; a longer one is refused before
-	 * it is looked at. */
+	/* The longest line, and a longer one, which is refused before it is
+	 * looked at. */
 	text_repeat(&line, 'A', SASL_LINE_MAX);
-	assert_int_equal(sasl_server_start(&sasl, SLICE("PLAIN"),
-	    at_edge(text_slice(&line)), &challenge), SASL_BAD_MESSAGE);
+	assert_int_equal(start(SLICE("PLAIN"), text_slice(&line), &challenge), SASL_BAD_MESSAGE);
 	text_repeat(&line, 'A', 4);
-	assert_int_equal(sasl_server_start(&sasl, SLICE("PLAIN"),
-	    at_edge(text_slice(&line)), &challenge), SASL_BAD_BASE64);
+	assert_int_equal(start(SLICE("PLAIN"), text_slice(&line), &challenge), SASL_BAD_BASE64);
 	text_free(&line);
 }
 
@@ -364,11 +379,15 @@ test_wipe(void **state)
 	struct slice challenge;
 
 	(void)state;
-	sasl_server_start(&sasl, SLICE("LOGIN"), SLICE("am9l"), &challenge);
-	sasl_server_take(&sasl, SLICE("c2VjcmV0"), &challenge);
-	assert_non_null(memmem(&sasl, sizeof(sasl), "secret", 6));
-	sasl_wipe(&sasl);
+	start(SLICE("LOGIN"), SLICE("am9l"), &challenge);
+	take(SLICE("c2VjcmV0"), &challenge);
+	assert_non_null(memmem(storage.data, storage.size, "secret", 6));
+	assert_non_null(memmem(storage.data, storage.size, "joe", 3));
+	sasl_wipe(&sasl, &wire);
 	assert_memory_equal(&sasl, &zero, sizeof(sasl));
+	for (size_t i = 0; i < storage.size; i++)
+		assert_int_equal(storage.data[i], 0);
+	assert_int_equal(wire.in.size, storage.size);
 }
 
 /* ---- the client's side ---- */
@@ -425,8 +444,7 @@ test_both_sides(void **state)
 			size_t n = sasl_client_plain(words[i], words[k], out,
 			    sizeof(out));
 
-			assert_int_equal(sasl_server_start(&sasl,
-			    SLICE("PLAIN"), (struct slice){ out, n },
+			assert_int_equal(start(SLICE("PLAIN"), (struct slice){ out, n },
 			    &challenge), SASL_DONE);
 			assert_slices(sasl.user, words[i]);
 			assert_slices(sasl.password, words[k]);
