@@ -11,6 +11,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "protocol/foreign.h"
+
 #define LOGINS_MAX 3
 
 void
@@ -37,6 +39,8 @@ too_long(const struct smtp *smtp, struct slice head)
 {
 	if (smtp->in_sasl || begins_with_verb(head, SLICE("AUTH")))
 		return REPLY_AUTH_TOO_LONG;
+	if (foreign_is_request(head))
+		return REPLY_FOREIGN;
 	return begins_with_verb(head, SLICE("BDAT")) ? REPLY_CHUNK_ENDLESS
 	                                             : REPLY_LINE_TOO_LONG;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "protocol/address.h"
+#include "protocol/foreign.h"
 
 /* Masks of enum smtp_state. */
 #define IN(state) (1u << (state))
@@ -463,6 +464,8 @@ smtp_take_command(struct smtp *smtp, struct slice line,
 	/* RFC 3030: whatever is wrong, the octets of a chunk follow. */
 	if (command != NULL && command->run == run_bdat)
 		smtp_begin_chunk(smtp, argument, wrong);
+	else if (command == NULL && foreign_is_request(line))
+		smtp_say(smtp, REPLY_FOREIGN);
 	else if (wrong != REPLY_NONE)
 		smtp_bad_command(smtp, wrong);
 	else if (command == NULL)

@@ -38,6 +38,9 @@ const struct smtp_reply smtp_replies[] = {
 	[REPLY_VRFY] = { 252, "2.5.0",
 	    SLICE("Cannot verify, send mail and see") },
 	[REPLY_UNKNOWN_COMMAND] = { 500, "5.5.1", SLICE("Unknown command") },
+	/* The rest may be what a web page had a browser send. */
+	[REPLY_FOREIGN] = { 521, "5.7.0",
+	    SLICE("This is a mail server, and that was no mail command") },
 	[REPLY_BAD_OCTETS] = { 500, "5.5.2",
 	    SLICE("Control characters in a command") },
 	[REPLY_BARE_LF] = { 500, "5.5.2",
@@ -151,7 +154,8 @@ smtp_say(struct smtp *smtp, enum smtp_reply_id id)
 {
 	smtp->refused_with = &smtp_replies[id]; /* should it be one */
 	smtp_put_reply(smtp, &smtp_replies[id]);
-	if (id == REPLY_SMUGGLING || id == REPLY_CHUNK_ENDLESS)
+	if (id == REPLY_SMUGGLING || id == REPLY_CHUNK_ENDLESS ||
+	    id == REPLY_FOREIGN)
 		smtp->state = SMTP_ENDED;
 	if (smtp->state == SMTP_ENDED && smtp_replies[id].code >= 400)
 		smtp->closed_with = &smtp_replies[id];

@@ -11,6 +11,9 @@
 #define SMTP_READER_H
 
 #include "dialogue.h"
+
+#include <regex.h>
+
 #include "smtp/smtp.h" /* for its limits */
 
 /* What the program did about one text, in the order they came. */
@@ -442,6 +445,33 @@ reader_is_hello(const struct smtp_reader *reader, struct slice verb)
 	    : reader_is(verb, "EHLO") || reader_is(verb, "HELO");
 }
 
+/* A line of another protocol where no command of ours is. */
+static inline bool
+reader_is_foreign(const struct smtp_reader *reader, struct slice verb,
+    struct slice line)
+{
+	static const char *const ours[] = { "STARTTLS", "AUTH", "MAIL",
+		"RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "EXPN",
+		"HELP", "QUIT" };
+	static regex_t pattern;
+	static bool compiled;
+	regmatch_t at = { 0, (regoff_t)line.len };
+
+	if (reader->in_sasl || reader_is_hello(reader, verb))
+		return false;
+	for (size_t i = 0; i < COUNT(ours); i++)
+		if (reader_is(verb, ours[i]))
+			return false;
+	if (!compiled)
+		CHECK(regcomp(&pattern, "^(GET|HEAD|POST|PUT|DELETE|CONNECT|"
+		    "OPTIONS|TRACE|PATCH|PRI|PROPFIND|MKCOL|INVITE|REGISTER|"
+		    "DESCRIBE)( |$)|^[!#$%&'*+.^_`|~A-Za-z0-9-]+:| (HTTP|RTSP"
+		    "|SIP)/[0-9][.][0-9][ \t]*$", REG_EXTENDED | REG_ICASE) ==
+		    0);
+	compiled = true;
+	return regexec(&pattern, line.data, 1, &at, REG_STARTEND) == 0;
+}
+
 /* May a command have this reply? */
 static inline void
 reader_check_reply(const struct smtp_reader *reader, struct slice verb,
@@ -522,7 +552,14 @@ reader_take_command(struct smtp_reader *reader, struct slice line)
 	reader_check_reply(reader, verb, said);
 	/* A bare LF ends no command; nor can anything be made of a BDAT that
 	 * is too long to be read. */
-	CHECK(!bare || said.code == 500 || said.code == 421 ||
+	struct slice head = line;
+	if (whole > SASL_LINE_MAX)
+		head.len = WIRE_HEAD;
+	bool foreign = reader_is_foreign(reader, verb, head);
+	CHECK(!foreign || said.code == 521 || said.code == 421);
+	CHECK(foreign || said.code != 521 || said.scripted ||
+	    reader_is(verb, "BDAT"));
+	CHECK(!bare || foreign || said.code == 500 || said.code == 421 ||
 	    (said.code == 521 && reader_is(verb, "BDAT") &&
 	    whole > SASL_LINE_MAX));
 	/* The program was asked, and said yes or no. */

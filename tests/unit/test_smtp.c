@@ -232,6 +232,8 @@ tear_down(void **state)
 #define WRONG "535 5.7.8 Wrong name or password\r\n"
 
 #define UNKNOWN "500 5.5.1 Unknown command\r\n"
+#define FOREIGN "521 5.7.0 This is a mail server, and that was no mail " \
+	"command\r\n"
 #define BAD_OCTETS "500 5.5.2 Control characters in a command\r\n"
 #define BARE_LF "500 5.5.2 A command ends in CRLF, not in LF alone\r\n"
 #define TOO_LONG "500 5.5.2 Line too long\r\n"
@@ -455,7 +457,7 @@ test_states(void **state)
 		    BAD_OCTETS }, { "", "", "", "" }, false },
 		{ "NOOP \x7F", { BAD_OCTETS, BAD_OCTETS, BAD_OCTETS,
 		    BAD_OCTETS }, { "", "", "", "" }, false },
-		{ "GET / HTTP/1.1", { UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN },
+		{ "GETS", { UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN },
 		    { "", "", "", "" }, false },
 	};
 
@@ -481,6 +483,50 @@ test_states(void **state)
 			text_free(&output);
 			text_free(&events);
 		}
+}
+
+/* OpenSMTPD #740, Postfix's smtpd_forbidden_commands: a web page must not
+ * make a browser send mail. Nothing after the first word is looked at. */
+static void
+test_other_protocols(void **state)
+{
+	static const struct slice first[] = {
+		SLICE("POST / HTTP/1.1"), SLICE("GET /x"), SLICE("get"),
+		SLICE("HEAD / HTTP/1.0"), SLICE("PUT / HTTP/1.1"),
+		SLICE("OPTIONS * HTTP/1.1"), SLICE("CONNECT a:25 HTTP/1.1"),
+		SLICE("DELETE / HTTP/1.1"), SLICE("PRI * HTTP/2.0"),
+		SLICE("ANYTHING / HTTP/1.1"), SLICE("SETUP rtsp://x RTSP/1.0"),
+		SLICE("INVITE sip:a@b SIP/2.0"), SLICE("Host: localhost"),
+		SLICE("content-type:text/plain"), SLICE("X: \x01\xFF"),
+	};
+
+	(void)state;
+	usual_server();
+	for (size_t i = 0; i < COUNT(first); i++) {
+		struct text input = { .data = NULL };
+
+		text_add(&input, first[i]);
+		text_add(&input, SLICE("\r\n" START "x\r\n.\r\n"));
+		check(input.data, GREETING FOREIGN, "end\n", true);
+		input.len = 0;
+		text_add(&input, SLICE(EHLO MAIL));
+		text_add(&input, first[i]);
+		text_add(&input, SLICE("\n" RCPT DATA "x\r\n.\r\n"));
+		check(input.data, GREETING EHLO_OK SENDER_OK FOREIGN,
+		    MAIL_EVENT "end\n", true);
+		text_free(&input);
+	}
+	struct text input = { .data = NULL };
+
+	text_add(&input, SLICE("GET /"));
+	text_repeat(&input, 'x', 2 * SMTP_IN_MIN);
+	text_add(&input, SLICE("\r\n" START ".\r\n"));
+	check(input.data, GREETING FOREIGN, "end\n", true);
+	text_free(&input);
+	/* In message text it is text. */
+	check(START "GET / HTTP/1.1\r\nHost: x\r\n.\r\nNOOP\r\n",
+	    START_OK KEPT OK, START_EVENTS MESSAGE
+	    "25:GET / HTTP/1.1\nHost: x\n\nend\n", false);
 }
 
 /* What a reset forgets, and what not. */
@@ -1883,6 +1929,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_states),
+		cmocka_unit_test(test_other_protocols),
 		cmocka_unit_test(test_resets),
 		cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_mail),
