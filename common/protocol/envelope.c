@@ -24,7 +24,8 @@ envelope_reset(struct envelope *envelope)
 {
 	envelope->reverse_path = slice_from("");
 	envelope->size = 0;
-	envelope->eight_bit = envelope->seven_bit = envelope->utf8 = false;
+	envelope->eight_bit = envelope->seven_bit = false;
+	envelope->utf8 = envelope->require_tls = false;
 	envelope->ret = ENVELOPE_RET_NONE;
 	envelope->envid = slice_from("");
 	envelope->n = 0;

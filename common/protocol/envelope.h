@@ -45,6 +45,7 @@ struct envelope {
 	bool eight_bit;  /* BODY=8BITMIME (RFC 6152) */
 	bool seven_bit;  /* BODY=7BIT */
 	bool utf8;       /* SMTPUTF8 (RFC 6531) */
+	bool require_tls; /* REQUIRETLS (RFC 8689) */
 	enum envelope_ret ret;
 	struct slice envid; /* ENVID= (RFC 3461 4.4); empty: not said */
 

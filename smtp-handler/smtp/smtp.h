@@ -3,7 +3,8 @@
  *
  * RFC 5321 with RFC 1870 (SIZE), 2034 (enhanced status codes), 2920
  * (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH),
- * 6152 (8BITMIME), 6531 (SMTPUTF8) and 9422 (LIMITS), and LMTP (RFC 2033).
+ * 6152 (8BITMIME), 6531 (SMTPUTF8), 8689 (REQUIRETLS) and 9422 (LIMITS), and
+ * LMTP (RFC 2033).
  * The caller pumps octets between smtp->wire and the peer, calls smtp_next,
  * does what the event says and answers it with smtp_accept or smtp_reply:
  *
@@ -73,6 +74,9 @@ struct smtp_options {
 	enum dot_bare_lf bare_lf;
 	uint64_t max_recipients; /* what LIMITS says; 0: nothing */
 	bool dsn;               /* DSN is offered, and its parameters kept */
+	bool requiretls;        /* REQUIRETLS is offered under TLS: where
+	                         * STARTTLS is not, it is TLS from the first
+	                         * octet */
 	bool lmtp;              /* LMTP in place of SMTP */
 };
 

@@ -46,6 +46,8 @@ smtp_put_hello(struct smtp *smtp)
 		wire_put_line(wire, SLICE("250-DSN"));
 	if (smtp->options.starttls && !smtp->tls_started)
 		wire_put_line(wire, SLICE("250-STARTTLS"));
+	if (smtp_offers_requiretls(smtp))
+		wire_put_line(wire, SLICE("250-REQUIRETLS"));
 	if (smtp->options.login == SMTP_LOGIN_OFFERED &&
 	    !smtp->authenticated) {
 		wire_put_line(wire, SLICE("250-AUTH " SASL_MECHANISMS));

@@ -18,6 +18,7 @@ struct taking {
 	const struct smtp_options *options;
 	struct envelope *envelope;
 	struct envelope_notify *recipient; /* RCPT */
+	bool requiretls; /* MAIL: offered now */
 };
 
 struct parameter {
@@ -66,6 +67,15 @@ take_smtputf8(struct taking *taking, struct slice value)
 	(void)value;
 	taking->envelope->utf8 = true;
 	return REPLY_NONE;
+}
+
+/* REQUIRETLS (RFC 8689 2). */
+static enum smtp_reply_id
+take_requiretls(struct taking *taking, struct slice value)
+{
+	(void)value;
+	taking->envelope->require_tls = taking->requiretls;
+	return taking->requiretls ? REPLY_NONE : REPLY_UNKNOWN_PARAMETER;
 }
 
 /* xtext (RFC 3461 section 4): printable, with "+" before two upper-case
@@ -194,6 +204,7 @@ static const struct parameter mail_parameters[] = {
 	{ SLICE("SIZE"), true, false, take_size },
 	{ SLICE("BODY"), true, false, take_body },
 	{ SLICE("SMTPUTF8"), false, false, take_smtputf8 },
+	{ SLICE("REQUIRETLS"), false, false, take_requiretls },
 	{ SLICE("AUTH"), true, false, take_auth },
 	{ SLICE("RET"), true, true, take_ret },
 	{ SLICE("ENVID"), true, true, take_envid },
@@ -256,10 +267,18 @@ take_parameters(struct taking *taking, struct slice text,
 	return REPLY_NONE;
 }
 
+bool
+smtp_offers_requiretls(const struct smtp *smtp)
+{
+	return smtp->options.requiretls &&
+	    (smtp->tls_started || !smtp->options.starttls);
+}
+
 enum smtp_reply_id
 smtp_take_mail_parameters(struct smtp *smtp, struct slice text)
 {
-	struct taking taking = { &smtp->options, &smtp->envelope, NULL };
+	struct taking taking = { &smtp->options, &smtp->envelope, NULL,
+		smtp_offers_requiretls(smtp) };
 
 	return take_parameters(&taking, text, mail_parameters,
 	    N_MAIL_PARAMETERS);
@@ -269,7 +288,8 @@ enum smtp_reply_id
 smtp_take_rcpt_parameters(struct smtp *smtp, struct slice text,
     struct envelope_notify *recipient)
 {
-	struct taking taking = { &smtp->options, &smtp->envelope, recipient };
+	struct taking taking = { &smtp->options, &smtp->envelope, recipient,
+		false };
 
 	*recipient = (struct envelope_notify){ .notify = 0 };
 	return take_parameters(&taking, text, rcpt_parameters,

@@ -117,6 +117,9 @@ void smtp_put_hello(struct smtp *smtp);
 
 /* ---- smtp_parameters.c ---- */
 
+/* RFC 8689 2: only under TLS. */
+bool smtp_offers_requiretls(const struct smtp *smtp);
+
 /* Takes what stands after the path of MAIL, or of RCPT, whose own
  * parameters go to *recipient. REPLY_NONE, or the reply. */
 enum smtp_reply_id smtp_take_mail_parameters(struct smtp *smtp,

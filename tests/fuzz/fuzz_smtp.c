@@ -23,6 +23,7 @@
 #define OPTION_BARE_LF(options) ((options) >> 8 & 3)
 #define OPTION_END(options) ((options) >> 10 & 3)
 #define OPTION_DSN 0x1000
+#define OPTION_REQUIRETLS 0x2000
 
 #define SMALL 40
 
@@ -357,6 +358,7 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 		.bare_lf = bare_lf_of(dialogue),
 		.max_recipients = 3,
 		.dsn = (options & OPTION_DSN) != 0,
+		.requiretls = (options & OPTION_REQUIRETLS) != 0,
 		.lmtp = (options & OPTION_LMTP) != 0,
 	};
 	enum smtp_event event;

@@ -76,9 +76,10 @@ smtp_drive_note_mail(struct smtp_drive *d, struct drive *drive)
 	const struct envelope *envelope = &d->smtp.envelope;
 	bool envid = envelope->envid.len > 0;
 
-	smtp_drive_note(d, drive, false, "mail %.*s%s%s%s%.*s\n",
+	smtp_drive_note(d, drive, false, "mail %.*s%s%s%s%s%.*s\n",
 	    SLICE_ARG(envelope->reverse_path),
-	    envelope->utf8 ? " utf8" : "", rets[envelope->ret],
+	    envelope->utf8 ? " utf8" : "",
+	    envelope->require_tls ? " requiretls" : "", rets[envelope->ret],
 	    envid ? " envid " : "", SLICE_ARG(envelope->envid));
 }
 

@@ -691,6 +691,31 @@ test_chunk_tells_the_pump(void **state)
 	guarded_free(&out);
 }
 
+/* ---- REQUIRETLS ---- */
+
+static void
+test_requiretls(void **state)
+{
+	struct smtp_drive d = { .options = usual };
+
+	(void)state;
+	check(&d, EHLO "MAIL FROM:<a@b> REQUIRETLS\r\n" RCPT, GREETING
+	    EHLO_OK UNKNOWN_PARAMETER MAIL_FIRST, "", false);
+	d.options.requiretls = true;
+	check(&d, EHLO "MAIL FROM:<a@b> RequireTLS SIZE=9\r\nRCPT TO:<c@d> "
+	    "REQUIRETLS\r\n" RCPT "RSET\r\n" MAIL "RSET\r\n"
+	    "MAIL FROM:<> REQUIRETLS=\r\nMAIL FROM:<> REQUIRETLS "
+	    "REQUIRETLS\r\n", GREETING EHLO_HEAD "250-REQUIRETLS\r\n"
+	    EHLO_TAIL SENDER_OK UNKNOWN_PARAMETER RCPT_OK OK SENDER_OK OK
+	    PARAMETER PARAMETER,
+	    "mail a@b requiretls\nrcpt c@d\nreset\nmail a@b\nreset\n",
+	    false);
+	/* RFC 8689 2: not before TLS. */
+	d.options.starttls = true;
+	check(&d, EHLO "MAIL FROM:<a@b> REQUIRETLS\r\n", GREETING EHLO_HEAD
+	    "250-STARTTLS\r\n" EHLO_TAIL UNKNOWN_PARAMETER, "", false);
+}
+
 /* ---- LMTP ---- */
 
 #define LGREETING "220 h LMTP ready\r\n"
@@ -883,6 +908,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ehlo),
+		cmocka_unit_test(test_requiretls),
 		cmocka_unit_test(test_smtputf8),
 		cmocka_unit_test(test_dsn),
 		cmocka_unit_test(test_dsn_lengths),
