@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "system/clock.h"
 #include "system/log.h"
 #include "protocol/pattern.h"
 #include "system/process.h"
@@ -36,7 +37,15 @@ make_tls(struct program *program, struct error *error)
 	if (settings->tls != TLS_MODE_IMPLICIT &&
 	    settings->tls != TLS_MODE_STARTTLS)
 		return 0;
-	program->tls = tls_server_new(settings, error);
+	const struct tls_server_options options = {
+		.certs = settings->tls_cert.items,
+		.n_certs = settings->tls_cert.count,
+		.keys = settings->tls_key.items,
+		.n_keys = settings->tls_key.count,
+		.protocols = settings->tls_protocols,
+	};
+
+	program->tls = tls_server_new(&options, error);
 	return program->tls == NULL ? -1 : 0;
 }
 
@@ -109,7 +118,7 @@ take_proxy_header(struct program *program, struct error *error)
 	struct proxy_header header = { .len = 0 };
 	enum proxy_outcome outcome = PROXY_MORE;
 	int64_t limit = (int64_t)program->settings->timeout;
-	int64_t deadline = conn_now() + 1000 *
+	int64_t deadline = clock_now() + 1000 *
 	    (limit < CONN_HANDSHAKE_TIMEOUT ? limit : CONN_HANDSHAKE_TIMEOUT);
 	char octets[512];
 
@@ -269,7 +278,7 @@ program_end(struct program *program, struct wire *wire,
 int64_t
 program_age(const struct program *program)
 {
-	return conn_now() - program->started;
+	return clock_now() - program->started;
 }
 
 /* What is to be there before the peer is. */
@@ -279,7 +288,7 @@ prepare_session(struct program *program, struct error *error)
 	const struct common_settings *settings = program->settings;
 	const struct program_kind *kind = program->kind;
 
-	program->started = conn_now();
+	program->started = clock_now();
 	if (auth_init(&program->auth, settings->auth,
 	    (unsigned)settings->timeout, error) < 0)
 		return -1;

@@ -54,7 +54,7 @@ struct program {
 	/* program.c's own. */
 	struct tls *tls;
 	struct buf trace;
-	int64_t started;       /* ms, conn_now() */
+	int64_t started;       /* ms, clock_now() */
 };
 
 /*

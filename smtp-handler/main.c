@@ -13,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "system/clock.h"
+
 /* ---- what the protocol core asks for ---- */
 
 static int
@@ -71,7 +73,7 @@ static void
 serve_mail(struct smtp_program *p)
 {
 	forget_transaction(p);
-	p->began = conn_now();
+	p->began = clock_now();
 	snprintf(p->id, sizeof(p->id), "%s.%u", log_session(),
 	    ++p->transactions);
 	p->account = p->settings.relay == NULL || !p->smtp.authenticated

@@ -19,6 +19,7 @@
 
 #include "maildir/maildir_deliver.h"
 #include "protocol/pattern.h"
+#include "system/file.h"
 
 /* An address as a name: longer ones name no maildir (pattern.h). */
 #define NAME_MAX_LEN 512
@@ -130,8 +131,8 @@ find_own(const struct places *places, const struct user *user,
 
 	if (user != NULL && user->maildir != NULL)
 		return take_own(places, user->maildir,
-		    maildir_deliver_parent(user->maildir), true, place,
-		    error);
+		    file_parent_len(user->maildir, strlen(user->maildir)),
+		    true, place, error);
 	if (places->pattern == NULL || !pattern_has_name(places->pattern))
 		return 0;
 	/* A name that cannot be part of a path has no maildir. */
@@ -158,7 +159,7 @@ find_common(const struct places *places, struct place *place,
 	place->maildir = strdup(path);
 	if (place->maildir == NULL)
 		return no_memory(error);
-	place->fixed = maildir_deliver_parent(path);
+	place->fixed = file_parent_len(path, strlen(path));
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "accounts_show.h"
 #include "protocol/pattern.h"
+#include "system/file.h"
 
 void
 smtp_init_places(struct smtp_program *p, const struct auth *auth)
@@ -76,7 +77,7 @@ smtp_read_accounts(struct program *program, struct error *error)
 
 	if (p->settings.relay == NULL)
 		return 0;
-	const char *path = options_path(p->settings.relay, buffer,
+	const char *path = file_path(p->settings.relay, buffer,
 	    sizeof(buffer), error);
 	return path == NULL ? -1 : accounts_read(&p->accounts, path, error);
 }

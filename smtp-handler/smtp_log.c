@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "system/clock.h"
+
 static void
 add_reply(const struct smtp_reply *reply)
 {
@@ -58,7 +60,7 @@ smtp_log_message(struct smtp_program *p, enum log_kind kind,
 		log_add(LOG_FIELD_REASON, slice_from(reason));
 	else if (kind == LOG_KIND_REFUSED)
 		log_add(LOG_FIELD_REASON, reply->text);
-	log_add_duration(conn_now() - p->began);
+	log_add_duration(clock_now() - p->began);
 	log_send();
 }
 

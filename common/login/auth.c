@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "system/conn.h"
-#include "settings/options.h"
+#include "system/clock.h"
+#include "system/file.h"
 #include "system/process.h"
 #include "protocol/sasl.h"
 
@@ -50,7 +50,7 @@ static int
 init_file(struct auth *auth, const char *name, struct error *error)
 {
 	char buffer[4096];
-	const char *path = options_path(name, buffer, sizeof(buffer), error);
+	const char *path = file_path(name, buffer, sizeof(buffer), error);
 
 	auth->kind = AUTH_FILE;
 	return path == NULL ? -1 : users_read(&auth->users, path, error);
@@ -175,11 +175,11 @@ auth_maildir(const struct auth *auth, struct slice user)
 void
 auth_delay(unsigned n)
 {
-	int64_t deadline = conn_now() + 1000 * (n < 3 ? (int64_t)n : 4);
+	int64_t deadline = clock_now() + 1000 * (n < 3 ? (int64_t)n : 4);
 	int64_t left;
 
 	/* Any signal ends a wait, a child's late SIGCHLD too. */
-	while ((left = deadline - conn_now()) > 0 && !process_stop_requested())
+	while ((left = deadline - clock_now()) > 0 && !process_stop_requested())
 		process_wait(left);
 }
 

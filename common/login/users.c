@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "settings/options.h"
+#include "system/file.h"
 #include "protocol/sasl.h"
 
 struct line {
@@ -129,7 +129,7 @@ users_read(struct users *users, const char *path, struct error *error)
 	struct line line = { .path = path, .error = error };
 
 	*users = (struct users){ .n = 0 };
-	if (options_read_file(path, USERS_FILE_MAX, true, &users->text,
+	if (file_read(path, USERS_FILE_MAX, true, &users->text,
 	    &users->text_len, error) < 0)
 		return -1;
 	for (char *at = users->text, *next; at != NULL; at = next) {

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "system/file.h"
+
 /* A crashed delivery's file under tmp may go after this many seconds: the
  * 36 hours of the maildir(5) convention. */
 #define STALE_AFTER (36 * 60 * 60)
@@ -71,27 +73,10 @@ sync_parent(const char *path, size_t len)
 {
 	char parent[PATH_MAX];
 
-	while (len > 0 && path[len - 1] == '/')
-		len--;
-	while (len > 0 && path[len - 1] != '/')
-		len--;
-	while (len > 1 && path[len - 1] == '/')
-		len--;
+	len = file_parent_len(path, len);
 	if (path_prefix(path, len, parent, sizeof(parent)) != 0)
 		return -1;
 	return sync_directory(AT_FDCWD, parent);
-}
-
-size_t
-maildir_deliver_parent(const char *path)
-{
-	size_t len = strlen(path);
-
-	while (len > 0 && path[len - 1] == '/')
-		len--;
-	while (len > 0 && path[len - 1] != '/')
-		len--;
-	return len > 0 ? len - 1 : 0;
 }
 
 /* The end of the path's next component after so many octets of it; 0 where

@@ -49,9 +49,6 @@ int maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
  * tmp, in passing. */
 void maildir_deliver_sweep(const struct maildir_deliver *deliver);
 
-/* How much of path must be there where its last component is to be made. */
-size_t maildir_deliver_parent(const char *path);
-
 /* Text with LF line ends. */
 int maildir_deliver_write(struct maildir_deliver *deliver,
     struct slice text, struct error *error);

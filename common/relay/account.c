@@ -17,7 +17,7 @@
 #include "base/percent.h"
 #include "protocol/address.h"
 #include "protocol/sasl.h"
-#include "settings/options.h"
+#include "system/file.h"
 
 /* One more than an account has: a comment may be behind it. */
 #define WORDS_MAX 6
@@ -61,10 +61,10 @@ read_password(struct account *account, const char *name,
 	char why[sizeof(line->error->text)];
 	char *text;
 	size_t len;
-	const char *where = options_path(name, path, sizeof(path),
+	const char *where = file_path(name, path, sizeof(path),
 	    line->error);
 
-	if (where == NULL || options_read_file(where, PASSWORD_FILE_MAX,
+	if (where == NULL || file_read(where, PASSWORD_FILE_MAX,
 	    true, &text, &len, line->error) < 0) {
 		memcpy(why, line->error->text, sizeof(why));
 		return wrong(line, "%s", why);
@@ -262,7 +262,7 @@ accounts_read(struct accounts *accounts, const char *path,
 	struct line line = { .path = path, .error = error };
 
 	*accounts = (struct accounts){ .n = 0 };
-	if (options_read_file(path, ACCOUNTS_FILE_MAX, true, &accounts->text,
+	if (file_read(path, ACCOUNTS_FILE_MAX, true, &accounts->text,
 	    &accounts->text_len, error) < 0)
 		return -1;
 	char *at = accounts->text;

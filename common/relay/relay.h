@@ -49,7 +49,7 @@ struct relay {
 
 	/* relay's own. */
 	struct relay_limits limits;
-	int64_t open_by; /* ms, conn_now(), while opening; else 0 */
+	int64_t open_by; /* ms, clock_now(), while opening; else 0 */
 	struct conn conn;
 	struct smtp_client client;
 	bool mail_sent;  /* a transaction is open there */

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "system/clock.h"
 #include "system/process.h"
 
 /* How long to wait for room among those that wait to be accepted. */
@@ -28,7 +29,7 @@ await_connection(int fd, int64_t deadline)
 
 	while (failure == EINPROGRESS) {
 		struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
-		int64_t left = deadline - conn_now();
+		int64_t left = deadline - clock_now();
 		const struct timespec timeout = {
 			.tv_sec = left / 1000,
 			.tv_nsec = left % 1000 * 1000000,
@@ -64,7 +65,7 @@ connect_one(const struct addrinfo *address, int64_t deadline,
 		/* A UNIX socket does not wait where many are waiting to be
 		 * accepted; a server with work for all of them is not
 		 * down. */
-		if (failure != EAGAIN || conn_now() >= deadline ||
+		if (failure != EAGAIN || clock_now() >= deadline ||
 		    process_stop_requested())
 			break;
 		process_wait(RETRY_MS);
@@ -127,7 +128,7 @@ connect_host(const struct account *account, int64_t deadline,
 	for (const struct addrinfo *a = addresses; a != NULL && fd < 0;
 	    a = a->ai_next)
 		if (may_connect(account, a)) {
-			int64_t now = conn_now();
+			int64_t now = clock_now();
 			int64_t share = (deadline - now) / (int64_t)left--;
 
 			fd = connect_one(a, now + share, &why);

@@ -15,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "settings/options.h"
+#include "system/clock.h"
+#include "system/file.h"
 
 #define OUT_SIZE 65536
 /* Where there is a transcript. */
@@ -79,7 +80,7 @@ new_tls(const struct account *account, struct error *error)
 		goto fail;
 	}
 	if (ca_file != NULL) {
-		ca_file = options_path(ca_file, path, sizeof(path), error);
+		ca_file = file_path(ca_file, path, sizeof(path), error);
 		if (ca_file == NULL)
 			goto fail;
 	}
@@ -271,7 +272,7 @@ static int
 begin_connection(struct relay *relay, const struct account *account,
     struct error *error)
 {
-	int64_t deadline = conn_now() +
+	int64_t deadline = clock_now() +
 	    (int64_t)relay->limits.connect * 1000;
 	size_t trace_size = relay->transcript != NULL ? TRACE_SIZE : 0;
 	int fd = relay_connect(account, deadline < relay->open_by ? deadline
@@ -317,7 +318,7 @@ relay_open_connection(struct relay *relay, const struct account *account,
     enum relay_stage *stage, struct error *error)
 {
 	relay->account = account;
-	relay->open_by = conn_now() + (int64_t)relay->limits.opening * 1000;
+	relay->open_by = clock_now() + (int64_t)relay->limits.opening * 1000;
 	int result = open_session(relay, account, stage, error);
 	relay->open_by = 0;
 	return result;

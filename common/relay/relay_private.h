@@ -16,7 +16,7 @@
 
 /* ---- relay_connect.c ---- */
 
-/* Connects by the deadline (conn_now): the descriptor, or -1. */
+/* Connects by the deadline (clock_now): the descriptor, or -1. */
 int relay_connect(const struct account *account, int64_t deadline,
     struct error *error);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "system/clock.h"
 #include "system/process.h"
 
 /* ---- replies ---- */
@@ -92,7 +93,7 @@ relay_await_within(struct relay *relay, unsigned seconds, struct error *error)
 	struct conn *conn = &relay->conn;
 
 	conn_set_timeout(conn, seconds);
-	conn->until = conn_now() + (int64_t)seconds * 1000;
+	conn->until = clock_now() + (int64_t)seconds * 1000;
 	if (relay->open_by != 0 && relay->open_by < conn->until)
 		conn->until = relay->open_by;
 	int result = await(relay, error);

@@ -5,16 +5,13 @@
 #include "settings/options.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/slice.h"
+#include "system/file.h"
 
 /* Where a value came from; a higher source is never overruled. */
 enum source { FROM_NOWHERE, FROM_DEFAULT, FROM_FILE, FROM_COMMAND_LINE };
@@ -237,78 +234,6 @@ parse_command_line(struct parse *parse, int argc, char **argv)
 	return OPTIONS_OK;
 }
 
-/* As much of a path as a line of the log is worth. */
-static const char *
-tail(const char *path)
-{
-	return error_tail(path, 200);
-}
-
-int
-options_read_file(const char *path, size_t max, bool secret, char **text,
-    size_t *len, struct error *error)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	char *buffer = NULL;
-	size_t n = 0;
-
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		error_system(error, errno, "%s", tail(path));
-		goto fail;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		error_set(error, ERROR_CONFIG, "%s: not a regular file",
-		    tail(path));
-		goto fail;
-	}
-	if (secret && (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
-		error_set(error, ERROR_CONFIG, "%s: anyone may %s it; "
-		    "chmod o-%s it", tail(path),
-		    (st.st_mode & S_IROTH) != 0 ? "read" : "write",
-		    (st.st_mode & S_IROTH) != 0 ? "r" : "w");
-		goto fail;
-	}
-	buffer = malloc(max + 1);
-	if (buffer == NULL) {
-		error_system(error, ENOMEM, "%s", tail(path));
-		goto fail;
-	}
-	while (n <= max) {
-		ssize_t got = read(fd, buffer + n, max + 1 - n);
-		if (got < 0) {
-			error_system(error, errno, "%s", tail(path));
-			goto fail;
-		}
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	if (n > max) {
-		error_set(error, ERROR_CONFIG, "%s: larger than %zu bytes",
-		    tail(path), max);
-		goto fail;
-	}
-	if (memchr(buffer, '\0', n) != NULL) {
-		error_set(error, ERROR_CONFIG, "%s: has NUL bytes",
-		    tail(path));
-		goto fail;
-	}
-	buffer[n] = '\0';
-	close(fd);
-	*text = buffer;
-	*len = n;
-	return 0;
-fail:
-	error->kind = ERROR_CONFIG;
-	if (buffer != NULL)
-		explicit_bzero(buffer, n);
-	free(buffer);
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
 static int
 find_row(const struct option_table *table, struct slice name)
 {
@@ -402,27 +327,11 @@ options_parse(const struct option_table *table, int argc, char **argv,
 	const char *path = config_file(&parse);
 	if (path == NULL)
 		return OPTIONS_OK;
-	path = options_path(path, buffer, sizeof(buffer), error);
-	if (path == NULL || options_read_file(path, OPTIONS_FILE_MAX, false,
+	path = file_path(path, buffer, sizeof(buffer), error);
+	if (path == NULL || file_read(path, OPTIONS_FILE_MAX, false,
 	    file_text, &len, error) < 0)
 		return -1;
 	return parse_file(&parse, path, *file_text, len);
-}
-
-const char *
-options_path(const char *name, char *path, size_t size, struct error *error)
-{
-	const char *directory = getenv("CREDENTIALS_DIRECTORY");
-
-	if (name[0] == '/' || directory == NULL || directory[0] == '\0')
-		return name;
-	int len = snprintf(path, size, "%s/%s", directory, name);
-	if (len < 0 || (size_t)len >= size) {
-		error_set(error, ERROR_CONFIG, "%s: name too long",
-		    tail(name));
-		return NULL;
-	}
-	return path;
 }
 
 /* One option's entry; the text is folded at about 79 columns. */

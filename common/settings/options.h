@@ -82,21 +82,4 @@ int options_parse(const struct option_table *table, int argc, char **argv,
 /* What --help prints, to standard output. */
 void options_print_help(const struct option_table *table);
 
-/*
- * Where a file named in a setting is: absolute names as they are, others in
- * $CREDENTIALS_DIRECTORY where that is set, else relative to the working
- * directory. Returns name or path. ERROR_CONFIG (NULL) where it does not
- * fit.
- */
-const char *options_path(const char *name, char *path, size_t size,
-    struct error *error);
-
-/*
- * Reads a whole small file of at most max octets into *text, NUL-terminated,
- * to be freed by the caller, and its length. With secret it must be
- * neither readable nor writable for others. Errors: ERROR_CONFIG.
- */
-int options_read_file(const char *path, size_t max, bool secret, char **text,
-    size_t *len, struct error *error);
-
 #endif

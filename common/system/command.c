@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "system/conn.h"
+#include "system/clock.h"
 #include "system/process.h"
 
 /* exec failed: what a shell says, too. */
@@ -148,7 +148,7 @@ exec_child(const struct command_line *line, int input, int input_fd)
 static int
 wait_for_child(pid_t pid, unsigned timeout, struct error *error)
 {
-	int64_t deadline = conn_now() + (int64_t)timeout * 1000;
+	int64_t deadline = clock_now() + (int64_t)timeout * 1000;
 	int status;
 
 	for (;;) {
@@ -157,7 +157,7 @@ wait_for_child(pid_t pid, unsigned timeout, struct error *error)
 			break;
 		if (ended < 0 && errno != EINTR)
 			return error_system(error, errno, "waitpid");
-		int64_t left = deadline - conn_now();
+		int64_t left = deadline - clock_now();
 		if (left <= 0 || process_stop_requested()) {
 			kill(-pid, SIGKILL);
 			kill(pid, SIGKILL);

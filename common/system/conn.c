@@ -16,9 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "system/clock.h"
 #include "system/process.h"
 
 /* How long a peer may take to close after us, and to take close_notify. */
@@ -32,15 +32,6 @@
 /* What the transport or TLS says when it is neither data nor the end. */
 #define IO_WANT_IN (-2)
 #define IO_WANT_OUT (-3)
-
-int64_t
-conn_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static bool
 is_socket(int fd)
@@ -297,7 +288,7 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 		return true;
 	if (conn->until != 0 && conn->until < deadline)
 		deadline = conn->until;
-	int64_t left = deadline - conn_now();
+	int64_t left = deadline - clock_now();
 	struct pollfd pollfd = {
 		.fd = want == IO_WANT_IN ? conn->in_fd : conn->out_fd,
 		.events = want == IO_WANT_IN ? POLLIN : POLLOUT,
@@ -354,7 +345,7 @@ earn(int64_t deadline, uint64_t *credit, size_t octets, int64_t most)
 static void
 set_write_deadline(struct conn *conn)
 {
-	int64_t now = conn_now();
+	int64_t now = clock_now();
 
 	if (!conn->writing) {
 		conn->writing = true;
@@ -377,7 +368,7 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 
 	/* The program was elsewhere meanwhile; that is not the peer's
 	 * time. */
-	if (conn->writing && conn_now() > conn->write_deadline)
+	if (conn->writing && clock_now() > conn->write_deadline)
 		conn->writing = false;
 	while (out.len > 0) {
 		set_write_deadline(conn);
@@ -396,7 +387,7 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 			return peer_error(conn, "write", error);
 		conn->write_deadline = earn(conn->write_deadline,
 		    &conn->write_credit, (size_t)n,
-		    conn_now() + conn->timeout);
+		    clock_now() + conn->timeout);
 		buf_consume(&wire->out, (size_t)n);
 		out = buf_contents(&wire->out);
 	}
@@ -492,7 +483,7 @@ set_read_deadline(struct conn *conn, const struct wire *wire)
 	if (!wire->text && (!mid_line || !conn->in_command))
 		fresh = true;
 	if (fresh)
-		conn->read_deadline = conn_now() + conn->timeout;
+		conn->read_deadline = clock_now() + conn->timeout;
 	conn->lines = wire->lines;
 	conn->in_text = wire->text;
 	conn->in_command = mid_line;
@@ -539,7 +530,7 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 		if (wire->text)
 			conn->read_deadline = earn(conn->read_deadline,
 			    &conn->read_credit, got,
-			    conn_now() + conn->timeout);
+			    clock_now() + conn->timeout);
 		return 0;
 	}
 }
@@ -555,10 +546,10 @@ conn_pump(struct conn *conn, struct wire *wire, struct error *error)
 static int
 handshake(struct conn *conn, struct error *error)
 {
-	int64_t deadline = conn_now() + CONN_HANDSHAKE_TIMEOUT * 1000;
+	int64_t deadline = clock_now() + CONN_HANDSHAKE_TIMEOUT * 1000;
 
 	if (conn->timeout < CONN_HANDSHAKE_TIMEOUT * 1000)
-		deadline = conn_now() + conn->timeout;
+		deadline = clock_now() + conn->timeout;
 	conn->read_deadline = 0;
 	for (;;) {
 		ssize_t n = from_tls(tls_handshake(conn->tls));
@@ -601,7 +592,7 @@ conn_start_tls_client(struct conn *conn, struct tls *tls_client,
 static void
 close_tls(struct conn *conn, bool wait)
 {
-	int64_t deadline = conn_now() + LINGER_MS;
+	int64_t deadline = clock_now() + LINGER_MS;
 	struct error ignored;
 
 	while (!conn->eof && conn->transport_errno == 0) {
@@ -622,7 +613,7 @@ close_tls(struct conn *conn, bool wait)
 static void
 linger_for_peer(struct conn *conn)
 {
-	int64_t deadline = conn_now() + LINGER_MS;
+	int64_t deadline = clock_now() + LINGER_MS;
 	char waste[4096];
 
 	while (!conn->eof && conn->transport_errno == 0) {
@@ -630,7 +621,7 @@ linger_for_peer(struct conn *conn)
 
 		if (n == IO_WANT_IN && !wait_for(conn, n, deadline))
 			break;
-		if (conn_now() >= deadline)
+		if (clock_now() >= deadline)
 			break;
 	}
 }

@@ -39,7 +39,7 @@ struct conn {
 	bool heed_input; /* set by the caller: see conn_flush */
 	bool muted;      /* see conn_mute */
 	int64_t until;   /* set by the caller: no wait goes on past it
-	                    (conn_now), whatever else holds; 0: no such */
+	                    (clock_now), whatever else holds; 0: no such */
 
 	/* conn.c's own. All times are milliseconds of CLOCK_MONOTONIC. */
 	bool is_tcp;
@@ -65,9 +65,6 @@ struct conn {
 	char cipher_out_storage[CONN_CIPHER_SIZE];
 };
 
-/* Milliseconds of CLOCK_MONOTONIC. */
-int64_t conn_now(void);
-
 /*
  * Takes over two open descriptors, which may be the same, and closes them
  * in conn_close. timeout in seconds. TCP_NODELAY is set where it exists.
@@ -91,7 +88,7 @@ int conn_start_tls_client(struct conn *conn, struct tls *tls_client,
 
 /*
  * Before anything else, and before any TLS: reads at most size octets into
- * data, waiting until the deadline (conn_now). Returns how many, 0 at the
+ * data, waiting until the deadline (clock_now). Returns how many, 0 at the
  * end of input. Errors: ERROR_PEER, ERROR_TIMEOUT.
  */
 ssize_t conn_read_plain(struct conn *conn, char *data, size_t size,

@@ -13,17 +13,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "system/file.h"
+
 static int
 set_options(struct tls_config *config,
-    const struct common_settings *settings, struct error *error)
+    const struct tls_server_options *options, struct error *error)
 {
 	uint32_t protocols;
 
 	if (tls_config_parse_protocols(&protocols,
-	    settings->tls_protocols) != 0 ||
+	    options->protocols) != 0 ||
 	    tls_config_set_protocols(config, protocols) != 0)
 		return error_set(error, ERROR_CONFIG, "--tls-protocols '%.80s'"
-		    ": %s", settings->tls_protocols,
+		    ": %s", options->protocols,
 		    tls_config_error(config));
 	/* A process serves one session and could never resume another: with
 	 * a lifetime set, libtls' ticket callback declines and no TLS 1.3
@@ -36,13 +38,13 @@ set_options(struct tls_config *config,
  * server, and for names that no certificate has. */
 static int
 add_keypair(struct tls_config *config,
-    const struct common_settings *settings, size_t i, bool first,
+    const struct tls_server_options *options, size_t i, bool first,
     struct error *error)
 {
 	char cert_buffer[PATH_MAX], key_buffer[PATH_MAX];
-	const char *cert = options_path(settings->tls_cert.items[i],
+	const char *cert = file_path(options->certs[i],
 	    cert_buffer, sizeof(cert_buffer), error);
-	const char *key = options_path(settings->tls_key.items[i],
+	const char *key = file_path(options->keys[i],
 	    key_buffer, sizeof(key_buffer), error);
 
 	if (cert == NULL || key == NULL)
@@ -64,16 +66,16 @@ add_keypair(struct tls_config *config,
 
 static int
 configure(struct tls *tls, struct tls_config *config,
-    const struct common_settings *settings, struct error *error)
+    const struct tls_server_options *options, struct error *error)
 {
-	if (settings->tls_cert.count != settings->tls_key.count)
+	if (options->n_certs != options->n_keys)
 		return error_set(error, ERROR_CONFIG, "%zu --tls-cert and %zu "
 		    "--tls-key: each certificate needs its key",
-		    settings->tls_cert.count, settings->tls_key.count);
-	if (set_options(config, settings, error) < 0)
+		    options->n_certs, options->n_keys);
+	if (set_options(config, options, error) < 0)
 		return -1;
-	for (size_t i = 0; i < settings->tls_cert.count; i++)
-		if (add_keypair(config, settings, i, i == 0, error) < 0)
+	for (size_t i = 0; i < options->n_certs; i++)
+		if (add_keypair(config, options, i, i == 0, error) < 0)
 			return -1;
 	if (tls_configure(tls, config) != 0)
 		return error_set(error, ERROR_CONFIG, "TLS: %s",
@@ -86,23 +88,23 @@ configure(struct tls *tls, struct tls_config *config,
  * say which pair is wrong: try each alone.
  */
 static void
-find_wrong_pair(const struct common_settings *settings, struct error *error)
+find_wrong_pair(const struct tls_server_options *options, struct error *error)
 {
 	struct error ignored;
 
-	for (size_t i = 0; i < settings->tls_cert.count &&
-	    i < settings->tls_key.count; i++) {
+	for (size_t i = 0; i < options->n_certs &&
+	    i < options->n_keys; i++) {
 		struct tls_config *config = tls_config_new();
 		struct tls *tls = tls_server();
 
 		if (config != NULL && tls != NULL &&
-		    add_keypair(config, settings, i, true, &ignored) == 0 &&
+		    add_keypair(config, options, i, true, &ignored) == 0 &&
 		    tls_configure(tls, config) != 0) {
 			error_set(error, ERROR_CONFIG, "--tls-cert %.120s, "
 			    "--tls-key %.120s: %s",
-			    settings->tls_cert.items[i],
-			    settings->tls_key.items[i], tls_error(tls));
-			i = settings->tls_cert.count;
+			    options->certs[i],
+			    options->keys[i], tls_error(tls));
+			i = options->n_certs;
 		}
 		tls_config_free(config);
 		tls_free(tls);
@@ -110,20 +112,20 @@ find_wrong_pair(const struct common_settings *settings, struct error *error)
 }
 
 struct tls *
-tls_server_new(const struct common_settings *settings, struct error *error)
+tls_server_new(const struct tls_server_options *options, struct error *error)
 {
 	struct tls_config *config = tls_config_new();
 	struct tls *tls = tls_server();
 
 	if (config == NULL || tls == NULL) {
 		error_set(error, ERROR_SYSTEM, "TLS: out of memory");
-	} else if (configure(tls, config, settings, error) == 0) {
+	} else if (configure(tls, config, options, error) == 0) {
 		tls_config_free(config);
 		return tls;
 	}
 	tls_config_free(config);
 	tls_free(tls);
 	if (error->kind == ERROR_CONFIG)
-		find_wrong_pair(settings, error);
+		find_wrong_pair(options, error);
 	return NULL;
 }

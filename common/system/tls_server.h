@@ -1,19 +1,27 @@
 /*
- * tls_server: the server's side of TLS, made of the settings.
+ * tls_server: the server's side of TLS.
  */
 #ifndef TLS_SERVER_H
 #define TLS_SERVER_H
 
+#include <stddef.h>
 #include <tls.h>
 
 #include "base/error.h"
-#include "settings/settings.h"
+
+struct tls_server_options {
+	const char *const *certs; /* PEM files, as file_path takes them: */
+	const char *const *keys;  /* a key for each certificate */
+	size_t n_certs;
+	size_t n_keys;
+	const char *protocols; /* as tls_config_parse_protocols(3) */
+};
 
 /*
- * A context with the certificates and keys of the settings, to be freed
- * with tls_free(3); NULL with ERROR_CONFIG and a text that names the file.
+ * A context with these certificates and keys, to be freed with tls_free(3);
+ * NULL with ERROR_CONFIG and a text that names the option and the file.
  */
-struct tls *tls_server_new(const struct common_settings *settings,
+struct tls *tls_server_new(const struct tls_server_options *options,
     struct error *error);
 
 #endif

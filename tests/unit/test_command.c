@@ -9,8 +9,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "system/clock.h"
 #include "system/command.h"
-#include "system/conn.h"
 #include "system/process.h"
 
 static struct error error;
@@ -300,7 +300,7 @@ test_input(void **state)
 static void
 test_timeout(void **state)
 {
-	int64_t began = conn_now();
+	int64_t began = clock_now();
 
 	(void)state;
 	run_timeout = 1;
@@ -309,8 +309,8 @@ test_timeout(void **state)
 	check_run("sh -c 'sleep 30 & sleep 30'", SLICE(""),
 	    "error 8: sh: took over 1 s");
 	inherited = false;
-	assert_true(conn_now() - began >= 1000);
-	assert_true(conn_now() - began < 10000);
+	assert_true(clock_now() - began >= 1000);
+	assert_true(clock_now() - began < 10000);
 }
 
 int

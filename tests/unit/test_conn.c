@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "system/clock.h"
 #include "system/conn.h"
 #include "loopback.h"
 #include "system/process.h"
@@ -137,31 +138,31 @@ assert_pump(int result)
 static int64_t
 pump_lines(void)
 {
-	int64_t began = conn_now();
+	int64_t began = clock_now();
 	struct slice line;
 
 	while (!wire.eof && !wire.timed_out && !wire.stopping &&
-	    conn_now() - began < MUCH_LATER) {
+	    clock_now() - began < MUCH_LATER) {
 		while (wire_line(&wire, 64, &line) != WIRE_MORE)
 			;
 		assert_pump(0);
 	}
-	return conn_now() - began;
+	return clock_now() - began;
 }
 
 /* The same for message text. */
 static int64_t
 pump_text(void)
 {
-	int64_t began = conn_now();
+	int64_t began = clock_now();
 
 	wire.text = true;
 	while (!wire.eof && !wire.timed_out &&
-	    conn_now() - began < MUCH_LATER) {
+	    clock_now() - began < MUCH_LATER) {
 		buf_consume(&wire.in, buf_contents(&wire.in).len);
 		assert_pump(0);
 	}
-	return conn_now() - began;
+	return clock_now() - began;
 }
 
 /* ---- octets ---- */
@@ -258,7 +259,7 @@ test_read_ready(void **state)
 {
 	(void)state;
 	for (enum kind kind = 0; kind < KINDS; kind++) {
-		int64_t began = conn_now();
+		int64_t began = clock_now();
 
 		open_conn(kind);
 		/* It sends nothing, whatever there is to send. */
@@ -267,7 +268,7 @@ test_read_ready(void **state)
 		assert_int_equal(buf_contents(&wire.in).len, 0);
 		assert_int_equal(write(peer_out, "abc", 3), 3);
 		while (buf_contents(&wire.in).len == 0 &&
-		    conn_now() - began < MUCH_LATER)
+		    clock_now() - began < MUCH_LATER)
 			assert_int_equal(conn_read_ready(&conn, &wire,
 			    &error), 0);
 		assert_slice(buf_contents(&wire.in), "abc");
@@ -282,7 +283,7 @@ test_read_ready(void **state)
 		buf_consume(&wire.in, sizeof(in_storage));
 		close_peer();
 		assert_false(wire.eof);
-		while (!wire.eof && conn_now() - began < MUCH_LATER)
+		while (!wire.eof && clock_now() - began < MUCH_LATER)
 			assert_int_equal(conn_read_ready(&conn, &wire,
 			    &error), 0);
 		assert_true(wire.eof);
@@ -300,7 +301,7 @@ test_read_plain(void **state)
 
 	(void)state;
 	for (enum kind kind = 0; kind < KINDS; kind++) {
-		int64_t began = conn_now();
+		int64_t began = clock_now();
 
 		open_conn(kind);
 		assert_int_equal(write(peer_out, "abcdef", 6), 6);
@@ -309,15 +310,15 @@ test_read_plain(void **state)
 		assert_memory_equal(got, "abcd", 4);
 		assert_pump(0);
 		assert_slice(buf_contents(&wire.in), "ef");
-		began = conn_now();
+		began = clock_now();
 		assert_int_equal(conn_read_plain(&conn, got, 4, began + 50,
 		    &error), -1);
 		assert_int_equal(error.kind, ERROR_TIMEOUT);
-		assert_true(conn_now() - began >= 50);
-		assert_true(conn_now() - began < MUCH_LATER);
+		assert_true(clock_now() - began >= 50);
+		assert_true(clock_now() - began < MUCH_LATER);
 		close_peer();
 		assert_int_equal(conn_read_plain(&conn, got, 4,
-		    conn_now() + LIMIT, &error), 0);
+		    clock_now() + LIMIT, &error), 0);
 		close_all();
 	}
 }
@@ -432,7 +433,7 @@ test_until(void **state)
 	for (enum kind kind = 0; kind < TCP; kind++) {
 		open_conn(kind);
 		start_peer(play_slow_lines);
-		conn.until = conn_now() + 2 * LIMIT;
+		conn.until = clock_now() + 2 * LIMIT;
 		int64_t took = pump_lines();
 		assert_true(wire.timed_out);
 		assert_true(took >= 2 * LIMIT && took < MUCH_LATER);
@@ -574,15 +575,15 @@ test_peer_reads_nothing(void **state)
 		if (kind == SOCKETPAIR)
 			setsockopt(conn.out_fd, SOL_SOCKET, SO_SNDBUF,
 			    &small, sizeof(small));
-		began = conn_now();
+		began = clock_now();
 		/* However much the kernel takes. */
-		while (conn_now() - began < MUCH_LATER) {
+		while (clock_now() - began < MUCH_LATER) {
 			fill_out(sizeof(out_storage) -
 			    buf_contents(&wire.out).len);
 			if (conn_pump(&conn, &wire, &error) != 0)
 				break;
 		}
-		int64_t took = conn_now() - began;
+		int64_t took = clock_now() - began;
 		assert_int_equal(error.kind, ERROR_TIMEOUT);
 		assert_text(error.text, "the peer does not read");
 		assert_true(took >= LIMIT && took < MUCH_LATER);
@@ -617,8 +618,8 @@ test_heed_input(void **state)
 		conn.timeout = MUCH_LATER;
 		conn.heed_input = true;
 		start_peer(play_interrupter);
-		int64_t began = conn_now();
-		while (result == 0 && conn_now() - began < MUCH_LATER) {
+		int64_t began = clock_now();
+		while (result == 0 && clock_now() - began < MUCH_LATER) {
 			fill_out(sizeof(out_storage) -
 			    buf_contents(&wire.out).len);
 			result = conn_flush(&conn, &wire, &error);
@@ -666,10 +667,10 @@ test_slow_reader(void **state)
 			setsockopt(conn.out_fd, SOL_SOCKET, SO_SNDBUF,
 			    &small, sizeof(small));
 		start_peer(play_slow_reader);
-		int64_t began = conn_now();
+		int64_t began = clock_now();
 		fill_out(sizeof(out_storage));
 		assert_pump(0);
-		assert_true(conn_now() - began > LIMIT);
+		assert_true(clock_now() - began > LIMIT);
 		/* Until it has read all. */
 		conn.timeout = MUCH_LATER;
 		assert_pump(0);
@@ -866,9 +867,9 @@ test_linger(void **state)
 		start_peer(play_unread_talker);
 		assert_pump(0);
 		wire_put_line(&wire, SLICE("421 Bye"));
-		int64_t began = conn_now();
+		int64_t began = clock_now();
 		conn_close(&conn, &wire, true);
-		assert_true(conn_now() - began < MUCH_LATER);
+		assert_true(clock_now() - began < MUCH_LATER);
 		assert_int_equal(waitpid(peer_pid, &status, 0), peer_pid);
 		peer_pid = 0;
 		assert_int_equal(status, 0);
@@ -881,9 +882,9 @@ test_linger_ends(void **state)
 {
 	(void)state;
 	open_conn(SOCKETPAIR);
-	int64_t began = conn_now();
+	int64_t began = clock_now();
 	conn_close(&conn, NULL, true);
-	assert_true(conn_now() - began <= 2000 + MUCH_LATER);
+	assert_true(clock_now() - began <= 2000 + MUCH_LATER);
 	close_peer();
 }
 
@@ -923,8 +924,8 @@ stop_while_busy(enum kind kind)
 	start_peer(play_flood);
 	terminate_after(50);
 	wire.text = true;
-	int64_t began = conn_now();
-	while (!wire.stopping && conn_now() - began < MUCH_LATER) {
+	int64_t began = clock_now();
+	while (!wire.stopping && clock_now() - began < MUCH_LATER) {
 		buf_consume(&wire.in, buf_contents(&wire.in).len);
 		if (conn_pump(&conn, &wire, &error) != 0)
 			_exit(2);

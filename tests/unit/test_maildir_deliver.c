@@ -9,6 +9,7 @@
 
 #include "maildir/maildir.h"
 #include "maildir/maildir_deliver.h"
+#include "system/file.h"
 
 static struct directory directory;
 static struct maildir_deliver deliver;
@@ -83,8 +84,8 @@ mode_of(const char *path)
 static int
 begin_at(struct maildir_deliver *at, const char *path)
 {
-	return maildir_deliver_begin(at, path, maildir_deliver_parent(path),
-	    "host.test", &error);
+	return maildir_deliver_begin(at, path,
+	    file_parent_len(path, strlen(path)), "host.test", &error);
 }
 
 static void
@@ -508,22 +509,6 @@ test_park(void **state)
 
 /* ---- maildirs that are not whole ---- */
 
-static void
-test_parent(void **state)
-{
-	static const struct { const char *path; size_t len; } rows[] = {
-		{ "/a/b", 2 }, { "/a/b/", 2 }, { "/a/b//", 2 },
-		{ "/b", 0 }, { "b", 0 }, { "b/", 0 }, { "a/b", 1 },
-		{ "../a/b/c", 6 }, { "/", 0 }, { "", 0 },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++)
-		if (maildir_deliver_parent(rows[i].path) != rows[i].len)
-			fail_msg("%s: %zu", rows[i].path,
-			    maildir_deliver_parent(rows[i].path));
-}
-
 /* What comes after the fixed part of the path is made, and no more. */
 static void
 test_makes_path(void **state)
@@ -763,7 +748,6 @@ main(void)
 		TEST(test_stale),
 		TEST(test_copy),
 		TEST(test_park),
-		TEST(test_parent),
 		TEST(test_makes_path),
 		TEST(test_relative_path),
 		TEST(test_long_path),

@@ -491,33 +491,6 @@ test_file_size(void **state)
 	text_free(&text);
 }
 
-/* ---- files ---- */
-
-static void
-test_path(void **state)
-{
-	char path[16];
-
-	(void)state;
-	assert_text(options_path("file", path, sizeof(path), &error),
-	    "file");
-	setenv("CREDENTIALS_DIRECTORY", "", 1);
-	assert_text(options_path("file", path, sizeof(path), &error),
-	    "file");
-	setenv("CREDENTIALS_DIRECTORY", "/run/c", 1);
-	assert_text(options_path("/etc/file", path, sizeof(path), &error),
-	    "/etc/file");
-	assert_text(options_path("file", path, sizeof(path), &error),
-	    "/run/c/file");
-	/* To the octet: "/run/c/" and 8 more and NUL. */
-	assert_text(options_path("12345678", path, sizeof(path), &error),
-	    "/run/c/12345678");
-	assert_null(options_path("123456789", path, sizeof(path), &error));
-	assert_int_equal(error.kind, ERROR_CONFIG);
-	assert_text(error.text, "123456789: name too long");
-	unsetenv("CREDENTIALS_DIRECTORY");
-}
-
 /* The configuration file itself is looked for there too. */
 static void
 test_config_in_credentials(void **state)
@@ -533,42 +506,6 @@ test_config_in_credentials(void **state)
 	    "credentials/conf2:1: number must be a number from 5 to 10, not "
 	    "'x'");
 	unsetenv("CREDENTIALS_DIRECTORY");
-}
-
-static void
-test_read_file(void **state)
-{
-	char *text = NULL;
-	size_t len = 0;
-
-	(void)state;
-	directory_put(&directory, "secret", SLICE("12345"));
-	assert_int_equal(options_read_file("secret", 5, true, &text, &len,
-	    &error), 0);
-	assert_int_equal(len, 5);
-	assert_text(text, "12345");
-	free(text);
-	check_error(options_read_file("secret", 4, true, &text, &len,
-	    &error), ERROR_CONFIG, "secret: larger than 4 bytes");
-	/* Group may read it, others may not. */
-	assert_int_equal(chmod("secret", 0640), 0);
-	assert_int_equal(options_read_file("secret", 5, true, &text, &len,
-	    &error), 0);
-	free(text);
-	assert_int_equal(chmod("secret", 0604), 0);
-	check_error(options_read_file("secret", 5, true, &text, &len,
-	    &error), ERROR_CONFIG,
-	    "secret: anyone may read it; chmod o-r it");
-	assert_int_equal(options_read_file("secret", 5, false, &text, &len,
-	    &error), 0);
-	free(text);
-	/* An empty file is a text of no octets. */
-	directory_put(&directory, "secret", SLICE(""));
-	assert_int_equal(options_read_file("secret", 5, false, &text, &len,
-	    &error), 0);
-	assert_int_equal(len, 0);
-	assert_text(text, "");
-	free(text);
 }
 
 /* ---- --help ---- */
@@ -664,9 +601,7 @@ main(void)
 		cmocka_unit_test(test_file_errors),
 		cmocka_unit_test(test_unreadable_file),
 		cmocka_unit_test(test_file_size),
-		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_config_in_credentials),
-		cmocka_unit_test(test_read_file),
 		cmocka_unit_test(test_print_help),
 		cmocka_unit_test(test_shared_settings),
 	};

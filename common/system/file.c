@@ -1,0 +1,112 @@
+/*
+ * file.c - small files, read whole.
+ */
+#include "system/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* As much of a path as a line of the log is worth. */
+static const char *
+tail(const char *path)
+{
+	return error_tail(path, 200);
+}
+
+const char *
+file_path(const char *name, char *path, size_t size, struct error *error)
+{
+	const char *directory = getenv("CREDENTIALS_DIRECTORY");
+
+	if (name[0] == '/' || directory == NULL || directory[0] == '\0')
+		return name;
+	int len = snprintf(path, size, "%s/%s", directory, name);
+	if (len < 0 || (size_t)len >= size) {
+		error_set(error, ERROR_CONFIG, "%s: name too long",
+		    tail(name));
+		return NULL;
+	}
+	return path;
+}
+
+int
+file_read(const char *path, size_t max, bool secret, char **text,
+    size_t *len, struct error *error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	char *buffer = NULL;
+	size_t n = 0;
+
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		error_system(error, errno, "%s", tail(path));
+		goto fail;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		error_set(error, ERROR_CONFIG, "%s: not a regular file",
+		    tail(path));
+		goto fail;
+	}
+	if (secret && (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+		error_set(error, ERROR_CONFIG, "%s: anyone may %s it; "
+		    "chmod o-%s it", tail(path),
+		    (st.st_mode & S_IROTH) != 0 ? "read" : "write",
+		    (st.st_mode & S_IROTH) != 0 ? "r" : "w");
+		goto fail;
+	}
+	buffer = malloc(max + 1);
+	if (buffer == NULL) {
+		error_system(error, ENOMEM, "%s", tail(path));
+		goto fail;
+	}
+	while (n <= max) {
+		ssize_t got = read(fd, buffer + n, max + 1 - n);
+		if (got < 0) {
+			error_system(error, errno, "%s", tail(path));
+			goto fail;
+		}
+		if (got == 0)
+			break;
+		n += (size_t)got;
+	}
+	if (n > max) {
+		error_set(error, ERROR_CONFIG, "%s: larger than %zu bytes",
+		    tail(path), max);
+		goto fail;
+	}
+	if (memchr(buffer, '\0', n) != NULL) {
+		error_set(error, ERROR_CONFIG, "%s: has NUL bytes",
+		    tail(path));
+		goto fail;
+	}
+	buffer[n] = '\0';
+	close(fd);
+	*text = buffer;
+	*len = n;
+	return 0;
+fail:
+	error->kind = ERROR_CONFIG;
+	if (buffer != NULL)
+		explicit_bzero(buffer, n);
+	free(buffer);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+size_t
+file_parent_len(const char *path, size_t len)
+{
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	return len;
+}
