@@ -91,8 +91,8 @@ log_tls(const struct program *program)
 	char text[128];
 
 	snprintf(text, sizeof(text), "%s %s",
-	    tls_conn_version(program->conn.tls),
-	    tls_conn_cipher(program->conn.tls));
+	    tls_conn_version(program->conn.transport.tls),
+	    tls_conn_cipher(program->conn.transport.tls));
 	log_remember(LOG_FIELD_TLS, slice_from(text));
 	log_begin(LOG_KIND_TLS);
 	log_add(LOG_FIELD_TLS, slice_from(text));

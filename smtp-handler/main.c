@@ -175,7 +175,7 @@ static void
 serve_data_begin(struct smtp_program *p)
 {
 	const struct smtp *smtp = &p->smtp;
-	struct tls *tls = p->program.conn.tls;
+	struct tls *tls = p->program.conn.transport.tls;
 	const struct trace trace = {
 		.helo = slice_from(smtp->helo),
 		.address = p->program.peer.address,

@@ -151,10 +151,10 @@ start_tls(struct relay *relay, const struct account *account,
 
 	if (tls == NULL)
 		return -1;
-	relay->conn.until = relay->open_by;
+	relay->conn.hard_deadline = relay->open_by;
 	int result = conn_start_tls_client(&relay->conn, tls, account->hop.host,
 	    &why);
-	relay->conn.until = 0;
+	relay->conn.hard_deadline = 0;
 	if (result == 0)
 		return 0;
 	return error_set(error, ERROR_SYSTEM, "%s: %.180s", account->hop.host,

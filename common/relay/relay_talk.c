@@ -93,11 +93,11 @@ relay_await_within(struct relay *relay, unsigned seconds, struct error *error)
 	struct conn *conn = &relay->conn;
 
 	conn_set_timeout(conn, seconds);
-	conn->until = clock_now() + (int64_t)seconds * 1000;
-	if (relay->open_by != 0 && relay->open_by < conn->until)
-		conn->until = relay->open_by;
+	conn->hard_deadline = clock_now() + (int64_t)seconds * 1000;
+	if (relay->open_by != 0 && relay->open_by < conn->hard_deadline)
+		conn->hard_deadline = relay->open_by;
 	int result = await(relay, error);
-	conn->until = 0;
+	conn->hard_deadline = 0;
 	return result;
 }
 

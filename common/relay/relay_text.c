@@ -225,7 +225,7 @@ confirm_verdict(struct relay *relay, struct smtp_reply *verdict,
 	if (result == 0 && relay_reply_class(relay) == 2)
 		return 0;
 	if (!wire_mid_line(&relay->client.wire) &&
-	    (relay->client.wire.eof || relay->conn.transport_errno != 0)) {
+	    (relay->client.wire.eof || relay->conn.transport.error != 0)) {
 		relay_drop(relay, NULL);
 		return 0;
 	}
@@ -250,7 +250,7 @@ finish_text(struct relay *relay, struct smtp_reply *verdict,
 	if (flush_heeding(relay, error) < 0)
 		/* A record of TLS that has not gone whole is nothing there;
 		 * in the clear the last octet of a chunk may have gone. */
-		return relay->chunking && relay->conn.tls == NULL &&
+		return relay->chunking && relay->conn.transport.tls == NULL &&
 		    out->end - out->start < end
 		    ? perhaps_taken(relay, verdict, error)
 		    : early_verdict(relay, verdict, error);

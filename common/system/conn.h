@@ -1,10 +1,7 @@
 /*
- * conn: a connection, as two descriptors (often the same), plain or TLS.
+ * conn: a connection (transport.h), and the waiting for its peer.
  *
- * The one place that reads and writes a peer. Ciphertext goes through two
- * buffers, so that one system call serves several TLS records. Nothing here
- * blocks past a deadline: sockets are used with MSG_DONTWAIT, anything else
- * with O_NONBLOCK (restored by conn_close), and poll(2) does all the waiting.
+ * Nothing here blocks past a deadline, and poll(2) does all the waiting.
  *
  * Deadlines. A command must be whole within the timeout of its first octet,
  * and waiting for that octet has the same limit. Message text (wire->text)
@@ -22,31 +19,21 @@
 
 #include "base/error.h"
 #include "protocol/wire.h"
-
-/* Ciphertext: four records and what TLS adds to them. */
-#define CONN_CIPHER_SIZE (4 * (16384 + 256))
+#include "system/transport.h"
 
 /* A TLS handshake's own limit, in seconds. */
 #define CONN_HANDSHAKE_TIMEOUT 30
 
 struct conn {
-	int in_fd;
-	int out_fd;
-	struct tls *tls; /* NULL while plain */
-	bool eof;        /* the transport has ended */
-	int transport_errno;
-	bool finish;     /* set by the caller: go on in spite of SIGTERM */
-	bool heed_input; /* set by the caller: see conn_flush */
-	bool muted;      /* see conn_mute */
-	int64_t until;   /* set by the caller: no wait goes on past it
-	                    (clock_now), whatever else holds; 0: no such */
+	struct transport transport;
 
-	/* conn.c's own. All times are milliseconds of CLOCK_MONOTONIC. */
-	bool is_tcp;
-	bool in_is_socket;
-	bool out_is_socket;
-	int in_flags;  /* to be restored, or -1 */
-	int out_flags;
+	/* Set by the caller. */
+	bool finish;           /* go on in spite of SIGTERM */
+	bool heed_input;       /* see conn_flush */
+	int64_t hard_deadline; /* clock_now(): no wait goes on past it,
+	                          whatever else holds; 0: no such */
+
+	/* conn.c's own. All times are milliseconds (clock_now). */
 	int64_t timeout;
 	int64_t read_deadline;
 	int64_t write_deadline;
@@ -58,11 +45,8 @@ struct conn {
 	bool in_text;
 	bool writing;
 	bool input_came;   /* seen while waiting for room */
-	unsigned unwaited; /* reads and writes since we last let signals in */
-	struct buf cipher_in;  /* only ever touched under TLS */
-	struct buf cipher_out;
-	char cipher_in_storage[CONN_CIPHER_SIZE];
-	char cipher_out_storage[CONN_CIPHER_SIZE];
+	uint64_t cipher_taken; /* transport's, when a wait was asked for */
+	unsigned unwaited; /* reads and writes since signals were let in */
 };
 
 /*
@@ -119,13 +103,13 @@ int conn_flush(struct conn *conn, struct wire *wire, struct error *error);
 void conn_mute(struct conn *conn);
 
 /*
- * Ends it in order: drains last_words->out (NULL: there are none), then
+ * Ends it in order: drains final_reply->out (NULL: there are none), then
  * close_notify, shutdown, close. With linger it then waits shortly for the
  * peer to close too, so that unread input does not make the kernel reset the
- * connection and destroy our last words on the way. Takes a conn that was
- * never opened or is closed already, if it was zeroed. Without last words
+ * connection and destroy the final reply on the way. Takes a conn that was
+ * never opened or is closed already, if it was zeroed. Without a final reply
  * nothing is waited for but what linger says.
  */
-void conn_close(struct conn *conn, struct wire *last_words, bool linger);
+void conn_close(struct conn *conn, struct wire *final_reply, bool linger);
 
 #endif

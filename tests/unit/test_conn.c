@@ -108,9 +108,9 @@ start_peer(void (*play)(void))
 	peer_pid = fork();
 	assert_true(peer_pid >= 0);
 	if (peer_pid == 0) {
-		close(conn.in_fd);
-		if (conn.out_fd != conn.in_fd)
-			close(conn.out_fd);
+		close(conn.transport.in_fd);
+		if (conn.transport.out_fd != conn.transport.in_fd)
+			close(conn.transport.out_fd);
 		alarm(20);
 		signal(SIGPIPE, SIG_DFL);
 		play();
@@ -433,7 +433,7 @@ test_until(void **state)
 	for (enum kind kind = 0; kind < TCP; kind++) {
 		open_conn(kind);
 		start_peer(play_slow_lines);
-		conn.until = clock_now() + 2 * LIMIT;
+		conn.hard_deadline = clock_now() + 2 * LIMIT;
 		int64_t took = pump_lines();
 		assert_true(wire.timed_out);
 		assert_true(took >= 2 * LIMIT && took < MUCH_LATER);
@@ -573,7 +573,7 @@ test_peer_reads_nothing(void **state)
 
 		open_conn(kind);
 		if (kind == SOCKETPAIR)
-			setsockopt(conn.out_fd, SOL_SOCKET, SO_SNDBUF,
+			setsockopt(conn.transport.out_fd, SOL_SOCKET, SO_SNDBUF,
 			    &small, sizeof(small));
 		began = clock_now();
 		/* However much the kernel takes. */
@@ -613,7 +613,7 @@ test_heed_input(void **state)
 		if (kind == PIPES)
 			continue;
 		open_conn(kind);
-		setsockopt(conn.out_fd, SOL_SOCKET, SO_SNDBUF, &small,
+		setsockopt(conn.transport.out_fd, SOL_SOCKET, SO_SNDBUF, &small,
 		    sizeof(small));
 		conn.timeout = MUCH_LATER;
 		conn.heed_input = true;
@@ -664,7 +664,7 @@ test_slow_reader(void **state)
 	for (enum kind kind = 0; kind < TCP; kind++) {
 		open_conn(kind);
 		if (kind == SOCKETPAIR)
-			setsockopt(conn.out_fd, SOL_SOCKET, SO_SNDBUF,
+			setsockopt(conn.transport.out_fd, SOL_SOCKET, SO_SNDBUF,
 			    &small, sizeof(small));
 		start_peer(play_slow_reader);
 		int64_t began = clock_now();
@@ -742,13 +742,13 @@ test_socket_flags(void **state)
 		if (kind == PIPES)
 			continue;
 		open_conn(kind);
-		assert_int_equal(fcntl(conn.in_fd, F_GETFL) & O_NONBLOCK, 0);
+		assert_int_equal(fcntl(conn.transport.in_fd, F_GETFL) & O_NONBLOCK, 0);
 		if (kind == TCP) {
-			assert_int_equal(getsockopt(conn.out_fd, IPPROTO_TCP,
+			assert_int_equal(getsockopt(conn.transport.out_fd, IPPROTO_TCP,
 			    TCP_NODELAY, &no_delay, &len), 0);
 			assert_int_equal(no_delay, 1);
 		}
-		int fd = conn.in_fd;
+		int fd = conn.transport.in_fd;
 		close_all();
 		assert_int_equal(fcntl(fd, F_GETFD), -1);
 		conn_close(&conn, NULL, true);
