@@ -177,7 +177,7 @@ serve_data_begin(struct smtp_program *p)
 	const struct smtp *smtp = &p->smtp;
 	struct tls *tls = p->program.conn.transport.tls;
 	const struct trace trace = {
-		.helo = slice_from(smtp->helo),
+		.helo = { smtp->helo, smtp->helo_len },
 		.address = p->program.peer.address,
 		.address_is_ipv6 = p->program.peer.is_ipv6,
 		.hostname = p->settings.common.hostname,

@@ -40,6 +40,13 @@ add_recipients(const struct envelope *envelope)
 	log_add(LOG_FIELD_RECIPIENTS, (struct slice){ text, len });
 }
 
+/* Whatever it is: the log shows octets that are no text escaped. */
+static void
+add_helo(const struct smtp *smtp)
+{
+	log_add(LOG_FIELD_HELO, (struct slice){ smtp->helo, smtp->helo_len });
+}
+
 void
 smtp_log_message(struct smtp_program *p, enum log_kind kind,
     const struct smtp_reply *reply, const char *reason)
@@ -51,6 +58,7 @@ smtp_log_message(struct smtp_program *p, enum log_kind kind,
 	if (p->user_len > 0)
 		log_add(LOG_FIELD_USER,
 		    (struct slice){ p->user, p->user_len });
+	add_helo(&p->smtp);
 	log_add_number(LOG_FIELD_SIZE, p->smtp.size);
 	if (p->account != NULL)
 		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->hop.host));
@@ -74,6 +82,7 @@ smtp_log_refused_recipient(struct smtp_program *p,
 	log_add(LOG_FIELD_SENDER, envelope->reverse_path);
 	log_add(LOG_FIELD_RECIPIENT,
 	    envelope->recipients[envelope->n - 1].path);
+	add_helo(&p->smtp);
 	if (p->account != NULL)
 		log_add(LOG_FIELD_NEXT_HOP, slice_from(p->account->hop.host));
 	add_reply(reply);

@@ -44,7 +44,8 @@ ends_in_version(struct slice line)
 	    slice_ends_with(line, SLICE(" SIP"));
 }
 
-/* RFC 9110 5.1: a token, then a colon with no blank before it. */
+/* RFC 9110 5.1: a token, then a colon with no blank before it. But a person
+ * who types "MAILFROM:<a@b>" speaks SMTP. */
 static bool
 is_field(struct slice line)
 {
@@ -53,7 +54,8 @@ is_field(struct slice line)
 	while (n < line.len && line.data[n] > 0x20 && line.data[n] < 0x7F &&
 	    strchr("\"(),/:;<=>?@[\\]{}", line.data[n]) == NULL)
 		n++;
-	return n > 0 && n < line.len && line.data[n] == ':';
+	return n > 0 && n < line.len && line.data[n] == ':' &&
+	    (n + 1 == line.len || line.data[n + 1] != '<');
 }
 
 bool

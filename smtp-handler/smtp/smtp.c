@@ -199,7 +199,7 @@ smtp_tls_started(struct smtp *smtp)
 {
 	smtp->tls_started = true;
 	smtp->state = SMTP_COLD;
-	smtp->helo[0] = '\0';
+	smtp->helo_len = 0;
 	smtp->esmtp = smtp->authenticated = false;
 	smtp->chunked = smtp->path_refused = false;
 	envelope_reset(&smtp->envelope);
@@ -234,6 +234,9 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 		break;
 	case SMTP_DATA_END:
 		end_transaction(smtp);
+		/* Who sends mail is no stranger who tries commands. */
+		if (accepted)
+			smtp->bad_commands = 0;
 		break;
 	case SMTP_WANT_IO:
 	case SMTP_STARTTLS:

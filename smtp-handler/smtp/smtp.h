@@ -30,6 +30,7 @@
 /* A command with its CRLF, at most (RFC 5321 4.5.3.1.4 asks for 512 and
  * room for parameters); in AUTH SASL_LINE_MAX. */
 #define SMTP_LINE_MAX 2048
+#define SMTP_HELO_MAX 255
 /* The smallest buffers that will do. */
 #define SMTP_IN_MIN SASL_IN_MIN
 #define SMTP_OUT_MIN 8192
@@ -85,8 +86,11 @@ struct smtp {
 	struct smtp_options options;
 	struct envelope envelope;
 
-	/* What the client said, for Received lines and logs. */
-	char helo[256];
+	/* What the client said, for Received lines and logs. The name that it
+	 * gave itself may be any octets; of one that is too long to be a
+	 * domain (RFC 5321 4.5.3.1.2) the beginning, and "...". */
+	char helo[SMTP_HELO_MAX];
+	size_t helo_len;
 	bool esmtp;         /* by EHLO */
 	bool tls_started;   /* by STARTTLS */
 	bool authenticated;
@@ -153,7 +157,7 @@ struct smtp {
 	} after_reset;
 	struct sasl_server sasl;
 	unsigned failed_logins;
-	unsigned bad_commands;
+	unsigned bad_commands; /* since the last accepted message */
 };
 
 /*

@@ -63,20 +63,28 @@ smtp_put_hello(struct smtp *smtp)
 }
 
 static void
+keep_name(struct smtp *smtp, struct slice name)
+{
+	static const struct slice more = SLICE("...");
+	bool fits = name.len <= sizeof(smtp->helo);
+	size_t len = fits ? name.len : sizeof(smtp->helo) - more.len;
+
+	memcpy(smtp->helo, name.data, len);
+	if (!fits)
+		memcpy(smtp->helo + len, more.data, more.len);
+	smtp->helo_len = fits ? len : sizeof(smtp->helo);
+}
+
+static void
 hello(struct smtp *smtp, struct slice name, bool esmtp)
 {
 	bool in_transaction = smtp->state > SMTP_READY;
 
-	/* RFC 5321 4.1.4: the name need not be right, nor even be one; but
-	 * it will stand in a header. */
-	if (name.len == 0 || name.len >= sizeof(smtp->helo) ||
-	    memchr(name.data, ' ', name.len) != NULL ||
-	    !slice_is_utf8(name)) {
+	if (name.len == 0) {
 		smtp_bad_command(smtp, REPLY_HELLO_SYNTAX);
 		return;
 	}
-	memcpy(smtp->helo, name.data, name.len);
-	smtp->helo[name.len] = '\0';
+	keep_name(smtp, name);
 	smtp->esmtp = esmtp;
 	if (in_transaction) {
 		/* RFC 5321 4.1.4: as RSET does. */
@@ -431,6 +439,13 @@ find_command(const struct smtp *smtp, struct slice verb)
 	return NULL;
 }
 
+static bool
+is_hello(const struct command *command)
+{
+	return command != NULL && (command->run == run_ehlo ||
+	    command->run == run_helo || command->run == run_lhlo);
+}
+
 /* Up to the first blank, of which people type tabs too. */
 static void
 cut_verb(struct slice line, struct slice *verb, struct slice *argument)
@@ -459,9 +474,10 @@ smtp_take_command(struct smtp *smtp, struct slice line,
 	if (wrong == REPLY_NONE && line.len + 2 > SMTP_LINE_MAX &&
 	    !is_auth)
 		wrong = REPLY_LINE_TOO_LONG;
-	/* Of the blanks around the argument a tab may be one. */
-	if (wrong == REPLY_NONE &&
-	    (slice_has_control(verb) || slice_has_control(argument)))
+	/* RFC 5321 4.1.4: nobody is refused for the name given in EHLO. Of
+	 * the blanks around the argument a tab may be one. */
+	if (wrong == REPLY_NONE && (slice_has_control(verb) ||
+	    (slice_has_control(argument) && !is_hello(command))))
 		wrong = REPLY_BAD_OCTETS;
 	/* RFC 3030: whatever is wrong, the octets of a chunk follow. */
 	if (command != NULL && command->run == run_bdat)

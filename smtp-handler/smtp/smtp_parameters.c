@@ -78,10 +78,34 @@ take_requiretls(struct taking *taking, struct slice value)
 	return taking->requiretls ? REPLY_NONE : REPLY_UNKNOWN_PARAMETER;
 }
 
-/* xtext (RFC 3461 section 4): printable, with "+" before two upper-case
- * hexadecimal digits only, and no "=". */
+static int
+hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0'
+	    : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The octet that two upper-case hexadecimal digits stand for, or -1. */
+static int
+hex_octet(struct slice text)
+{
+	if (text.len < 2 || hex_digit(text.data[0]) < 0 ||
+	    hex_digit(text.data[1]) < 0)
+		return -1;
+	return 16 * hex_digit(text.data[0]) + hex_digit(text.data[1]);
+}
+
 static bool
-is_xtext(struct slice text)
+is_control(int octet)
+{
+	return octet < 0x20 || octet == 0x7F;
+}
+
+/* xtext (RFC 3461 section 4): printable, with "+" before two upper-case
+ * hexadecimal digits only, and no "=". What they stand for is no control
+ * character, and at most last: somebody will decode it, in a header perhaps. */
+static bool
+is_xtext(struct slice text, int last)
 {
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.data[i];
@@ -90,24 +114,22 @@ is_xtext(struct slice text)
 			return false;
 		if (c != '+')
 			continue;
-		if (i + 2 >= text.len)
+		int octet = hex_octet(slice_skip(text, i + 1));
+		if (is_control(octet) || octet > last)
 			return false;
-		for (size_t k = 1; k <= 2; k++)
-			if (memchr("0123456789ABCDEF", text.data[i + k],
-			    16) == NULL)
-				return false;
 		i += 2;
 	}
 	return text.len > 0;
 }
 
-/* AUTH= (RFC 4954 section 5): checked, and not trusted. */
+/* AUTH= (RFC 4954 section 5): checked, and not trusted. The mailbox may be
+ * one beyond ASCII. */
 static enum smtp_reply_id
 take_auth(struct taking *taking, struct slice value)
 {
 	if (taking->options->login == SMTP_LOGIN_NONE)
 		return REPLY_UNKNOWN_PARAMETER;
-	return is_xtext(value) ? REPLY_NONE : REPLY_BAD_PARAMETER;
+	return is_xtext(value, 0xFF) ? REPLY_NONE : REPLY_BAD_PARAMETER;
 }
 
 /* RET=FULL or RET=HDRS (RFC 3461 4.3). */
@@ -123,11 +145,11 @@ take_ret(struct taking *taking, struct slice value)
 	    : REPLY_BAD_PARAMETER;
 }
 
-/* ENVID= (RFC 3461 4.4). */
+/* ENVID= (RFC 3461 4.4): printable US-ASCII, when decoded. */
 static enum smtp_reply_id
 take_envid(struct taking *taking, struct slice value)
 {
-	return is_xtext(value) && value.len <= ENVID_MAX &&
+	return is_xtext(value, 0x7E) && value.len <= ENVID_MAX &&
 	    envelope_set_envid(taking->envelope, value) ? REPLY_NONE
 	    : REPLY_BAD_PARAMETER;
 }
@@ -171,18 +193,57 @@ is_atom(struct slice word)
 	return word.len > 0;
 }
 
-/* utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533 3), loosely: what is in
- * it is the affair of those who read the notification. */
+/* The digits of "\x{D}" (RFC 6533 3), as far as they go. */
+static int
+embedded_code(struct slice digits)
+{
+	int code = 0, digit;
+
+	for (; digits.len > 0 && code <= 0xFFFF; code = 16 * code + digit) {
+		char c = slice_lower(digits.data[0]);
+
+		digit = hex_digit(c >= 'a' && c <= 'f' ? (char)(c - 'a' + 'A')
+		                                       : c);
+		if (digit < 0)
+			break;
+		digits = slice_skip(digits, 1);
+	}
+	return code;
+}
+
+/* Is a control character written as "\x{D}", or as "+0D" by somebody who
+ * takes it for xtext? */
+static bool
+hides_control(struct slice text)
+{
+	static const struct slice embedded = SLICE("\\x{");
+
+	for (; text.len > 0; text = slice_skip(text, 1)) {
+		int octet = text.data[0] == '+'
+		    ? hex_octet(slice_skip(text, 1)) : -1;
+
+		if (octet >= 0 && is_control(octet))
+			return true;
+		if (slice_starts_with_nocase(text, embedded) &&
+		    is_control(embedded_code(slice_skip(text,
+		    embedded.len))))
+			return true;
+	}
+	return false;
+}
+
+/* utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533 3), loosely: what else is
+ * in it is the affair of those who read the notification. */
 static bool
 is_utf8_address(struct slice text, bool utf8)
 {
-	if (slice_has_control(text) || memchr(text.data, '=', text.len) !=
-	    NULL)
+	if (slice_has_control(text) || hides_control(text) ||
+	    memchr(text.data, '=', text.len) != NULL)
 		return false;
 	return utf8 ? slice_is_utf8(text) : slice_is_ascii(text);
 }
 
-/* ORCPT=type;address (RFC 3461 4.2). */
+/* ORCPT=type;address (RFC 3461 4.2): as ENVID, but for "utf-8". */
 static enum smtp_reply_id
 take_orcpt(struct taking *taking, struct slice value)
 {
@@ -194,7 +255,7 @@ take_orcpt(struct taking *taking, struct slice value)
 		return REPLY_BAD_PARAMETER;
 	if (slice_equal_nocase(type, SLICE("utf-8"))
 	    ? !is_utf8_address(address, taking->envelope->utf8)
-	    : !is_xtext(address))
+	    : !is_xtext(address, 0x7E))
 		return REPLY_BAD_PARAMETER;
 	taking->recipient->orcpt = value;
 	return REPLY_NONE;

@@ -223,7 +223,7 @@ class States(TestCase):
 
     def test_unknown_and_unavailable(self):
         smtp = self.smtp().ready()
-        for command in ("XYZZY", "", "MAILFROM:<a@b>", "GET / HTTP/1.0",
+        for command in ("XYZZY", "", "MAILFROM:<a@b>", "GETS x",
                         "EHLOx y"):
             smtp.expect(command, r"500 5\.5\.[12]")
         smtp.expect("STARTTLS", r"50[023] 5\.5\.1")

@@ -169,7 +169,7 @@ serve_mail(struct session *session)
 {
 	const struct smtp *smtp = &session->smtp;
 
-	CHECK(!session->in_transaction && smtp->helo[0] != '\0');
+	CHECK(!session->in_transaction && smtp->helo_len > 0);
 	CHECK((session->dialogue.options & OPTION_LOGIN_REQUIRED) == 0 ||
 	    smtp->authenticated);
 	CHECK(smtp->envelope.n == 0);
@@ -309,7 +309,7 @@ serve(struct session *session, enum smtp_event event)
 		smtp_tls_started(&session->smtp);
 		session->in_transaction = session->may_reset = false;
 		CHECK(session->smtp.envelope.n == 0);
-		CHECK(session->smtp.helo[0] == '\0');
+		CHECK(session->smtp.helo_len == 0);
 		break;
 	case SMTP_AUTH:
 		serve_auth(session);
