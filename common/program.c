@@ -84,15 +84,23 @@ log_connect(const struct program *program)
 	log_send();
 }
 
-/* "TLSv1.3 TLS_AES_256_GCM_SHA384" */
+void
+program_tls_name(const struct program *program, char name[PROGRAM_TLS_MAX])
+{
+	struct tls *tls = program->conn.transport.tls;
+
+	name[0] = '\0';
+	if (tls != NULL)
+		snprintf(name, PROGRAM_TLS_MAX, "%s %s",
+		    tls_conn_version(tls), tls_conn_cipher(tls));
+}
+
 static void
 log_tls(const struct program *program)
 {
-	char text[128];
+	char text[PROGRAM_TLS_MAX];
 
-	snprintf(text, sizeof(text), "%s %s",
-	    tls_conn_version(program->conn.transport.tls),
-	    tls_conn_cipher(program->conn.transport.tls));
+	program_tls_name(program, text);
 	log_remember(LOG_FIELD_TLS, slice_from(text));
 	log_begin(LOG_KIND_TLS);
 	log_add(LOG_FIELD_TLS, slice_from(text));
@@ -243,19 +251,29 @@ program_refuse_login(struct program *program, struct wire *wire,
 }
 
 int
-program_login(struct program *program, struct wire *wire, struct slice user,
-    struct slice password, enum auth_outcome *outcome, struct error *error)
+program_login(struct program *program, struct wire *wire,
+    const struct program_credentials *credentials,
+    enum auth_outcome *outcome, struct error *error)
 {
 	struct error why = { .kind = ERROR_NONE };
+	char tls[PROGRAM_TLS_MAX];
+	const struct auth_login login = {
+		.peer = &program->peer,
+		.user = credentials->user,
+		.password = credentials->password,
+		.mechanism = credentials->mechanism != NULL
+		    ? credentials->mechanism : "USER",
+		.tls = tls,
+	};
 
 	/* A check may take its time. */
 	if (program_flush(program, wire, error) < 0)
 		return -1;
-	*outcome = auth_check(&program->auth, &program->peer, user, password,
-	    &why);
-	log_login(program, *outcome, user, why.text);
+	program_tls_name(program, tls);
+	*outcome = auth_check(&program->auth, &login, &why);
+	log_login(program, *outcome, login.user, why.text);
 	if (*outcome == AUTH_RIGHT)
-		log_remember(LOG_FIELD_USER, user);
+		log_remember(LOG_FIELD_USER, login.user);
 	else
 		auth_delay(++program->failed_logins);
 	return 0;

@@ -81,13 +81,20 @@ int program_pump(struct program *program, struct wire *wire,
 int program_flush(struct program *program, struct wire *wire,
     struct error *error);
 
+/* What a client logs in with. */
+struct program_credentials {
+	struct slice user;
+	struct slice password;
+	const char *mechanism; /* SASL's name; NULL: POP3's USER and PASS */
+};
+
 /*
  * Checks a login and logs the outcome. A wrong one costs its delay. The
  * output so far is flushed first; -1 where that fails.
  */
 int program_login(struct program *program, struct wire *wire,
-    struct slice user, struct slice password, enum auth_outcome *outcome,
-    struct error *error);
+    const struct program_credentials *credentials,
+    enum auth_outcome *outcome, struct error *error);
 
 /* The same for one that cannot be right, whatever the password. */
 int program_refuse_login(struct program *program, struct wire *wire,
@@ -96,6 +103,12 @@ int program_refuse_login(struct program *program, struct wire *wire,
 /* Drains wire->out (unless broken says why that is pointless) and closes. */
 void program_end(struct program *program, struct wire *wire,
     const struct error *broken, bool linger);
+
+/* Version and cipher, "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS, or
+ * where it ends before us. */
+#define PROGRAM_TLS_MAX 128
+void program_tls_name(const struct program *program,
+    char name[PROGRAM_TLS_MAX]);
 
 /* Milliseconds since the session began. */
 int64_t program_age(const struct program *program);

@@ -230,6 +230,9 @@ serve_login(struct pop3_program *p, struct error *error)
 		[AUTH_TEMPORARY] = POP3_LOGIN_TEMPORARY,
 	};
 	struct pop3 *pop3 = &p->pop3;
+	const struct program_credentials credentials = {
+		pop3->user, pop3->password, pop3->sasl.mechanism,
+	};
 	enum auth_outcome outcome;
 	struct error why;
 	bool found = find_maildrop(p, pop3->user, &why) == 0;
@@ -241,8 +244,8 @@ serve_login(struct pop3_program *p, struct error *error)
 		pop3_login_failed(pop3, POP3_LOGIN_WRONG);
 		return 0;
 	}
-	if (program_login(&p->program, &pop3->wire, pop3->user,
-	    pop3->password, &outcome, error) < 0)
+	if (program_login(&p->program, &pop3->wire, &credentials, &outcome,
+	    error) < 0)
 		return -1;
 	if (outcome != AUTH_RIGHT) {
 		pop3_login_failed(pop3, failures[outcome]);

@@ -27,10 +27,13 @@ serve_auth(struct smtp_program *p, struct error *error)
 	static const struct smtp_reply later = { 454, "4.7.0",
 		SLICE("Cannot log you in now") };
 	struct smtp *smtp = &p->smtp;
+	const struct program_credentials credentials = {
+		smtp->user, smtp->password, smtp->sasl.mechanism,
+	};
 	enum auth_outcome outcome;
 
-	if (program_login(&p->program, &smtp->wire, smtp->user,
-	    smtp->password, &outcome, error) < 0)
+	if (program_login(&p->program, &smtp->wire, &credentials, &outcome,
+	    error) < 0)
 		return -1;
 	switch (outcome) {
 	case AUTH_RIGHT:

@@ -4,11 +4,15 @@
  */
 #include "login/auth.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "system/clock.h"
+#include "system/command_run.h"
+#include "system/environment.h"
 #include "system/file.h"
 #include "system/process.h"
 #include "protocol/sasl.h"
@@ -82,24 +86,35 @@ auth_check_config(const struct auth *auth, struct error *error)
 	    "--auth exec", error) : 0;
 }
 
-/*
- * The checkpassword interface (cr.yp.to/checkpwd/interface.html): name,
- * password and timestamp, each with a NUL, on descriptor 3; 0 is right, 1 is
- * wrong, all else means to try later.
- */
-static enum auth_outcome
-run_command(const struct auth *auth, struct slice user,
-    struct slice password, struct error *error)
+/* What a program of --auth exec: finds in its environment beside the usual:
+ * who asks, and how. */
+static int
+make_environment(struct environment *environment,
+    const struct auth_login *login, struct error *error)
+{
+	environment_init(environment);
+	environment_add(environment, "MAIL_EVENT", SLICE("login"));
+	environment_add(environment, "MAIL_PEER",
+	    slice_from(login->peer->name));
+	environment_add(environment, "MAIL_TLS", slice_from(login->tls));
+	environment_add(environment, "MAIL_MECHANISM",
+	    slice_from(login->mechanism));
+	if (environment_is_whole(environment))
+		return 0;
+	environment_free(environment);
+	return error_system(error, ENOMEM, "environment");
+}
+
+/* With name, password and timestamp, each with a NUL, on descriptor 3. */
+static int
+run_with(const struct auth *auth, const struct auth_login *login,
+    struct error *error)
 {
 	char input[2 * SASL_SECRET_MAX + 32];
+	struct environment environment;
+	struct slice user = login->user, password = login->password;
 	size_t len = 0;
 
-	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX ||
-	    memchr(user.data, '\0', user.len) != NULL ||
-	    memchr(password.data, '\0', password.len) != NULL) {
-		error_set(error, ERROR_PEER, "not a name and password");
-		return AUTH_WRONG;
-	}
 	memcpy(input, user.data, user.len);
 	len += user.len;
 	input[len++] = '\0';
@@ -108,9 +123,44 @@ run_command(const struct auth *auth, struct slice user,
 	input[len++] = '\0';
 	len += (size_t)snprintf(input + len, sizeof(input) - len, "%lld",
 	    (long long)time(NULL)) + 1;
-	int status = command_run(&auth->command, 3,
-	    (struct slice){ input, len }, auth->timeout, error);
+	int fd = command_pipe((struct slice){ input, len }, error);
 	explicit_bzero(input, sizeof(input));
+	if (fd < 0)
+		return -1;
+	int status = make_environment(&environment, login, error);
+	if (status == 0) {
+		struct command_run run = {
+			.line = &auth->command,
+			.environment = environment.items,
+			.input = -1,
+			.extra = fd,
+			.timeout = auth->timeout,
+		};
+
+		status = command_run(&run, error);
+		environment_free(&environment);
+	}
+	close(fd);
+	return status;
+}
+
+/*
+ * The checkpassword interface (cr.yp.to/checkpwd/interface.html): 0 is right,
+ * 1 is wrong, all else means to try later.
+ */
+static enum auth_outcome
+run_command(const struct auth *auth, const struct auth_login *login,
+    struct error *error)
+{
+	struct slice user = login->user, password = login->password;
+
+	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX ||
+	    memchr(user.data, '\0', user.len) != NULL ||
+	    memchr(password.data, '\0', password.len) != NULL) {
+		error_set(error, ERROR_PEER, "not a name and password");
+		return AUTH_WRONG;
+	}
+	int status = run_with(auth, login, error);
 	if (status == 0)
 		return AUTH_RIGHT;
 	if (status == 1) {
@@ -139,9 +189,11 @@ check_file(const struct auth *auth, struct slice user, struct slice password,
 }
 
 enum auth_outcome
-auth_check(const struct auth *auth, const struct peer *peer,
-    struct slice user, struct slice password, struct error *error)
+auth_check(const struct auth *auth, const struct auth_login *login,
+    struct error *error)
 {
+	const struct peer *peer = login->peer;
+
 	if (auth->kind == AUTH_NONE) {
 		error_set(error, ERROR_CONFIG, "there is no --auth");
 		return AUTH_REFUSED;
@@ -152,14 +204,15 @@ auth_check(const struct auth *auth, const struct peer *peer,
 		    "for everybody", peer->remote_by);
 		return AUTH_REFUSED;
 	}
-	if (user.len == 0 || password.len == 0) {
+	if (login->user.len == 0 || login->password.len == 0) {
 		error_set(error, ERROR_PEER, "empty name or password");
 		return AUTH_WRONG;
 	}
 	if (auth->kind == AUTH_FILE)
-		return check_file(auth, user, password, error);
+		return check_file(auth, login->user, login->password,
+		    error);
 	if (auth->kind == AUTH_EXEC)
-		return run_command(auth, user, password, error);
+		return run_command(auth, login, error);
 	return AUTH_RIGHT;
 }
 

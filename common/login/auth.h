@@ -54,10 +54,18 @@ int auth_init(struct auth *auth, const char *how, unsigned timeout,
 /* What can be checked beyond auth_init: is the program there? */
 int auth_check_config(const struct auth *auth, struct error *error);
 
+/* A login, and what a checkpassword program is told of it. */
+struct auth_login {
+	const struct peer *peer;
+	struct slice user;
+	struct slice password;
+	const char *mechanism; /* SASL's name, or "USER" for POP3's own */
+	const char *tls;       /* version and cipher; "" for none */
+};
+
 /* *error says why for everything but AUTH_RIGHT. */
 enum auth_outcome auth_check(const struct auth *auth,
-    const struct peer *peer, struct slice user, struct slice password,
-    struct error *error);
+    const struct auth_login *login, struct error *error);
 
 /* The user's own maildir, or NULL: then --maildir says where it is. */
 const char *auth_maildir(const struct auth *auth, struct slice user);

@@ -157,7 +157,9 @@ sasl_server_start(struct sasl_server *sasl, struct wire *wire,
 	*challenge = slice_from("");
 	if (slice_equal_nocase(mechanism, SLICE("PLAIN"))) {
 		sasl->state = SASL_PLAIN;
+		sasl->mechanism = "PLAIN";
 	} else if (slice_equal_nocase(mechanism, SLICE("LOGIN"))) {
+		sasl->mechanism = "LOGIN";
 		sasl->state = SASL_LOGIN_USER;
 		*challenge = SLICE("VXNlcm5hbWU6"); /* "Username:" */
 	} else {

@@ -30,6 +30,7 @@ struct sasl_server {
 	/* Valid after SASL_DONE, until the next read or sasl_wipe. */
 	struct slice user;
 	struct slice password;
+	const char *mechanism; /* its registered name; NULL before a start */
 
 	enum sasl_state {
 		SASL_IDLE,

@@ -1,5 +1,5 @@
 /*
- * command: running another program, with input and a time limit.
+ * command: the words of a command that a setting names; command_run.h runs it.
  *
  * No shell: the setting's words are split as a shell would split them, and
  * nothing is expanded.
@@ -8,7 +8,6 @@
 #define COMMAND_H
 
 #include "base/error.h"
-#include "base/slice.h"
 
 /* Words of one command, at most. */
 #define COMMAND_WORDS_MAX 64
@@ -31,16 +30,5 @@ void command_line_free(struct command_line *line);
 /* ERROR_CONFIG where there is no such program. For --check-config. */
 int command_line_check(const struct command_line *line, const char *name,
     struct error *error);
-
-/*
- * Runs it with input on descriptor input_fd (at most 4096 octets, so that
- * writing never waits), standard input and output as ours (/dev/null
- * after peer_take, but for what systemd passed as descriptor 3), and waits at
- * most so many seconds; then it is killed with its children. Returns its
- * exit status, or -1 where it could not be run, was killed or took too long:
- * ERROR_SYSTEM, ERROR_TIMEOUT. SIGTERM to us ends it too.
- */
-int command_run(const struct command_line *line, int input_fd,
-    struct slice input, unsigned timeout, struct error *error);
 
 #endif

@@ -87,16 +87,3 @@ process_wait(int64_t milliseconds)
 
 	ppoll(NULL, 0, &timeout, &wait_mask);
 }
-
-void
-process_reset(void)
-{
-	struct sigaction action = { .sa_handler = SIG_DFL };
-
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGPIPE, &action, NULL);
-	sigaction(SIGXFSZ, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGCHLD, &action, NULL);
-	sigprocmask(SIG_SETMASK, &wait_mask, NULL);
-}

@@ -30,7 +30,4 @@ void process_catch_children(void);
  * is over. */
 void process_wait(int64_t milliseconds);
 
-/* In a child, before exec: the signals as a program expects them. */
-void process_reset(void);
-
 #endif

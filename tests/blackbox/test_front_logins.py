@@ -453,10 +453,23 @@ class Exec(FrontDoor):
                 self.assertNotIn(PASSWORD, report["command_line"])
                 self.assertNotIn(PASSWORD, str(report["environment"]))
                 # Nothing blocked or ignored that it would miss, beyond what
-                # we were started with; SIGPIPE is Python's own
+                # we were started with; SIGPIPE is Python's own, 32 and 33
+                # are glibc's, which posix_spawn leaves so
                 self.assertEqual(report["blocked"], 0)
                 self.assertEqual(report["ignored"] & ~ignored_here() &
-                                 ~(1 << 12 | 1 << 24), 0)
+                                 ~(1 << 12 | 1 << 24 | 3 << 31), 0)
+                # An environment made anew, and what of the login is told
+                environment = report["environment"]
+                mechanism = "PLAIN" if program == SMTP else "USER"
+                told = {name: value for name, value in environment.items()
+                        if name.startswith("MAIL_")}
+                self.assertEqual(told, {
+                    "MAIL_EVENT": "login", "MAIL_PEER": "local",
+                    "MAIL_TLS": "", "MAIL_MECHANISM": mechanism})
+                self.assertLessEqual(
+                    {name for name in environment if name not in told
+                     and not name.startswith("LC_")},
+                    {"PATH", "LANG", "TZ", "HOME", "TMPDIR"})
 
     def test_long_names_and_passwords(self):
         """The longest there can be come whole, or are refused as no login

@@ -83,8 +83,11 @@ check_login(const struct auth *auth, const struct peer *peer,
     struct slice user, struct slice password, enum auth_outcome outcome)
 {
 	memset(&error, 0, sizeof(error));
-	enum auth_outcome got = auth_check(auth, peer, user, password,
-	    &error);
+	const struct auth_login login = {
+		.peer = peer, .user = user, .password = password,
+		.mechanism = "PLAIN", .tls = "",
+	};
+	enum auth_outcome got = auth_check(auth, &login, &error);
 
 	if (got != outcome)
 		fail_msg("%.*s: %d, want %d: %s", SLICE_ARG(user), (int)got,

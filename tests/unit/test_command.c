@@ -1,17 +1,9 @@
 /*
- * test_command.c - splitting a command's words, and running it.
- *
- * Each run is in a process of its own: what command_run does about signals
- * lasts.
+ * test_command.c - splitting a command's words, and finding its program.
  */
 #include "drive.h"
 
-#include <signal.h>
-#include <sys/wait.h>
-
-#include "system/clock.h"
 #include "system/command.h"
-#include "system/process.h"
 
 static struct error error;
 
@@ -180,139 +172,6 @@ test_check(void **state)
 	directory_remove(&directory);
 }
 
-/* ---- running ---- */
-
-static const char *run_text;
-static struct slice run_input;
-static unsigned run_timeout;
-static int report_fd;
-static bool inherited; /* does what is run hold the report's pipe, too? */
-
-static void
-run_and_report(void)
-{
-	struct command_line line;
-
-	signal(SIGPIPE, SIG_IGN);
-	if (command_line_parse(&line, run_text, "--x", &error) != 0)
-		_exit(1);
-	int status = command_run(&line, 3, run_input, run_timeout, &error);
-	command_line_free(&line);
-	if (status < 0)
-		dprintf(report_fd, "error %d: %s", (int)error.kind,
-		    error.text);
-	else
-		dprintf(report_fd, "%d", status);
-}
-
-/* What command_run says to it, in a process of its own. */
-static void
-check_run(const char *text, struct slice input, const char *want)
-{
-	char got[512];
-	size_t len = 0;
-	ssize_t n;
-	int fds[2];
-	int status;
-
-	run_text = text;
-	run_input = input;
-	assert_int_equal(pipe(fds), 0);
-	fflush(NULL);
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		alarm(20);
-		report_fd = fcntl(fds[1], inherited ? F_DUPFD
-		    : F_DUPFD_CLOEXEC, 100);
-		close(fds[0]);
-		close(fds[1]);
-		run_and_report();
-		_exit(0);
-	}
-	close(fds[1]);
-	while ((n = read(fds[0], got + len, sizeof(got) - len)) > 0)
-		len += (size_t)n;
-	close(fds[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	assert_slices(((struct slice){ got, len }), slice_from(want));
-}
-
-static void
-test_status(void **state)
-{
-	(void)state;
-	run_timeout = 10;
-	check_run("true", SLICE(""), "0");
-	check_run("false", SLICE(""), "1");
-	check_run("sh -c 'exit 111'", SLICE(""), "111");
-	check_run("sh -c 'exit 255'", SLICE(""), "255");
-	assert_int_equal(ERROR_SYSTEM, 3);
-	check_run("no-such-program-here", SLICE(""),
-	    "error 3: no-such-program-here: cannot be run");
-	check_run("/", SLICE(""), "error 3: /: cannot be run");
-	check_run("sh -c 'kill -9 $$'", SLICE(""),
-	    "error 3: sh: killed by signal 9");
-	/* Words are words: no shell came between. */
-	check_run("test 'a  b' = 'a  b'", SLICE(""), "0");
-	check_run("test $HOME = x", SLICE(""), "1");
-	check_run("test * = '*'", SLICE(""), "0");
-}
-
-/* What we ignore, or block, the program does not. */
-static void
-test_signals(void **state)
-{
-	(void)state;
-	run_timeout = 10;
-	check_run("sh -c 'kill -PIPE $$; exit 1'", SLICE(""),
-	    "error 3: sh: killed by signal 13");
-	check_run("sh -c 'kill -TERM $$; exit 1'", SLICE(""),
-	    "error 3: sh: killed by signal 15");
-	check_run("sh -c 'kill -CHLD $$; exit 1'", SLICE(""), "1");
-}
-
-/* On descriptor 3, octet by octet, with an end. */
-static void
-test_input(void **state)
-{
-	struct text text = { .data = NULL };
-
-	(void)state;
-	run_timeout = 10;
-	check_run("sh -c 'test \"$(tr \"\\\\000\" . <&3)\" = joe.pw.0.'",
-	    SLICE("joe\0pw\0" "0\0"), "0");
-	check_run("sh -c 'test \"$(wc -c <&3)\" -eq 0'", SLICE(""), "0");
-	text_repeat(&text, 'x', 4096);
-	check_run("sh -c 'test \"$(wc -c <&3)\" -eq 4096'",
-	    text_slice(&text), "0");
-	text_repeat(&text, 'x', 1);
-	check_run("true", text_slice(&text), "error 3: too much input");
-	text_free(&text);
-	/* Whoever does not read it harms nobody. */
-	check_run("true", SLICE("joe\0pw\0" "0\0"), "0");
-	check_run("sh -c 'exec 3<&-; exit 7'", SLICE("joe"), "7");
-}
-
-/* Over its time it is killed, and with it what it started: else the report
- * would have no end for as long as that sleeps. */
-static void
-test_timeout(void **state)
-{
-	int64_t began = clock_now();
-
-	(void)state;
-	run_timeout = 1;
-	inherited = true;
-	assert_int_equal(ERROR_TIMEOUT, 8);
-	check_run("sh -c 'sleep 30 & sleep 30'", SLICE(""),
-	    "error 8: sh: took over 1 s");
-	inherited = false;
-	assert_true(clock_now() - began >= 1000);
-	assert_true(clock_now() - began < 10000);
-}
-
 int
 main(void)
 {
@@ -321,10 +180,6 @@ main(void)
 		cmocka_unit_test(test_bad_words),
 		cmocka_unit_test(test_random_words),
 		cmocka_unit_test(test_check),
-		cmocka_unit_test(test_status),
-		cmocka_unit_test(test_signals),
-		cmocka_unit_test(test_input),
-		cmocka_unit_test(test_timeout),
 	};
 
 	return cmocka_run_group_tests_name("command", tests, NULL, NULL);
