@@ -142,12 +142,12 @@ $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries)
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 
 demo: ## the main job: send a message and fetch it back, then serve
-	@tests/setup.sh demo
+	@BUILD='$(BUILD)' tests/setup.sh demo
 	@$(MAKE) --no-print-directory all
 	@BUILD='$(BUILD)' ONCE='$(ONCE)' exec tests/demo.sh
 
 check: ## all tests, after installing what they need
-	@tests/setup.sh check
+	@BUILD='$(BUILD)' tests/setup.sh check
 	@$(MAKE) --no-print-directory all units build-unit-tests build-replays
 	@BUILD='$(BUILD)' tests/run
 
@@ -162,7 +162,7 @@ check-unit: $(unit_tests) ## unit tests only
 # to tests/bench/RESULTS.md, the plot beside it and README.md.
 bench_programs = bare client latency readall
 bench: all $(bench_programs:%=$(BUILD)/tests/bench/%) ## measure, beside Dovecot, Courier and Postfix
-	@tests/setup.sh bench
+	@BUILD='$(BUILD)' tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py \
 	    $(if $(filter yes,$(RECORD)),--record) \
 	    $(if $(filter yes,$(MILLION)),--million) $(BENCH)

@@ -4,28 +4,31 @@
 #	tests/setup.sh build|demo|check|bench
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
-# Servers and proxies are not installed but unpacked below build/tools:
-# some of them conflict with each other, and none of them shall be started,
-# now or at the next boot, on a machine that only wanted to run our tests. But
-# s6 is: nothing starts it, and its programs look for each other in /usr/bin.
+# Servers and proxies, and clients that bring a user or a service along, are
+# not installed but unpacked below $BUILD/tools: some of them conflict with
+# each other, and none of them shall be started, now or at the next boot, on a
+# machine that only wanted to run our tests. But s6 is: nothing starts it, and
+# its programs look for each other in /usr/bin.
 # Elsewhere: says which commands and libraries are missing.
 # Silent when nothing is.
 
 set -eu
 
-here=$(cd "$(dirname "$0")/.." && pwd)
-tools=$here/build/tools
+cd "$(dirname "$0")/.."
+mkdir -p "${BUILD:-build}"
+tools=$(cd "${BUILD:-build}" && pwd)/tools
 
-build_packages='gcc make pkg-config libc6-dev libtls-dev libsystemd-dev'
+build_packages='gcc make pkg-config libc6-dev libcrypt-dev libtls-dev
+	libssl-dev libsystemd-dev'
 build_commands='cc make pkg-config'
-build_modules='libtls libsystemd'
+build_modules='libtls libcrypto libsystemd'
 
 demo_packages="$build_packages openssl curl systemd"
 demo_commands="$build_commands openssl curl systemd-socket-activate"
 
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev mandoc
 	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
-	fetchmail getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
+	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux procps whois s6"
 check_commands="$demo_commands clang mandoc python3 swaks msmtp mpop tcpserver
 	fetchmail getmail inetd xinetd strace ip unshare setpriv ps mkpasswd mutt
@@ -34,7 +37,8 @@ check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	haproxy/haproxy stunnel4/stunnel4
-	daemontools/supervise postfix/smtp-source node-nodemailer/nodemailer
+	daemontools/supervise postfix/smtp-source fetchmail/fetchmail
+	node-nodemailer/nodemailer
 	dovecot-lmtpd/dovecot opensmtpd/smtpd'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
@@ -83,13 +87,16 @@ missing_modules() {
 	done
 }
 
+may_become_root() {
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null
+}
+
 as_root() {
+	may_become_root || die "not root and no sudo: run as root: $*"
 	if [ "$(id -u)" = 0 ]; then
 		env DEBIAN_FRONTEND=noninteractive "$@"
-	elif command -v sudo >/dev/null; then
-		sudo env DEBIAN_FRONTEND=noninteractive "$@"
 	else
-		die "not root and no sudo: run as root: $*"
+		sudo env DEBIAN_FRONTEND=noninteractive "$@"
 	fi
 }
 
@@ -98,7 +105,7 @@ updated=
 update_once() {
 	[ -z "$updated" ] || return 0
 	updated=yes
-	as_root apt-get update -q >&2 ||
+	may_become_root && as_root apt-get update -q >&2 ||
 		say "apt-get update failed; trying with the lists as they are"
 }
 
@@ -129,22 +136,30 @@ install_packages() {
 	allow_daemons
 }
 
+# fetch FOLDER PACKAGE OPTION: what apt-get would install for the package,
+# itself included, goes into the folder.
+fetch() {
+	mkdir -p "$1/partial"
+	apt-get install -qq -y --no-install-recommends --reinstall \
+		-o Debug::NoLocking=1 -o Dir::Cache::archives="$1" \
+		-o APT::Sandbox::User="$(id -un)" "$3" "$2"
+}
+
 # The package and those libraries it needs that the machine lacks, below
-# build/tools/NAME. Needs no root.
+# tools/NAME. Needs no root. What several of them need is fetched once.
 unpack_package() {
-	say "unpacking below build/tools: $1"
+	say "unpacking below $tools: $1"
 	dir=$tools/$1
 	rm -rf "$dir"
-	mkdir -p "$dir/.debs/partial"
-	apt-get install -q -y --no-install-recommends --download-only \
-		-o Debug::NoLocking=1 -o Dir::Cache::archives="$dir/.debs" \
-		-o APT::Sandbox::User="$(id -un)" --reinstall \
-		"$1" >"$dir/.log" 2>&1 ||
+	mkdir -p "$dir"
+	fetch "$tools/.debs" "$1" --download-only >"$dir/.log" 2>&1 ||
 		{ cat "$dir/.log" >&2; die "apt-get could not fetch $1"; }
-	for deb in "$dir"/.debs/*.deb; do
-		dpkg-deb -x "$deb" "$dir"
+	# With nothing fetched yet each has a line: 'URI' FILE SIZE HASH
+	for deb in $(fetch "$dir/.none" "$1" --print-uris |
+		sed -n "s/^'[^']*' \([^ ]*\.deb\) .*/\1/p"); do
+		dpkg-deb -x "$tools/.debs/$deb" "$dir"
 	done
-	rm -rf "$dir/.debs"
+	rm -rf "$dir/.none"
 	: >"$dir/.complete"
 }
 
@@ -158,6 +173,7 @@ debian() {
 	for name in $missing; do
 		unpack_package "$name"
 	done
+	rm -rf "$tools/.debs"
 }
 
 # $1 commands, $2 pkg-config modules, $3 names of Debian's packages

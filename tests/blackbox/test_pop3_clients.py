@@ -9,6 +9,7 @@ import threading
 import model
 from certs import certificates
 from mailtest import DEADLINE, POP3, TestCase
+from superservers import tool, tool_libraries
 
 TEXTS = [b"From: joe@example.com\nTo: ann@example.org\nSubject: %d\n"
          b"Message-ID: <%d@example.com>\n"
@@ -29,13 +30,13 @@ class Fetching(TestCase):
             POP3, *self.certs.server.options(), "--auth", "any", "--maildir",
             self.mail, "--allow-delete", "--cache-dir", self.path("cache"))
 
-    def run_client(self, *argv, statuses=(0,)):
+    def run_client(self, *argv, statuses=(0,), env=None):
         done = subprocess.run(
             [str(arg) for arg in argv], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
             timeout=4 * DEADLINE, cwd=self.dir,
             env={"PATH": "/usr/bin:/bin", "HOME": str(self.dir),
-                 "USER": "joe", "LC_ALL": "C.UTF-8"})
+                 "USER": "joe", "LC_ALL": "C.UTF-8", **(env or {})})
         print(done.args, done.stdout, done.stderr.decode("utf-8", "replace"))
         self.assertIn(done.returncode, statuses, done.stderr)
         return done.stdout
@@ -66,9 +67,10 @@ poll localhost protocol pop3 port {self.server.port} uidl
   user joe password "secret" ssl sslcertfile {self.certs.ca.crt} sslcertck
   mda "{self.mda()}" no rewrite
 """)
-        self.run_client("fetchmail", "-f", self.path("fetchmailrc"),
-                        "--nosyslog", "--idfile", self.path("ids"),
-                        "--pidfile", self.path("pid"), "--all")
+        self.run_client(tool("fetchmail", "fetchmail"), "-f",
+                        self.path("fetchmailrc"), "--nosyslog", "--idfile",
+                        self.path("ids"), "--pidfile", self.path("pid"),
+                        "--all", env=tool_libraries("fetchmail"))
         self.assert_fetched([path.read_bytes()
                              for path in self.dir.glob("got.*")])
 

@@ -25,7 +25,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = ROOT / os.environ.get("BUILD", "build")
-TOOLS = ROOT / "build" / "tools"        # unpacked by tests/setup.sh
+TOOLS = BUILD / "tools"                 # unpacked by tests/setup.sh
 POP3 = BUILD / "pop3-handler"
 SMTP = BUILD / "smtp-handler"
 HOST = "mail.test"                      # --hostname of every handler here

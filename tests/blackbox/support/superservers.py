@@ -20,14 +20,18 @@ def tool(package, name):
                          "run tests/setup.sh check")
 
 
+def tool_libraries(package):
+    """What makes a program find the libraries unpacked beside it."""
+    base = TOOLS / package
+    return {"LD_LIBRARY_PATH": ":".join(str(path) for path in [
+        *base.glob("lib/*-linux-*"), *base.glob("usr/lib/*-linux-*"),
+        base / "usr/lib"])}
+
+
 def tool_environment(package, env=None):
     """The unpacked package's own libraries, and its programs, found first."""
-    base = TOOLS / package
-    libraries = [str(path) for path in
-                 [*base.glob("lib/*-linux-*"), *base.glob("usr/lib/*-linux-*"),
-                  base / "usr/lib"]]
-    programs = [str(base / "usr/bin"), os.environ["PATH"]]
-    return clean_environment({"LD_LIBRARY_PATH": ":".join(libraries),
+    programs = [str(TOOLS / package / "usr/bin"), os.environ["PATH"]]
+    return clean_environment({**tool_libraries(package),
                               "PATH": ":".join(programs), **(env or {})})
 
 
