@@ -101,7 +101,7 @@ case ${1-} in
 	suite=$2
 	shift 2
 	enter "$@"
-	exit
+	exit 0
 	;;
 '' | -*)
 	echo "usage: $0 SUITE COMMAND..." >&2

@@ -35,6 +35,20 @@ class Pair:
         return context
 
 
+CA_CONFIG = """\
+[ca]
+default_ca = tests
+[tests]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = names
+[names]
+commonName = supplied
+"""
+
+
 class Certificates:
     """ca and other_ca sign; server and rsa are for localhost; expired and
     wrong_name are what they say, signed by ca; stranger is for localhost,
@@ -53,11 +67,11 @@ class Certificates:
                     "-keyout", ca.key, "-out", ca.crt)
         self.sign(self.server, self.ca, GOOD_NAMES)
         self.sign(self.rsa, self.ca, GOOD_NAMES, key=RSA)
-        self.sign(self.expired, self.ca, GOOD_NAMES, days=-1)
+        self.sign(self.expired, self.ca, GOOD_NAMES, expired=True)
         self.sign(self.wrong_name, self.ca, "DNS:other.test")
         self.sign(self.stranger, self.other_ca, GOOD_NAMES)
 
-    def sign(self, pair, ca, names, days=30, key=ECDSA):
+    def sign(self, pair, ca, names, expired=False, key=ECDSA):
         request = self.folder / f"{pair.crt.stem}.csr"
         extensions = self.folder / f"{pair.crt.stem}.ext"
         extensions.write_text(f"subjectAltName={names}\n"
@@ -65,8 +79,18 @@ class Certificates:
         openssl("req", "-new", "-newkey", *key, "-nodes",
                 "-subj", f"/CN=test {pair.crt.stem}",
                 "-keyout", pair.key, "-out", request)
-        openssl("x509", "-req", "-in", request, "-CA", ca.crt, "-CAkey",
-                ca.key, "-CAcreateserial", "-days", days, "-extfile",
+        if not expired:
+            openssl("x509", "-req", "-in", request, "-CA", ca.crt, "-CAkey",
+                    ca.key, "-CAcreateserial", "-days", 30, "-extfile",
+                    extensions, "-out", pair.crt)
+            return
+        # x509 takes dates in the past since OpenSSL 3.4 only
+        (self.folder / "index").touch()
+        config = self.folder / "ca.cnf"
+        config.write_text(CA_CONFIG.format(folder=self.folder))
+        openssl("ca", "-batch", "-notext", "-config", config, "-in", request,
+                "-cert", ca.crt, "-keyfile", ca.key, "-startdate",
+                "200101000000Z", "-enddate", "200102000000Z", "-extfile",
                 extensions, "-out", pair.crt)
 
     def client_context(self, version=None):
