@@ -49,6 +49,20 @@ make_tls(struct program *program, struct error *error)
 	return program->tls == NULL ? -1 : 0;
 }
 
+/* Lines that lock out a user. Are there any? */
+static bool
+log_user_faults(const struct auth *auth)
+{
+	struct error error;
+	size_t n = 0;
+
+	while (auth_get_fault(auth, n, &error)) {
+		log_error(&error);
+		n++;
+	}
+	return n > 0;
+}
+
 /* --check-config: the faults of the shared settings and of the program's. */
 static int
 check_config(struct program *program)
@@ -64,10 +78,14 @@ check_config(struct program *program)
 	}
 	tls_free(program->tls);
 	if (auth_init(&auth, settings->auth, (unsigned)settings->timeout,
-	    &error) < 0 || auth_check_config(&auth, &error) < 0) {
+	    &settings->domains, &error) < 0 ||
+	    auth_check_config(&auth, settings->maildir != NULL &&
+	    pattern_has_name(settings->maildir), &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
+	if (log_user_faults(&auth))
+		result = -1;
 	auth_close(&auth);
 	if (program->kind->check_config(program) < 0)
 		result = -1;
@@ -308,8 +326,9 @@ prepare_session(struct program *program, struct error *error)
 
 	program->started = clock_now();
 	if (auth_init(&program->auth, settings->auth,
-	    (unsigned)settings->timeout, error) < 0)
+	    (unsigned)settings->timeout, &settings->domains, error) < 0)
 		return -1;
+	log_user_faults(&program->auth);
 	if (kind->read_files != NULL && kind->read_files(program, error) < 0)
 		return -1;
 	return peer_take(&program->peer, error);
@@ -362,7 +381,7 @@ apply_settings(struct common_settings *settings)
 {
 	log_set_target((enum log_target)settings->log);
 	log_set_level(LOG_ERR + settings->log_level);
-	settings_set_hostname(settings);
+	settings_set_names(settings);
 }
 
 int

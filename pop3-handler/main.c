@@ -123,10 +123,16 @@ check_config(struct program *program)
 static int
 find_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 {
-	const char *own = auth_maildir(&p->program.auth, user);
+	const struct auth *auth = &p->program.auth;
+	const char *pattern = p->settings.common.maildir;
+	const char *own = auth_maildir(auth, user);
 
+	if (own == NULL && pattern_has_name(pattern) &&
+	    auth_shares_maildir(auth, user))
+		return error_set(error, ERROR_CONFIG, "another user, whose "
+		    "name differs by case alone, has the same maildir");
 	if (own == NULL)
-		return pattern_expand(p->settings.common.maildir, user,
+		return pattern_expand(pattern, auth_name(auth, user),
 		    p->settings.common.hostname, p->path, sizeof(p->path),
 		    error);
 	if (snprintf(p->path, sizeof(p->path), "%s", own) >=

@@ -2,8 +2,8 @@
  * places.c - from a recipient's address to a maildir.
  *
  * A user of --auth file: is looked for by the whole address, and where that
- * is at our own host name by its local part too: who logs in as "joe" gets
- * the mail for joe@HOSTNAME. With such a file only its users get a new
+ * is at one of our domains by its local part too: who logs in as "joe" gets
+ * the mail for joe@ each of them. With such a file only its users get a new
  * maildir by --create-maildirs: else any address on earth would.
  * Layer 3.
  */
@@ -65,13 +65,9 @@ make_name(const struct envelope_recipient *who, char *out, size_t *local_len)
 static const struct user *
 find_user(const struct places *places, struct slice name)
 {
-	const struct user *user;
-
 	if (places->auth->kind != AUTH_FILE || name.len == 0)
 		return NULL;
-	user = users_find(&places->auth->users, name);
-	return user != NULL ? user
-	    : users_find_nocase(&places->auth->users, name);
+	return users_find(&places->auth->users, name);
 }
 
 /* ---- maildirs ---- */
@@ -184,12 +180,10 @@ find_place(const struct places *places, const struct envelope_recipient *who,
 	size_t local_len = 0;
 	struct slice name = make_name(who, text, &local_len);
 	struct slice local = { text, local_len };
-	bool at_home = who->domain.len == 0 || slice_equal_nocase(who->domain,
-	    slice_from(places->hostname));
+	bool at_home = who->domain.len == 0 ||
+	    domains_have(places->domains, who->domain);
 	const struct user *user = find_user(places, name);
 
-	if (user == NULL && at_home)
-		user = find_user(places, local);
 	if (name.len > 0 &&
 	    find_own(places, user, name, place, error) < 0)
 		return -1;

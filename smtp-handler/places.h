@@ -25,6 +25,7 @@ struct places {
 	/* The settings, which must outlive it. */
 	const char *pattern; /* --maildir, or NULL */
 	const char *hostname;
+	const struct domains *domains; /* ours */
 	const struct auth *auth;
 	bool create;         /* --create-maildirs */
 

@@ -18,6 +18,7 @@ smtp_init_places(struct smtp_program *p, const struct auth *auth)
 	p->places = (struct places){
 		.pattern = p->settings.common.maildir,
 		.hostname = p->settings.common.hostname,
+		.domains = &p->settings.common.domains,
 		.auth = auth,
 		.create = p->settings.create_maildirs,
 	};
@@ -35,7 +36,7 @@ check_places(struct smtp_program *p, struct error *error)
 	if (common->maildir != NULL || p->settings.relay != NULL)
 		return 0;
 	if (auth_init(&auth, common->auth, (unsigned)common->timeout,
-	    &why) < 0)
+	    &common->domains, &why) < 0)
 		return error_set(error, ERROR_CONFIG, "mail has nowhere to "
 		    "go: --maildir or --relay is needed, or users with "
 		    "maildirs (%.300s)", why.text);
@@ -102,7 +103,8 @@ smtp_check_config(struct program *program)
 	int result = 0;
 
 	/* program.c has told what is wrong with it. */
-	auth_init(&auth, common->auth, (unsigned)common->timeout, &error);
+	auth_init(&auth, common->auth, (unsigned)common->timeout,
+	    &common->domains, &error);
 	smtp_init_places(p, &auth);
 	if (smtp_check_settings(program, &error) < 0 ||
 	    places_check(&p->places, &error) < 0) {

@@ -51,25 +51,28 @@ auth_is_valid(const char *how, char *why, size_t size)
 }
 
 static int
-init_file(struct auth *auth, const char *name, struct error *error)
+init_file(struct auth *auth, const char *name, const struct domains *domains,
+    struct error *error)
 {
 	char buffer[4096];
 	const char *path = file_path(name, buffer, sizeof(buffer), error);
 
 	auth->kind = AUTH_FILE;
-	return path == NULL ? -1 : users_read(&auth->users, path, error);
+	return path == NULL ? -1 : users_read(&auth->users, path, domains,
+	    error);
 }
 
 int
 auth_init(struct auth *auth, const char *how, unsigned timeout,
-    struct error *error)
+    const struct domains *domains, struct error *error)
 {
 	*auth = (struct auth){ .kind = AUTH_NONE,
 		.timeout = timeout < AUTH_TIMEOUT ? timeout : AUTH_TIMEOUT };
 	if (how == NULL)
 		return 0;
 	if (after(how, file_prefix) != NULL)
-		return init_file(auth, after(how, file_prefix), error);
+		return init_file(auth, after(how, file_prefix), domains,
+		    error);
 	if (after(how, exec_prefix) != NULL) {
 		auth->kind = AUTH_EXEC;
 		return command_line_parse(&auth->command,
@@ -80,10 +83,21 @@ auth_init(struct auth *auth, const char *how, unsigned timeout,
 }
 
 int
-auth_check_config(const struct auth *auth, struct error *error)
+auth_check_config(struct auth *auth, bool by_name, struct error *error)
 {
+	if (auth->kind == AUTH_FILE)
+		return users_check_names(&auth->users, by_name, error);
 	return auth->kind == AUTH_EXEC ? command_line_check(&auth->command,
 	    "--auth exec", error) : 0;
+}
+
+bool
+auth_get_fault(const struct auth *auth, size_t i, struct error *error)
+{
+	if (i >= auth->users.n_faults)
+		return false;
+	users_get_fault(&auth->users, i, error);
+	return true;
 }
 
 /* What a program of --auth exec: finds in its environment beside the usual:
@@ -216,6 +230,15 @@ auth_check(const struct auth *auth, const struct auth_login *login,
 	return AUTH_RIGHT;
 }
 
+struct slice
+auth_name(const struct auth *auth, struct slice user)
+{
+	const struct user *found = auth->kind == AUTH_FILE
+	    ? users_find(&auth->users, user) : NULL;
+
+	return found != NULL ? slice_from(found->name) : user;
+}
+
 const char *
 auth_maildir(const struct auth *auth, struct slice user)
 {
@@ -223,6 +246,15 @@ auth_maildir(const struct auth *auth, struct slice user)
 	    ? users_find(&auth->users, user) : NULL;
 
 	return found != NULL ? found->maildir : NULL;
+}
+
+bool
+auth_shares_maildir(const struct auth *auth, struct slice user)
+{
+	const struct user *found = auth->kind == AUTH_FILE
+	    ? users_find(&auth->users, user) : NULL;
+
+	return found != NULL && users_shares_maildir(&auth->users, found);
 }
 
 void

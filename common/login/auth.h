@@ -46,13 +46,21 @@ bool auth_is_valid(const char *how, char *why, size_t size);
 /*
  * Reads --auth (NULL: nobody) and the file it names. timeout is --timeout
  * in seconds, another limit for a check. how is one that
- * auth_is_valid. Errors: ERROR_CONFIG.
+ * auth_is_valid. domains are ours, and must outlive it. Errors:
+ * ERROR_CONFIG.
  */
 int auth_init(struct auth *auth, const char *how, unsigned timeout,
-    struct error *error);
+    const struct domains *domains, struct error *error);
 
-/* What can be checked beyond auth_init: is the program there? */
-int auth_check_config(const struct auth *auth, struct error *error);
+/* What can be checked beyond auth_init: is the program there? Are names
+ * there twice, or, where maildirs are by_name, would two users share one? */
+int auth_check_config(struct auth *auth, bool by_name, struct error *error);
+
+/*
+ * Lines of the users file that were left out: *error says what is wrong with
+ * the ith of them. False where there is none.
+ */
+bool auth_get_fault(const struct auth *auth, size_t i, struct error *error);
 
 /* A login, and what a checkpassword program is told of it. */
 struct auth_login {
@@ -67,8 +75,16 @@ struct auth_login {
 enum auth_outcome auth_check(const struct auth *auth,
     const struct auth_login *login, struct error *error);
 
+/* The name that a login has in the users file, which may be written in
+ * another way; elsewhere names are what was typed. */
+struct slice auth_name(const struct auth *auth, struct slice user);
+
 /* The user's own maildir, or NULL: then --maildir says where it is. */
 const char *auth_maildir(const struct auth *auth, struct slice user);
+
+/* Has another user the same maildir, where --maildir depends on the name? See
+ * users_shares_maildir. */
+bool auth_shares_maildir(const struct auth *auth, struct slice user);
 
 /*
  * The penalty for the nth failed login of a session, before it is told: 1,

@@ -10,21 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "system/file.h"
+#include "base/lines.h"
 #include "protocol/sasl.h"
+#include "system/file.h"
 
-struct line {
-	const char *path;
-	unsigned number;
-	struct error *error;
-};
-
-static int
-wrong(const struct line *line, const char *what)
-{
-	return error_set(line->error, ERROR_CONFIG, "%.120s:%u: %s",
-	    line->path, line->number, what);
-}
+/* ---- reading ---- */
 
 /* How long the hash proper is, after the last $ or the prefix (crypt(5)). */
 struct method {
@@ -74,49 +64,66 @@ is_usable_hash(const char *hash)
 #endif
 }
 
-static int
-parse_user(struct user *user, char *text, const struct line *line)
+/* Such a hash is nobody's password's (crypt(3), shadow(5)). */
+static bool
+is_locked(const char *hash)
+{
+	return hash[0] == '!' || strcmp(hash, "*") == 0;
+}
+
+/* What is wrong with the line, or NULL. */
+static const char *
+parse_user(struct user *user, char *text)
 {
 	char *hash = strchr(text, ':');
 
 	if (hash == NULL)
-		return wrong(line, "a user is NAME:HASH[:MAILDIR]");
+		return "a user is NAME:HASH[:MAILDIR]";
 	*hash++ = '\0';
 	char *maildir = strchr(hash, ':');
 	if (maildir != NULL)
 		*maildir++ = '\0';
 	if (text[0] == '\0' || strlen(text) > 255 ||
 	    slice_has_control(slice_from(text)))
-		return wrong(line, "a user's name has 1 to 255 octets and no "
-		    "control characters");
-	if (!is_usable_hash(hash))
-		return wrong(line, "the hash is none that crypt(3) knows; "
-		    "make one with mkpasswd(1) or openssl passwd -6");
+		return "a user's name has 1 to 255 octets and no control "
+		    "characters";
+	if (!is_locked(hash) && !is_usable_hash(hash))
+		return "the hash is none that crypt(3) knows; make one with "
+		    "mkpasswd(1) or openssl passwd -6";
 	if (maildir != NULL && maildir[0] != '/')
-		return wrong(line, "a user's maildir must be an absolute "
-		    "path");
-	*user = (struct user){ text, hash, maildir };
-	return 0;
+		return "a user's maildir must be an absolute path";
+	*user = (struct user){ text, hash, maildir, 0 };
+	return NULL;
+}
+
+static void
+add_fault(struct users *users, const char *what, unsigned line,
+    unsigned first)
+{
+	if (users->n_faults < USERS_FAULTS_MAX)
+		users->faults[users->n_faults++] =
+		    (struct users_fault){ what, line, first };
 }
 
 static int
-add_user(struct users *users, char *text, const struct line *line)
+add_user(struct users *users, char *text, unsigned line, struct error *error)
 {
-	size_t len = strlen(text);
 	struct user user;
 
-	if (len > 0 && text[len - 1] == '\r')
-		text[len - 1] = '\0';
 	if (text[0] == '\0' || text[0] == '#')
 		return 0;
-	if (parse_user(&user, text, line) < 0)
-		return -1;
+	const char *fault = parse_user(&user, text);
+	if (fault != NULL) {
+		add_fault(users, fault, line, 0);
+		return 0;
+	}
+	user.line = line;
 	/* Doubles when full: n is a power of two then. */
 	if ((users->n & (users->n - 1)) == 0) {
 		struct user *grown = realloc(users->items,
 		    (users->n == 0 ? 1 : users->n * 2) * sizeof(user));
 		if (grown == NULL)
-			return error_system(line->error, ENOMEM, "users");
+			return error_system(error, ENOMEM, "users");
 		users->items = grown;
 	}
 	users->items[users->n++] = user;
@@ -124,47 +131,153 @@ add_user(struct users *users, char *text, const struct line *line)
 }
 
 int
-users_read(struct users *users, const char *path, struct error *error)
+users_read(struct users *users, const char *path,
+    const struct domains *domains, struct error *error)
 {
-	struct line line = { .path = path, .error = error };
+	struct lines lines = { .number = 0 };
+	char *line;
 
-	*users = (struct users){ .n = 0 };
+	*users = (struct users){ .domains = domains };
 	if (file_read(path, USERS_FILE_MAX, true, &users->text,
 	    &users->text_len, error) < 0)
 		return -1;
-	for (char *at = users->text, *next; at != NULL; at = next) {
-		next = strchr(at, '\n');
-		if (next != NULL)
-			*next++ = '\0';
-		line.number++;
-		if (add_user(users, at, &line) < 0) {
+	users->path = strdup(path);
+	if (users->path == NULL) {
+		users_free(users);
+		return error_system(error, ENOMEM, "users");
+	}
+	lines.next = users->text;
+	while ((line = lines_next(&lines)) != NULL)
+		if (add_user(users, line, lines.number, error) < 0) {
 			users_free(users);
 			return -1;
 		}
-	}
 	return 0;
+}
+
+/* ---- faults ---- */
+
+void
+users_get_fault(const struct users *users, size_t i, struct error *error)
+{
+	const struct users_fault *fault = &users->faults[i];
+	const char *path = error_tail(users->path, 120);
+
+	if (fault->first > 0)
+		error_set(error, ERROR_CONFIG, "%s:%u: %s line %u, which "
+		    "counts", path, fault->line, fault->what, fault->first);
+	else
+		error_set(error, ERROR_CONFIG, "%s:%u: %s", path, fault->line,
+		    fault->what);
+}
+
+static bool
+is_same_name(const struct user *a, const struct user *b)
+{
+	return strcmp(a->name, b->name) == 0;
+}
+
+/* They differ by case at most, and --maildir makes one path of both. */
+static bool
+share_maildir(const struct user *a, const struct user *b)
+{
+	return a->maildir == NULL && b->maildir == NULL &&
+	    slice_equal_nocase(slice_from(a->name), slice_from(b->name));
+}
+
+static int
+compare_users(const void *a, const void *b)
+{
+	const struct user *first = *(const struct user *const *)a;
+	const struct user *second = *(const struct user *const *)b;
+	const char *x = first->name;
+	const char *y = second->name;
+
+	while (*x != '\0' && slice_lower(*x) == slice_lower(*y)) {
+		x++;
+		y++;
+	}
+	if (slice_lower(*x) != slice_lower(*y))
+		return (unsigned char)slice_lower(*x) <
+		    (unsigned char)slice_lower(*y) ? -1 : 1;
+	return first->line < second->line ? -1 : first->line > second->line;
+}
+
+int
+users_check_names(struct users *users, bool by_name, struct error *error)
+{
+	const struct user **sorted = calloc(users->n + 1, sizeof(*sorted));
+
+	if (sorted == NULL)
+		return error_system(error, ENOMEM, "users");
+	for (size_t i = 0; i < users->n; i++)
+		sorted[i] = &users->items[i];
+	qsort(sorted, users->n, sizeof(*sorted), compare_users);
+	/* Names that differ by case only stand together, in the order of
+	 * their lines. */
+	for (size_t begin = 0, i = 0; i < users->n; i++) {
+		if (!slice_equal_nocase(slice_from(sorted[begin]->name),
+		    slice_from(sorted[i]->name)))
+			begin = i;
+		for (size_t k = begin; k < i; k++) {
+			bool same = is_same_name(sorted[k], sorted[i]);
+
+			if (!same && !(by_name &&
+			    share_maildir(sorted[k], sorted[i])))
+				continue;
+			add_fault(users, same ? "the same name is on"
+			    : "but for the case, and so with one maildir "
+			    "for both, the same name is on",
+			    sorted[i]->line, sorted[k]->line);
+			break;
+		}
+	}
+	free(sorted);
+	return 0;
+}
+
+/* ---- finding ---- */
+
+static const struct user *
+find_name(const struct users *users, struct slice name)
+{
+	const struct user *like = NULL; /* but for the case */
+
+	for (size_t i = 0; i < users->n; i++) {
+		const struct user *user = &users->items[i];
+		struct slice its = slice_from(user->name);
+
+		if (!slice_equal_nocase(its, name))
+			continue;
+		if (slice_equal(its, name))
+			return user;
+		if (like == NULL)
+			like = user;
+	}
+	return like;
 }
 
 const struct user *
 users_find(const struct users *users, struct slice name)
 {
-	for (size_t i = 0; i < users->n; i++)
-		if (slice_equal(slice_from(users->items[i].name), name))
-			return &users->items[i];
-	return NULL;
+	const struct user *user = find_name(users, name);
+
+	if (user != NULL || users->domains == NULL)
+		return user;
+	return find_name(users, domains_local_part(users->domains, name));
 }
 
-const struct user *
-users_find_nocase(const struct users *users, struct slice name)
+bool
+users_shares_maildir(const struct users *users, const struct user *user)
 {
-	for (size_t i = 0; i < users->n; i++)
-		if (slice_equal_nocase(slice_from(users->items[i].name),
-		    name))
-			return &users->items[i];
-	return NULL;
+	for (const struct user *at = users->items; at < user; at++)
+		if (share_maildir(at, user) && !is_same_name(at, user))
+			return true;
+	return false;
 }
 
-/* The user whose hash an unknown name is tried against. */
+/* The user whose hash is tried where the name is nobody's, or of one who
+ * cannot log in; NULL where nobody can. */
 static const struct user *
 stand_in(const struct users *users, struct slice name)
 {
@@ -172,7 +285,13 @@ stand_in(const struct users *users, struct slice name)
 
 	for (size_t i = 0; i < name.len; i++)
 		hash = (hash ^ (unsigned char)name.data[i]) * 16777619u;
-	return &users->items[hash % users->n];
+	for (size_t i = 0; i < users->n; i++) {
+		const struct user *user =
+		    &users->items[(hash + i) % users->n];
+		if (!is_locked(user->hash))
+			return user;
+	}
+	return NULL;
 }
 
 static bool
@@ -192,16 +311,18 @@ enum users_outcome
 users_check(const struct users *users, struct slice name,
     struct slice password, struct error *error)
 {
-	if (users->n == 0) {
-		error_set(error, ERROR_PEER, "there are no users");
-		return USERS_WRONG;
-	}
 	const struct user *user = users_find(users, name);
-	const struct user *tried = user != NULL ? user
-	                                        : stand_in(users, name);
+	bool locked = user != NULL && is_locked(user->hash);
+	const struct user *tried = user != NULL && !locked ? user
+	    : stand_in(users, name);
 	char text[SASL_SECRET_MAX + 1];
 	struct crypt_data *data;
 
+	if (tried == NULL) {
+		error_set(error, ERROR_PEER, "there are no users who can "
+		    "log in");
+		return USERS_WRONG;
+	}
 	/* crypt(3) would stop at a NUL and take the rest for granted. */
 	if (password.len >= sizeof(text) ||
 	    memchr(password.data, '\0', password.len) != NULL) {
@@ -222,7 +343,8 @@ users_check(const struct users *users, struct slice name,
 	if (failed)
 		error_system(error, errno, "crypt");
 	else
-		error_set(error, ERROR_PEER, "wrong name or password");
+		error_set(error, ERROR_PEER, locked
+		    ? "this user cannot log in" : "wrong name or password");
 	explicit_bzero(text, sizeof(text));
 	explicit_bzero(data, sizeof(*data));
 	free(data);
@@ -231,7 +353,7 @@ users_check(const struct users *users, struct slice name,
 		return USERS_WRONG;
 	if (failed)
 		return USERS_TROUBLE;
-	return right && user != NULL ? USERS_RIGHT : USERS_WRONG;
+	return right && tried == user ? USERS_RIGHT : USERS_WRONG;
 }
 
 void
@@ -240,6 +362,7 @@ users_free(struct users *users)
 	if (users->text != NULL)
 		explicit_bzero(users->text, users->text_len);
 	free(users->items);
+	free(users->path);
 	free(users->text);
 	*users = (struct users){ .n = 0 };
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lines.h"
 #include "base/percent.h"
 #include "protocol/address.h"
 #include "protocol/sasl.h"
@@ -272,16 +273,13 @@ accounts_read(struct accounts *accounts, const char *path,
 		return wrong(&line, "the file begins with a byte order mark: "
 		    "save it without");
 	}
-	while (at != NULL) {
-		char *next = strchr(at, '\n');
-		if (next != NULL)
-			*next++ = '\0';
-		line.number++;
+	struct lines lines = { .next = at };
+	while ((at = lines_next(&lines)) != NULL) {
+		line.number = lines.number;
 		if (add_account(accounts, at, &line) < 0) {
 			accounts_free(accounts);
 			return -1;
 		}
-		at = next;
 	}
 	if (accounts->n > 0)
 		return 0;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lines.h"
 #include "base/slice.h"
 #include "system/file.h"
 
@@ -99,6 +100,8 @@ store_value(const struct option_spec *spec, char *at, const char *value,
 			    OPTION_LIST_MAX);
 			return false;
 		}
+		if (spec->check != NULL && !spec->check(value, why, why_size))
+			return false;
 		list->items[list->count++] = value;
 		return true;
 	}
@@ -246,20 +249,16 @@ find_row(const struct option_table *table, struct slice name)
 /* One line of the file: "name = value". The value becomes a string within
  * the file's text: its end is overwritten. */
 static int
-parse_file_line(struct parse *parse, char *line, size_t len,
-    const char *where)
+parse_file_line(struct parse *parse, char *line, const char *where)
 {
-	struct slice text = slice_trim((struct slice){ line, len });
+	struct slice text = slice_trim(slice_from(line));
 	struct slice name, value;
 
-	if (text.len > 0 && text.data[text.len - 1] == '\r')
-		text = slice_trim((struct slice){ text.data, text.len - 1 });
 	if (text.len == 0 || text.data[0] == '#')
 		return 0;
 	if (!slice_cut(text, '=', &name, &value))
 		return error_set(parse->error, ERROR_CONFIG,
-		    "%s'%.60s': a line is name = value", where,
-		    (line[len] = '\0', text.data));
+		    "%s'%.60s': a line is name = value", where, text.data);
 	name = slice_trim(name);
 	value = slice_trim(value);
 	int row = find_row(parse->table, name);
@@ -277,21 +276,17 @@ parse_file_line(struct parse *parse, char *line, size_t len,
 }
 
 static int
-parse_file(struct parse *parse, const char *path, char *text, size_t len)
+parse_file(struct parse *parse, const char *path, char *text)
 {
+	struct lines lines = { .next = text };
 	char where[200];
-	unsigned number = 0;
-	char *at = text;
-	char *end = text + len;
+	char *line;
 
-	while (at < end) {
-		char *eol = memchr(at, '\n', (size_t)(end - at));
-		if (eol == NULL)
-			eol = end;
-		snprintf(where, sizeof(where), "%.160s:%u: ", path, ++number);
-		if (parse_file_line(parse, at, (size_t)(eol - at), where) < 0)
+	while ((line = lines_next(&lines)) != NULL) {
+		snprintf(where, sizeof(where), "%.160s:%u: ", path,
+		    lines.number);
+		if (parse_file_line(parse, line, where) < 0)
 			return -1;
-		at = eol + 1;
 	}
 	return 0;
 }
@@ -331,7 +326,7 @@ options_parse(const struct option_table *table, int argc, char **argv,
 	if (path == NULL || file_read(path, OPTIONS_FILE_MAX, false,
 	    file_text, &len, error) < 0)
 		return -1;
-	return parse_file(&parse, path, *file_text, len);
+	return parse_file(&parse, path, *file_text);
 }
 
 /* One option's entry; the text is folded at about 79 columns. */

@@ -104,6 +104,10 @@ const struct option_spec settings_rows[] = {
 	{ .name = "hostname", .type = OPTION_STRING, .offset = AT(hostname),
 	    .value_name = "NAME", .check = check_hostname,
 	    .help = "name to greet with, default is the machine's" },
+	{ .name = "domain", .type = OPTION_LIST, .offset = AT(domain),
+	    .value_name = "NAME", .check = check_hostname,
+	    .help = "a mail domain that is ours, default is --hostname; may "
+	    "be repeated" },
 	{ .name = "auth", .type = OPTION_STRING, .offset = AT(auth),
 	    .value_name = "HOW", .check = check_auth,
 	    .help = "who may log in: any (every name, local peers only), "
@@ -134,13 +138,18 @@ const size_t settings_rows_count =
     sizeof(settings_rows) / sizeof(settings_rows[0]);
 
 void
-settings_set_hostname(struct common_settings *settings)
+settings_set_names(struct common_settings *settings)
 {
-	if (settings->hostname != NULL)
-		return;
-	gethostname(settings->machine_name,
-	    sizeof(settings->machine_name) - 1);
-	settings->hostname = settings->machine_name;
-	if (!is_host_name(slice_from(settings->hostname)))
-		settings->hostname = "localhost";
+	if (settings->hostname == NULL) {
+		gethostname(settings->machine_name,
+		    sizeof(settings->machine_name) - 1);
+		settings->hostname = settings->machine_name;
+		if (!is_host_name(slice_from(settings->hostname)))
+			settings->hostname = "localhost";
+	}
+	if (settings->domain.count == 0)
+		settings->domain.items[settings->domain.count++] =
+		    settings->hostname;
+	settings->domains = (struct domains){ settings->domain.items,
+	    settings->domain.count };
 }

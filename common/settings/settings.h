@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/domains.h"
 #include "settings/options.h"
 
 enum tls_mode {
@@ -28,6 +29,7 @@ struct common_settings {
 	struct option_list tls_key;
 	const char *tls_protocols;
 	const char *hostname;
+	struct option_list domain;
 	const char *auth; /* NULL: no logins */
 	const char *maildir; /* NULL: none */
 	bool proxy_protocol;
@@ -35,6 +37,9 @@ struct common_settings {
 	int log; /* enum log_target */
 	int log_level; /* syslog priority - LOG_ERR */
 	bool transcript;
+
+	/* By settings_set_names. */
+	struct domains domains;  /* --domain, else the host name */
 	char machine_name[256]; /* where hostname points by default */
 };
 
@@ -42,8 +47,11 @@ struct common_settings {
 extern const struct option_spec settings_rows[];
 extern const size_t settings_rows_count;
 
-/* Where --hostname was not given, the machine's name, or "localhost" where
- * that is no host name. */
-void settings_set_hostname(struct common_settings *settings);
+/*
+ * Where --hostname was not given, the machine's name, or "localhost" where
+ * that is no host name; where --domain was not, that name. settings must stay
+ * where they are.
+ */
+void settings_set_names(struct common_settings *settings);
 
 #endif

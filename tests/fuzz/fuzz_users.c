@@ -10,6 +10,9 @@
 
 #include "login/users.h"
 
+static const char *const domain_names[] = { "mail.test", "B.test" };
+static const struct domains domains = { domain_names, COUNT(domain_names) };
+
 /* Of the password "secret", by the cheapest method there is. */
 static const char known_hash[] = "abNANd1rDfiNc";
 
@@ -77,6 +80,13 @@ is_usable_hash(struct slice hash)
 }
 
 static bool
+is_locked(struct slice hash)
+{
+	return slice_equal(hash, SLICE("*")) ||
+	    slice_starts_with(hash, SLICE("!"));
+}
+
+static bool
 has_control(struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
@@ -101,7 +111,8 @@ read_line(struct slice line, struct model_user *user)
 	user->has_maildir = slice_cut(rest, ':', &user->hash,
 	    &user->maildir);
 	return user->name.len >= 1 && user->name.len <= 255 &&
-	    !has_control(user->name) && is_usable_hash(user->hash) &&
+	    !has_control(user->name) && (is_locked(user->hash) ||
+	    is_usable_hash(user->hash)) &&
 	    (!user->has_maildir || (user->maildir.len > 0 &&
 	    user->maildir.data[0] == '/')) ? GOOD : BAD;
 }
@@ -124,6 +135,31 @@ check_login(const struct users *users, struct slice name)
 	    USERS_WRONG);
 }
 
+/* Found as it is written, before any that is written in another way. */
+static void
+check_found(const struct users *users, const struct user *user)
+{
+	char name[256 + sizeof("@mail.test")];
+	const struct user *found = users_find(users, slice_from(user->name));
+
+	CHECK(found != NULL && found <= user &&
+	    strcmp(found->name, user->name) == 0);
+	snprintf(name, sizeof(name), "%s", user->name);
+	for (char *at = name; *at != '\0'; at++)
+		if (*at >= 'a' && *at <= 'z')
+			*at -= 'a' - 'A';
+	found = users_find(users, slice_from(name));
+	CHECK(found != NULL && strcasecmp(found->name, name) == 0);
+	for (size_t i = 0; i < COUNT(domain_names); i++) {
+		snprintf(name, sizeof(name), "%s@%s", user->name,
+		    domain_names[i]);
+		found = users_find(users, slice_from(name));
+		CHECK(found != NULL);
+		CHECK(strcasecmp(found->name, name) == 0 ||
+		    strcmp(found->name, user->name) == 0);
+	}
+}
+
 static void
 compare(const struct users *users, struct slice rest)
 {
@@ -144,12 +180,7 @@ compare(const struct users *users, struct slice rest)
 		CHECK((user->maildir != NULL) == model.has_maildir);
 		if (model.has_maildir)
 			CHECK_SAME(slice_from(user->maildir), model.maildir);
-		const struct user *found = users_find(users, model.name);
-		CHECK(found != NULL && found <= user &&
-		    strcmp(found->name, user->name) == 0);
-		found = users_find_nocase(users, model.name);
-		CHECK(found != NULL && found <= user &&
-		    strcasecmp(found->name, user->name) == 0);
+		check_found(users, user);
 	}
 	CHECK(users->n == n);
 	if (n > 0)
@@ -167,31 +198,36 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct slice rest = input;
 	struct users users;
 	struct error error = { .kind = ERROR_NONE };
-	char where[64];
 	unsigned number = 0;
+	size_t faults = 0;
 	bool bad = input.len > 0 &&
 	    memchr(input.data, '\0', input.len) != NULL;
 
-	where[0] = '\0';
+	fuzz_file_put(&file, input);
+	int result = users_read(&users, file.path, &domains, &error);
+	CHECK((result == 0) == !bad);
 	while (rest.len > 0 && !bad) {
 		struct model_user user;
 		struct slice line;
+		char where[64];
 
 		number++;
 		slice_cut(rest, '\n', &line, &rest);
-		if (read_line(line, &user) == BAD) {
-			bad = true;
-			snprintf(where, sizeof(where), ":%u: ", number);
-		}
+		if (read_line(line, &user) != BAD ||
+		    faults == USERS_FAULTS_MAX)
+			continue;
+		CHECK(faults < users.n_faults);
+		users_get_fault(&users, faults++, &error);
+		snprintf(where, sizeof(where), ":%u: ", number);
+		CHECK(strstr(error.text, where) != NULL);
+		CHECK(strchr(error.text, '\n') == NULL);
 	}
-	fuzz_file_put(&file, input);
-	int result = users_read(&users, file.path, &error);
-	CHECK((result == 0) == !bad);
 	if (result == 0) {
+		CHECK(users.n_faults == faults);
 		compare(&users, input);
+		CHECK(users_check_names(&users, true, &error) == 0);
 	} else {
 		CHECK(error.kind == ERROR_CONFIG);
-		CHECK(strstr(error.text, where) != NULL);
 		CHECK(strchr(error.text, '\n') == NULL);
 		CHECK(users.n == 0 && users.items == NULL &&
 		    users.text == NULL);

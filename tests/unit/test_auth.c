@@ -74,7 +74,7 @@ test_valid(void **state)
 static void
 begin(struct auth *auth, const char *how, unsigned timeout)
 {
-	if (auth_init(auth, how, timeout, &error) != 0)
+	if (auth_init(auth, how, timeout, NULL, &error) != 0)
 		fail_msg("%s", error.text);
 }
 
@@ -174,7 +174,7 @@ test_file(void **state)
 	auth_close(&auth);
 	unsetenv("CREDENTIALS_DIRECTORY");
 
-	assert_int_equal(auth_init(&auth, "file:none", 60, &error), -1);
+	assert_int_equal(auth_init(&auth, "file:none", 60, NULL, &error), -1);
 	assert_text(error.text, "none: No such file or directory");
 	assert_int_equal(error.kind, ERROR_CONFIG);
 	auth_close(&auth);
@@ -208,7 +208,7 @@ test_exec(void **state)
 		auth_close(&auth);
 	}
 	begin(&auth, "exec:true", 60);
-	assert_int_equal(auth_check_config(&auth, &error), 0);
+	assert_int_equal(auth_check_config(&auth, true, &error), 0);
 	/* NULs would end a field. */
 	check_login(&auth, &local_peer, SLICE("j\0e"), SECRET, AUTH_WRONG);
 	check_login(&auth, &local_peer, JOE, SLICE("se\0cret"), AUTH_WRONG);
@@ -216,7 +216,7 @@ test_exec(void **state)
 	check_login(&auth, &local_peer, JOE, EMPTY, AUTH_WRONG);
 	auth_close(&auth);
 	begin(&auth, "exec:no-such-program-here", 60);
-	assert_int_equal(auth_check_config(&auth, &error), -1);
+	assert_int_equal(auth_check_config(&auth, true, &error), -1);
 	assert_text(error.text, "--auth exec: no-such-program-here: not "
 	    "found in PATH");
 	auth_close(&auth);

@@ -457,7 +457,7 @@ test_file_errors(void **state)
 		    ERROR_CONFIG, rows_of_errors[i].why);
 	/* Lines of both kinds of end are counted. */
 	check_error(parse_with_file(SLICE("\r\n\n\r\nx\r\n"), NULL),
-	    ERROR_CONFIG, "conf:4: 'x\r': a line is name = value");
+	    ERROR_CONFIG, "conf:4: 'x': a line is name = value");
 }
 
 static void

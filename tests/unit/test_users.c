@@ -44,7 +44,7 @@ static int
 read_text(struct slice text)
 {
 	directory_put(&directory, "users", text);
-	return users_read(&users, "users", &error);
+	return users_read(&users, "users", NULL, &error);
 }
 
 static void
@@ -94,8 +94,9 @@ test_lines(void **state)
 	"mkpasswd(1) or openssl passwd -6"
 #define NAME "a user's name has 1 to 255 octets and no control characters"
 
+/* A line that cannot be read locks out one user, and is told. */
 static void
-test_errors(void **state)
+test_faults(void **state)
 {
 	static const struct { struct slice text; const char *why; } rows[] = {
 		{ SLICE("joe\n"), "users:1: a user is NAME:HASH[:MAILDIR]" },
@@ -110,10 +111,9 @@ test_errors(void **state)
 		/* Passwords in clear text, and they are not shown. */
 		{ SLICE("joe:secret\n"), "users:1: " HASH },
 		{ SLICE("joe:\n"), "users:1: " HASH },
-		{ SLICE("joe:thirteen.long\n"), NULL }, /* may be DES */
 		{ SLICE("joe:fourteen..long\n"), "users:1: " HASH },
-		{ SLICE("joe:!" SHA256 "\n"), "users:1: " HASH },
-		{ SLICE("joe:*\n"), "users:1: " HASH },
+		{ SLICE("joe:**\n"), "users:1: " HASH },
+		{ SLICE("joe:*!\n"), "users:1: " HASH },
 		{ SLICE("joe:x\n"), "users:1: " HASH },
 		{ SLICE("joe:$6$salt\n"), "users:1: " HASH },
 		{ SLICE("joe:$6$salt$\n"), "users:1: " HASH },
@@ -123,24 +123,77 @@ test_errors(void **state)
 		{ SLICE("joe:$9$x$abc\n"), "users:1: " HASH },
 		{ SLICE("joe:{SHA512-CRYPT}" SHA512 "\n"),
 		    "users:1: " HASH },
-		{ SLICE("joe:" SHA256 "\nann:" SHA256 "\nbob\n"),
-		    "users:3: a user is NAME:HASH[:MAILDIR]" },
-		{ SLICE("joe:" SHA256 "\0\n"), "users: has NUL bytes" },
 	};
+	struct text text = { .data = NULL };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		if (rows[i].why == NULL) {
-			read_good(rows[i].text);
-			users_free(&users);
-			continue;
-		}
-		if (read_text(rows[i].text) == 0)
+		text_add(&text, rows[i].text);
+		text_add(&text, SLICE("ann:" SHA256 ":/ann\n"));
+		read_good(text_slice(&text));
+		text_free(&text);
+		if (users.n_faults != 1)
 			fail_msg("%.*s", SLICE_ARG(rows[i].text));
+		users_get_fault(&users, 0, &error);
 		assert_string_equal(error.text, rows[i].why);
 		assert_int_equal(error.kind, ERROR_CONFIG);
-		assert_null(users.items);
+		assert_int_equal(users.n, 1);
+		check_user(0, "ann", SHA256, "/ann");
+		users_free(&users);
 	}
+	/* May be DES. */
+	read_good(SLICE("joe:thirteen.long\n"));
+	assert_int_equal(users.n, 1);
+	assert_int_equal(users.n_faults, 0);
+	users_free(&users);
+	/* So many are told. */
+	text_repeat(&text, '\n', 2);
+	for (size_t i = 0; i < USERS_FAULTS_MAX + 4; i++)
+		text_add(&text, SLICE("joe\n"));
+	read_good(text_slice(&text));
+	assert_int_equal(users.n_faults, USERS_FAULTS_MAX);
+	users_get_fault(&users, 1, &error);
+	assert_string_equal(error.text,
+	    "users:4: a user is NAME:HASH[:MAILDIR]");
+	users_free(&users);
+	text_free(&text);
+	/* What is no text is no file of users. */
+	assert_int_equal(read_text(SLICE("joe:" SHA256 "\0\n")), -1);
+	assert_string_equal(error.text, "users: has NUL bytes");
+	assert_null(users.items);
+}
+
+static void
+test_names_twice(void **state)
+{
+	static const char twice[] = "users:4: the same name is on line 1, "
+	    "which counts";
+	static const char shared[] = "users:3: but for the case, and so with "
+	    "one maildir for both, the same name is on line 1, which counts";
+	const char *want[] = { twice, shared };
+
+	(void)state;
+	read_good(SLICE("joe:" SHA256 "\nann:" SHA256 "\nJoe:*\n"
+	    "joe:" SHA256 ":/joe\nJOE:" SHA256 ":/JOE\n"));
+	for (int by_name = 1; by_name >= 0; by_name--) {
+		users.n_faults = 0;
+		assert_int_equal(users_check_names(&users, by_name, &error),
+		    0);
+		assert_int_equal(users.n_faults, 1 + by_name);
+		/* In the order of lines. */
+		users_get_fault(&users, (size_t)by_name, &error);
+		assert_string_equal(error.text, want[0]);
+		if (by_name) {
+			users_get_fault(&users, 0, &error);
+			assert_string_equal(error.text, want[1]);
+		}
+	}
+	assert_false(users_shares_maildir(&users, &users.items[0]));
+	assert_false(users_shares_maildir(&users, &users.items[1]));
+	assert_true(users_shares_maildir(&users, &users.items[2]));
+	assert_false(users_shares_maildir(&users, &users.items[3]));
+	assert_false(users_shares_maildir(&users, &users.items[4]));
+	users_free(&users);
 }
 
 static void
@@ -152,10 +205,10 @@ test_name_length(void **state)
 
 		text_repeat(&text, 'n', len);
 		text_add(&text, SLICE(":" SHA256 "\n"));
-		assert_int_equal(read_text(text_slice(&text)),
-		    len <= 255 ? 0 : -1);
-		if (len <= 255)
-			users_free(&users);
+		read_good(text_slice(&text));
+		assert_int_equal(users.n, len <= 255);
+		assert_int_equal(users.n_faults, len > 255);
+		users_free(&users);
 		text_free(&text);
 	}
 }
@@ -166,38 +219,54 @@ test_permissions(void **state)
 	(void)state;
 	directory_put(&directory, "users", SLICE("a:" SHA256 "\n"));
 	assert_int_equal(chmod("users", 0644), 0);
-	assert_int_equal(users_read(&users, "users", &error), -1);
+	assert_int_equal(users_read(&users, "users", NULL, &error), -1);
 	assert_text(error.text, "users: anyone may read it; chmod o-r it");
 	assert_int_equal(chmod("users", 0640), 0);
-	assert_int_equal(users_read(&users, "users", &error), 0);
+	assert_int_equal(users_read(&users, "users", NULL, &error), 0);
 	users_free(&users);
-	assert_int_equal(users_read(&users, "none", &error), -1);
+	assert_int_equal(users_read(&users, "none", NULL, &error), -1);
 	assert_text(error.text, "none: No such file or directory");
 	assert_int_equal(error.kind, ERROR_CONFIG);
 }
 
-/* Octet by octet, and the first line of a name. */
+/* As written, else without regard to case, else without our domain; and the
+ * first line of a name. */
 static void
 test_find(void **state)
 {
+	static const char *const names[] = { "Mail.Test", "example.org" };
+	const struct domains domains = { names, COUNT(names) };
+	static const struct { struct slice name; const char *maildir; }
+	rows[] = {
+		{ SLICE("joe"), "/1" }, { SLICE("Joe"), "/2" },
+		{ SLICE("JOE"), "/1" }, { SLICE("ANN@b.test"), "/5" },
+		{ SLICE("joe@mail.test"), "/1" },
+		{ SLICE("Joe@EXAMPLE.ORG"), "/2" },
+		{ SLICE("jOE@mail.test"), "/1" },
+		{ SLICE("bob@mail.test"), "/4" }, { SLICE("bob"), NULL },
+		{ SLICE("ann"), NULL }, { SLICE("ann@mail.test"), NULL },
+		{ SLICE("joe@b.test"), NULL }, { SLICE("joe@"), NULL },
+		{ SLICE("joe@mail.test."), NULL }, { SLICE("@mail.test"), NULL },
+		{ SLICE("joe@x@mail.test"), NULL },
+		{ SLICE("jo"), NULL }, { SLICE("joe "), NULL },
+		{ SLICE("joe\0"), NULL }, { SLICE(""), NULL },
+	};
 	struct text text = { .data = NULL };
 	char name[16];
 
 	(void)state;
-	read_good(SLICE("joe:" SHA256 ":/1\nJoe:" SHA256 ":/2\n"
-	    "joe:" SHA256 ":/3\n"));
-	assert_string_equal(users_find(&users, SLICE("joe"))->maildir, "/1");
-	assert_string_equal(users_find(&users, SLICE("Joe"))->maildir, "/2");
-	assert_null(users_find(&users, SLICE("JOE")));
-	assert_null(users_find(&users, SLICE("jo")));
-	assert_null(users_find(&users, SLICE("joe ")));
-	assert_null(users_find(&users, SLICE("joe\0")));
-	assert_null(users_find(&users, SLICE("")));
-	/* As the parts of an address are compared. */
-	assert_string_equal(users_find_nocase(&users, SLICE("JOE"))->maildir,
-	    "/1");
-	assert_null(users_find_nocase(&users, SLICE("jo")));
-	assert_null(users_find_nocase(&users, SLICE("")));
+	directory_put(&directory, "users", SLICE("joe:" SHA256 ":/1\n"
+	    "Joe:" SHA256 ":/2\njoe:" SHA256 ":/3\n"
+	    "bob@Mail.test:" SHA256 ":/4\nann@b.test:" SHA256 ":/5\n"));
+	assert_int_equal(users_read(&users, "users", &domains, &error), 0);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct user *user = users_find(&users, rows[i].name);
+
+		if ((user != NULL) != (rows[i].maildir != NULL))
+			fail_msg("%.*s", SLICE_ARG(rows[i].name));
+		if (user != NULL)
+			assert_string_equal(user->maildir, rows[i].maildir);
+	}
 	users_free(&users);
 
 	/* Each of many. */
@@ -236,13 +305,20 @@ test_check(void **state)
 		{ SLICE("sha256"), SLICE(SHA256), USERS_WRONG },
 		/* Right for everybody that there is, and for nobody else. */
 		{ SLICE("nobody"), SLICE("secret"), USERS_WRONG },
-		{ SLICE("SHA512"), SLICE("secret"), USERS_WRONG },
+		{ SLICE("SHA512"), SLICE("secret"), USERS_RIGHT },
+		/* They cannot log in. */
+		{ SLICE("locked"), SLICE("secret"), USERS_WRONG },
+		{ SLICE("locked"), SLICE("*"), USERS_WRONG },
+		{ SLICE("off"), SLICE("secret"), USERS_WRONG },
+		{ SLICE("off"), SLICE("!" SHA256), USERS_WRONG },
 		{ SLICE(""), SLICE("secret"), USERS_WRONG },
 	};
 
 	(void)state;
 	read_good(SLICE("sha512:" SHA512 "\nsha256:" SHA256 "\n"
-	    "bcrypt:" BCRYPT "\nyescrypt:" YESCRYPT "\n"));
+	    "bcrypt:" BCRYPT "\nyescrypt:" YESCRYPT "\nlocked:*\n"
+	    "off:!" SHA256 "\n"));
+	assert_int_equal(users.n_faults, 0);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		if (users_check(&users, rows[i].name, rows[i].password,
 		    &error) != rows[i].outcome)
@@ -252,7 +328,11 @@ test_check(void **state)
 			assert_int_equal(error.kind, ERROR_PEER);
 	}
 	users_free(&users);
-	/* Of no users nobody is right. */
+	/* Of no users nobody is right, nor where none can log in. */
+	read_good(SLICE("joe:*\n"));
+	assert_int_equal(users_check(&users, SLICE("joe"), SLICE("*"),
+	    &error), USERS_WRONG);
+	users_free(&users);
 	read_good(SLICE(""));
 	assert_int_equal(users_check(&users, SLICE("joe"), SLICE("secret"),
 	    &error), USERS_WRONG);
@@ -294,7 +374,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
-		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_names_twice),
 		cmocka_unit_test(test_name_length),
 		cmocka_unit_test(test_permissions),
 		cmocka_unit_test(test_find),
