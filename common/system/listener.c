@@ -13,15 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/slice.h"
+#include "system/descriptors.h"
 
-/* The lowest number for a listening socket: below stand the standard
- * descriptors, and 3 is where systemd passes one. */
-#define LOWEST_FD 4
 /* Port 0: so often another free port is tried that is free for both loopback
  * addresses. */
 #define PORT_TRIES 16
@@ -222,7 +219,7 @@ take_inherited(struct listeners *inherited, const union address *wanted)
 static int
 move_up(int fd)
 {
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, DESCRIPTORS_PASSED + 1);
 	int saved = errno;
 
 	close(fd);
@@ -349,23 +346,6 @@ listener_open(struct listeners *listeners, struct listeners *inherited,
 
 /* ---- sockets that were passed ---- */
 
-/* How many descriptors systemd passed to this process, from 3 on. */
-static int
-passed_descriptors(struct error *error)
-{
-	const char *pid_text = getenv("LISTEN_PID");
-	const char *n_text = getenv("LISTEN_FDS");
-	uint64_t pid, n;
-
-	if (pid_text == NULL || n_text == NULL)
-		return 0;
-	if (!slice_to_number(slice_from(pid_text), INT32_MAX, &pid) ||
-	    !slice_to_number(slice_from(n_text), INT32_MAX, &n))
-		return error_set(error, ERROR_CONFIG, "LISTEN_FDS or "
-		    "LISTEN_PID is broken");
-	return pid == (uint64_t)getpid() ? (int)n : 0;
-}
-
 static int
 check_listening(int fd, struct error *error)
 {
@@ -390,30 +370,11 @@ check_listening(int fd, struct error *error)
 	return 0;
 }
 
-/* The standard descriptors that are the socket: a child's output must never
- * meet a peer. */
-static int
-cover_standard_fds(const struct stat *socket_stat, struct error *error)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct stat st;
-
-	if (null < 0)
-		return error_system(error, errno, "/dev/null");
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (fstat(fd, &st) == 0 && st.st_dev == socket_stat->st_dev &&
-		    st.st_ino == socket_stat->st_ino)
-			dup2(null, fd);
-	close(null);
-	return 0;
-}
-
 int
 listener_adopt(struct listeners *listeners, struct error *error)
 {
-	int passed = passed_descriptors(error);
-	int fd = passed == 0 ? STDIN_FILENO : 3;
-	struct stat st;
+	int passed = descriptors_passed(error);
+	int fd = passed == 0 ? STDIN_FILENO : DESCRIPTORS_PASSED;
 
 	if (passed < 0)
 		return -1;
@@ -423,21 +384,21 @@ listener_adopt(struct listeners *listeners, struct error *error)
 		    ".socket unit", passed);
 	if (check_listening(fd, error) < 0)
 		return -1;
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
-	if (moved < 0 || fstat(moved, &st) != 0)
-		return error_system(error, errno, "descriptor %d", fd);
+	int moved = descriptors_move_up(fd, error);
+	if (moved < 0)
+		return -1;
 	/* accept(2) must not wait for a connection that was reset since
 	 * poll(2) told of it. */
 	fcntl(moved, F_SETFL, fcntl(moved, F_GETFL) | O_NONBLOCK);
-	if (fd == 3)
+	descriptors_forget_passed();
+	if (fd == DESCRIPTORS_PASSED)
 		close(fd);
-	if (cover_standard_fds(&st, error) < 0) {
-		close(moved);
-		return -1;
-	}
-	unsetenv("LISTEN_PID");
-	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_FDNAMES");
+	for (int at = STDIN_FILENO; at <= STDERR_FILENO; at++)
+		if (descriptors_are_same(at, moved) &&
+		    descriptors_cover(at, error) < 0) {
+			close(moved);
+			return -1;
+		}
 	return add(listeners, moved, error);
 }
 

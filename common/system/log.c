@@ -23,6 +23,8 @@
 #include <systemd/sd-journal.h>
 #endif
 
+#include "system/descriptors.h"
+
 /* So much of one event is kept; longer values are cut, visibly. */
 #define TEXT_MAX 2048
 #define VALUE_MAX 512
@@ -143,28 +145,14 @@ static struct {
 	.level = LOG_INFO,
 };
 
-/* Is descriptor 2 the same socket or pipe as fd? A terminal or a file may
- * well be both: whoever runs us by hand wants to see the log. */
-static bool
-stderr_is(const struct stat *st2, int fd)
-{
-	struct stat st;
-
-	return (S_ISSOCK(st2->st_mode) || S_ISFIFO(st2->st_mode)) &&
-	    fstat(fd, &st) == 0 && st.st_dev == st2->st_dev &&
-	    st.st_ino == st2->st_ino;
-}
-
 /* Where systemd passes the connection as descriptor 3, the others may well
  * be one and the same journal stream. */
 static bool
 is_passed(void)
 {
-	const char *passed_to = getenv("LISTEN_PID");
-	char pid[24];
+	struct error ignored;
 
-	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
-	return passed_to != NULL && strcmp(passed_to, pid) == 0;
+	return descriptors_passed(&ignored) > 0;
 }
 
 /* A pipe that is descriptor 1 as well may be a shell's "2>&1": whether it is
@@ -173,9 +161,11 @@ static bool
 stderr_is_connection(const struct stat *st2)
 {
 	if (is_passed())
-		return stderr_is(st2, STDERR_FILENO + 1);
-	return stderr_is(st2, STDIN_FILENO) ||
-	    (S_ISSOCK(st2->st_mode) && stderr_is(st2, STDOUT_FILENO));
+		return descriptors_are_same(STDERR_FILENO,
+		    DESCRIPTORS_PASSED);
+	return descriptors_are_same(STDERR_FILENO, STDIN_FILENO) ||
+	    (S_ISSOCK(st2->st_mode) &&
+	    descriptors_are_same(STDERR_FILENO, STDOUT_FILENO));
 }
 
 #ifdef HAVE_SYSTEMD
@@ -201,20 +191,10 @@ stderr_is_journal(const struct stat *st2)
 }
 #endif
 
-static void
-replace_with_null(int fd)
-{
-	int null = open("/dev/null", O_RDWR);
-
-	if (null >= 0 && null != fd) {
-		dup2(null, fd);
-		close(null);
-	}
-}
-
 void
 log_open(const char *program)
 {
+	struct error ignored;
 	struct stat st2;
 
 	log_state.program = program;
@@ -222,12 +202,9 @@ log_open(const char *program)
 	 * some file of ours would be the connection or the log. */
 	for (int fd = 0; fd <= 1; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-			replace_with_null(fd);
-	if (fstat(STDERR_FILENO, &st2) != 0) {
-		replace_with_null(STDERR_FILENO);
-		log_state.automatic = LOG_TARGET_SYSLOG;
-	} else if (stderr_is_connection(&st2)) {
-		replace_with_null(STDERR_FILENO);
+			descriptors_cover(fd, &ignored);
+	if (fstat(STDERR_FILENO, &st2) != 0 || stderr_is_connection(&st2)) {
+		descriptors_cover(STDERR_FILENO, &ignored);
 		log_state.automatic = LOG_TARGET_SYSLOG;
 	} else if (stderr_is_journal(&st2)) {
 		log_state.automatic = LOG_TARGET_JOURNAL;
@@ -238,12 +215,12 @@ log_open(const char *program)
 void
 log_serve(void)
 {
-	struct stat st2;
+	struct error ignored;
 
-	if (fstat(STDERR_FILENO, &st2) != 0 || is_passed() ||
-	    !stderr_is(&st2, STDOUT_FILENO))
+	if (is_passed() ||
+	    !descriptors_are_same(STDERR_FILENO, STDOUT_FILENO))
 		return;
-	replace_with_null(STDERR_FILENO);
+	descriptors_cover(STDERR_FILENO, &ignored);
 	log_state.automatic = LOG_TARGET_SYSLOG;
 	if (log_state.target == LOG_TARGET_STDERR)
 		log_state.target = LOG_TARGET_SYSLOG;

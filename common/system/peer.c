@@ -6,59 +6,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#ifdef HAVE_SYSTEMD
-#include <dlfcn.h>
-#include <systemd/sd-daemon.h>
-#endif
-
 #include "base/slice.h"
-
-/* The lowest number for the connection's descriptors. */
-#define LOWEST_FD 4
-
-/*
- * How many descriptors systemd passed, from 3 on. libsystemd is loaded only
- * where systemd says that it did so.
- */
-static int
-passed_descriptors(struct error *error)
-{
-	if (getenv("LISTEN_PID") == NULL || getenv("LISTEN_FDS") == NULL)
-		return 0;
-#ifdef HAVE_SYSTEMD
-	typedef int listen_fds_fn(int unset_environment);
-	listen_fds_fn *listen_fds;
-	void *library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL);
-	void *symbol = library != NULL ? dlsym(library, "sd_listen_fds")
-	                               : NULL;
-
-	if (symbol == NULL)
-		return error_set(error, ERROR_CONFIG, "LISTEN_FDS is set, but "
-		    "libsystemd.so.0 cannot be loaded: %s", dlerror());
-	memcpy(&listen_fds, &symbol, sizeof(symbol));
-	int n = listen_fds(1);
-	return n < 0 ? error_set(error, ERROR_CONFIG,
-	    "LISTEN_FDS or LISTEN_PID is broken: %s", strerror(-n)) : n;
-#else
-	char pid[24];
-
-	/* Of some process above us: sd_listen_fds(3) ignores it too. */
-	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
-	if (strcmp(getenv("LISTEN_PID"), pid) != 0)
-		return 0;
-	return error_set(error, ERROR_CONFIG, "LISTEN_FDS is set, but this "
-	    "was built without libsystemd: use StandardInput=socket");
-#endif
-}
+#include "system/descriptors.h"
 
 /* A connected stream socket, or no socket at all, is what can be served. */
 static int
@@ -100,44 +56,9 @@ set_remote(struct peer *peer, const char *witness, const char *says)
 }
 
 static int
-move_fd(int fd, struct error *error)
-{
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
-
-	if (moved < 0)
-		return error_system(error, errno, "descriptor %d", fd);
-	return moved;
-}
-
-/* Descriptors 0 and 1 become /dev/null: a stray printf or a child's output
- * must never meet the peer. */
-static int
-cover_standard_fds(struct error *error)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0)
-		return error_system(error, errno, "/dev/null");
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	close(null);
-	return 0;
-}
-
-static bool
-is_same_socket(int a, int b)
-{
-	struct stat st_a, st_b;
-
-	return fstat(a, &st_a) == 0 && fstat(b, &st_b) == 0 &&
-	    S_ISSOCK(st_a.st_mode) && st_a.st_dev == st_b.st_dev &&
-	    st_a.st_ino == st_b.st_ino;
-}
-
-static int
 take_descriptors(struct peer *peer, struct error *error)
 {
-	int passed = passed_descriptors(error);
+	int passed = descriptors_passed(error);
 
 	if (passed < 0)
 		return -1;
@@ -145,23 +66,25 @@ take_descriptors(struct peer *peer, struct error *error)
 		return error_set(error, ERROR_CONFIG, "%d descriptors were "
 		    "passed, one process serves one connection: set "
 		    "Accept=yes in the .socket unit", passed);
-	int in_fd = passed == 1 ? 3 : STDIN_FILENO;
-	int out_fd = passed == 1 ? 3 : STDOUT_FILENO;
+	int in_fd = passed == 1 ? DESCRIPTORS_PASSED : STDIN_FILENO;
+	int out_fd = passed == 1 ? DESCRIPTORS_PASSED : STDOUT_FILENO;
 	if (check_connection(in_fd, error) < 0 ||
 	    check_connection(out_fd, error) < 0)
 		return -1;
-	bool same = in_fd == out_fd || is_same_socket(in_fd, out_fd);
-	peer->in_fd = move_fd(in_fd, error);
+	bool same = in_fd == out_fd || descriptors_are_same(in_fd, out_fd);
+	peer->in_fd = descriptors_move_up(in_fd, error);
 	if (peer->in_fd < 0)
 		return -1;
-	peer->out_fd = same ? peer->in_fd : move_fd(out_fd, error);
+	peer->out_fd = same ? peer->in_fd : descriptors_move_up(out_fd, error);
 	if (peer->out_fd < 0)
 		return -1;
+	descriptors_forget_passed();
 	if (passed == 1) {
 		close(in_fd);
 		return 0;
 	}
-	return cover_standard_fds(error);
+	return descriptors_cover(STDIN_FILENO, error) < 0 ||
+	    descriptors_cover(STDOUT_FILENO, error) < 0 ? -1 : 0;
 }
 
 /* RFC 4291 2.5.5.2: an IPv4-mapped address is the IPv4 address. */

@@ -395,6 +395,7 @@ class Namespace(TestCase):
             ["unshare", "-n", "sh", "-c",
              'ip link set lo up; ip addr add 192.0.2.1/32 dev lo; exec "$@"',
              "sh", sys.executable, "-m", "unittest", "namespace_peers"],
-            cwd=os.path.dirname(__file__), stdout=subprocess.PIPE,
+            cwd=pathlib.Path(__file__).parent / "support",
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=50)
         self.assertEqual(done.returncode, 0, done.stdout.decode())

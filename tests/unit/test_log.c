@@ -602,6 +602,7 @@ log_where_passed(int connection, int stream)
 
 	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
 	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", "1", 1);
 	unsetenv("JOURNAL_STREAM");
 	int high = fcntl(connection, F_DUPFD, 50);
 	int high_stream = fcntl(stream, F_DUPFD, 50);
