@@ -113,7 +113,6 @@ take_keyword(struct smtp_extensions *extensions, struct slice line)
 		{ SLICE("SMTPUTF8"), &extensions->utf8 },
 		{ SLICE("DSN"), &extensions->dsn },
 		{ SLICE("STARTTLS"), &extensions->starttls },
-		{ SLICE("CHUNKING"), &extensions->chunking },
 	};
 
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
@@ -427,14 +426,6 @@ smtp_client_data(struct smtp_client *client)
 }
 
 void
-smtp_client_bdat(struct smtp_client *client, uint64_t octets)
-{
-	wire_format(&client->wire, "BDAT %ju LAST", (uintmax_t)octets);
-	client->encoder = (struct dot_encoder){ .unstuffed = true };
-	client->chunk = octets;
-}
-
-void
 smtp_client_rset(struct smtp_client *client)
 {
 	wire_put_line(&client->wire, SLICE("RSET"));
@@ -468,10 +459,4 @@ smtp_client_text_end(struct smtp_client *client)
 
 	assert(room >= DOT_END_MAX);
 	buf_commit(&client->wire.out, dot_encode_end(&client->encoder, at));
-}
-
-int64_t
-smtp_client_chunk_left(const struct smtp_client *client)
-{
-	return (int64_t)(client->chunk - client->encoder.octets);
 }

@@ -43,7 +43,6 @@ struct smtp_extensions {
 	bool utf8;
 	bool dsn;
 	bool starttls;
-	bool chunking;
 	bool auth_plain;
 	bool auth_login;
 	uint64_t size_max; /* of SIZE (RFC 1870 4); 0: not said */
@@ -66,7 +65,6 @@ struct smtp_client {
 	size_t text_len;
 	char text[SMTP_REPLY_TEXT_MAX];
 	struct dot_encoder encoder;
-	uint64_t chunk; /* octets that BDAT said */
 };
 
 /* Storage for the wire is the caller's. */
@@ -103,23 +101,15 @@ void smtp_client_mail(struct smtp_client *client,
 void smtp_client_rcpt(struct smtp_client *client,
     const struct envelope_recipient *recipient);
 void smtp_client_data(struct smtp_client *client);
-/* The whole text in one chunk of so many octets, CRLFs counted (RFC 3030). No
- * reply comes before the last of them. */
-void smtp_client_bdat(struct smtp_client *client, uint64_t octets);
 void smtp_client_rset(struct smtp_client *client);
 void smtp_client_quit(struct smtp_client *client);
 
 /*
- * Message text after the 354 or BDAT, dot-stuffed into out for the former: how
- * many octets of it were taken; 0 means pump first. Then its end, for which
- * smtp_client_text leaves room: after DATA that is the final dot, after BDAT
- * nothing.
+ * Message text after the 354, dot-stuffed into out: how many octets of it
+ * were taken; 0 means pump first. Then its end, the final dot, for which
+ * smtp_client_text leaves room.
  */
 size_t smtp_client_text(struct smtp_client *client, struct slice text);
 void smtp_client_text_end(struct smtp_client *client);
-
-/* After BDAT: octets of the chunk still to come; less than 0 where the text
- * was longer than BDAT said, and must not go out. */
-int64_t smtp_client_chunk_left(const struct smtp_client *client);
 
 #endif

@@ -24,27 +24,19 @@ relay_init(struct relay *relay, const char *hostname)
 
 /* ---- the connection ---- */
 
-static int
-await_reset(struct relay *relay, struct error *error)
-{
-	relay->reset_due = relay->reset_said = false;
-	return relay_await_within(relay, relay->limits.reset, error) < 0 ||
-	    relay_reply_class(relay) != 2 ? -1 : 0;
-}
-
 /* A connection between two transactions: is it ready for the next one? It
  * may have gone, which next hops do as they like. */
 static int
 catch_up(struct relay *relay, struct error *error)
 {
-	if (relay->reset_said && await_reset(relay, error) < 0)
-		return -1;
 	if (relay_expect_silence(relay, error) < 0)
 		return -1;
 	if (!relay->reset_due)
 		return 0;
+	relay->reset_due = false;
 	smtp_client_rset(&relay->client);
-	return await_reset(relay, error);
+	return relay_await_within(relay, relay->limits.reset, error) < 0 ||
+	    relay_reply_class(relay) != 2 ? -1 : 0;
 }
 
 static int

@@ -59,8 +59,6 @@ struct relay {
 	bool seven_bit;  /* the client said that the text is */
 	bool broken;     /* the connection was lost with recipients in it */
 	bool reset_due;  /* RSET before the next transaction */
-	bool reset_said; /* and its reply is still to come */
-	bool chunking;   /* the text goes by BDAT */
 	char *storage;
 	struct buf trace;
 	struct smtp_reply kept; /* a verdict, in: */
@@ -89,7 +87,7 @@ bool relay_is_broken(const struct relay *relay);
 struct relay_text {
 	int fd;
 	off_t offset;    /* where it begins, up to the end of the file */
-	uint64_t octets; /* with CRLF line ends, as BDAT and SIZE count */
+	uint64_t octets; /* with CRLF line ends, as SIZE counts */
 	bool has_8bit;   /* it has octets above 0x7F */
 };
 

@@ -226,7 +226,7 @@ relay_drop(struct relay *relay, struct wire *last_words)
 	 * more: nothing but the end of the transaction mends that. */
 	relay->broken |= relay->accepted > 0;
 	relay->accepted = 0;
-	relay->reset_due = relay->reset_said = false;
+	relay->reset_due = false;
 }
 
 void

@@ -53,15 +53,9 @@ enum sending {
 static enum sending
 send_piece(struct relay *relay, struct slice piece, struct error *error)
 {
-	struct smtp_client *client = &relay->client;
-
 	while (piece.len > 0) {
-		size_t taken = smtp_client_text(client, piece);
+		size_t taken = smtp_client_text(&relay->client, piece);
 
-		if (relay->chunking && smtp_client_chunk_left(client) < 0) {
-			error_set(error, ERROR_SYSTEM, "the spool grew");
-			return NOT_READ;
-		}
 		if (taken == 0 && flush_text(relay, error) < 0)
 			return NOT_TAKEN;
 		piece = slice_skip(piece, taken);
@@ -69,26 +63,7 @@ send_piece(struct relay *relay, struct slice piece, struct error *error)
 	return SENT;
 }
 
-/*
- * Sends all that is in out but what makes the message whole, so that a
- * refusal is heard as long as it can be meant. After DATA that is the final
- * dot, which is not there yet, of a chunk its last octet.
- */
-static enum sending
-flush_all_but_end(struct relay *relay, struct error *error)
-{
-	struct buf *out = &relay->client.wire.out;
-	bool hold = relay->chunking && out->end > out->start;
-	char last = hold ? out->data[--out->end] : '\0';
-
-	if (flush_text(relay, error) < 0)
-		return NOT_TAKEN;
-	if (hold)
-		buf_append(out, (struct slice){ &last, 1 });
-	return SENT;
-}
-
-/* The text after 354 or BDAT, all but its end. */
+/* The text after 354, all but its end. */
 static enum sending
 send_text(struct relay *relay, const struct relay_text *text,
     struct error *error)
@@ -114,14 +89,13 @@ send_text(struct relay *relay, const struct relay_text *text,
 		}
 	}
 	free(buffer);
-	if (result != SENT)
-		return result;
-	if (offset == text->offset || (relay->chunking &&
-	    smtp_client_chunk_left(&relay->client) != 0)) {
-		error_set(error, ERROR_SYSTEM, "the spool shrank");
+	if (result == SENT && offset == text->offset) {
+		error_set(error, ERROR_SYSTEM, "the spool is empty");
 		return NOT_READ;
 	}
-	return flush_all_but_end(relay, error);
+	/* A refusal is heard as long as it can be meant: before the dot. */
+	return result == SENT && flush_text(relay, error) < 0 ? NOT_TAKEN
+	    : result;
 }
 
 /* ---- verdicts ---- */
@@ -172,68 +146,22 @@ perhaps_taken(struct relay *relay, struct smtp_reply *verdict,
  * -1: nor anything else any more.
  */
 static int
-begin_text(struct relay *relay, const struct relay_text *text,
-    struct smtp_reply *verdict, struct error *error)
+begin_text(struct relay *relay, struct smtp_reply *verdict,
+    struct error *error)
 {
-	struct smtp_client *client = &relay->client;
-
-	/* RFC 3030 4.2: a round trip less, and no dot means anything. */
-	relay->chunking = client->extensions.chunking &&
-	    client->extensions.pipelining;
-	if (relay->chunking) {
-		if (relay_expect_silence(relay, error) < 0)
-			return relay_lost(relay, verdict);
-		smtp_client_bdat(client, text->octets);
-		return 1;
-	}
-	smtp_client_data(client);
+	smtp_client_data(&relay->client);
 	if (relay_await_reply(relay, error) < 0)
 		return relay_lost(relay, verdict);
-	if (client->reply.code == 354)
+	if (relay->client.reply.code == 354)
 		return 1;
 	int result = relay_pass_on(relay, false, verdict, error);
 	if (result == 0 && relay_reply_class(relay) == 2) {
 		relay_unexpected(relay, "DATA", error);
 		return relay_lost(relay, verdict);
 	}
-	/* It refused, and so its transaction may still be open; the verdict
-	 * is in the buffer that the answer to RSET takes. */
+	/* It refused, and so its transaction may still be open. */
 	relay->reset_due = relay->account != NULL;
 	return result;
-}
-
-/*
- * The reply to the RSET that went with a chunk, which has two purposes. After
- * a chunk that failed only RSET helps (RFC 3030 2). And no 354 has shown that
- * replies and commands are in step: were the verdict one reply too many, that
- * came before its time, then this is the verdict. What it says against a 2xx
- * is believed; a next hop that leaves without another word has said it.
- */
-static int
-confirm_verdict(struct relay *relay, struct smtp_reply *verdict,
-    struct error *error)
-{
-	struct error why;
-
-	relay_keep_verdict(relay, verdict);
-	if (verdict->code / 100 != 2) {
-		/* That is all there is to know; who refuses need not read. */
-		relay->reset_said = true;
-		return 0;
-	}
-	int result = relay_await_within(relay, relay->limits.reset, &why);
-	if (result == 0 && relay_reply_class(relay) == 2)
-		return 0;
-	if (!wire_mid_line(&relay->client.wire) &&
-	    (relay->client.wire.eof || relay->conn.transport.error != 0)) {
-		relay_drop(relay, NULL);
-		return 0;
-	}
-	if (result == 0)
-		relay_unexpected(relay, "RSET", &why);
-	error_set(error, ERROR_SYSTEM, "took it, and then %.250s", why.text);
-	relay->taken = *verdict;
-	return perhaps_taken(relay, verdict, error);
 }
 
 /* The end of the text, and the next hop's word on it. */
@@ -241,24 +169,12 @@ static int
 finish_text(struct relay *relay, struct smtp_reply *verdict,
     struct error *error)
 {
-	const struct buf *out = &relay->client.wire.out;
-
 	smtp_client_text_end(&relay->client);
-	if (relay->chunking)
-		smtp_client_rset(&relay->client);
-	size_t end = out->end - out->start;
 	if (flush_heeding(relay, error) < 0)
-		/* A record of TLS that has not gone whole is nothing there;
-		 * in the clear the last octet of a chunk may have gone. */
-		return relay->chunking && relay->conn.transport.tls == NULL &&
-		    out->end - out->start < end
-		    ? perhaps_taken(relay, verdict, error)
-		    : early_verdict(relay, verdict, error);
+		return early_verdict(relay, verdict, error);
 	if (relay_await_within(relay, relay->limits.final, error) < 0)
 		return perhaps_taken(relay, verdict, error);
 	int result = relay_pass_on(relay, true, verdict, error);
-	if (result == 0 && relay->chunking)
-		result = confirm_verdict(relay, verdict, error);
 	if (result == 0 && verdict->code / 100 == 2)
 		relay->taken = *verdict;
 	return result;
@@ -295,7 +211,7 @@ static int
 send_message(struct relay *relay, const struct relay_text *text,
     struct smtp_reply *verdict, struct error *error)
 {
-	int result = begin_text(relay, text, verdict, error);
+	int result = begin_text(relay, verdict, error);
 
 	if (result <= 0)
 		return result;

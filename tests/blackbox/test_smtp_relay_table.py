@@ -51,7 +51,6 @@ class Table(Relay):
     """One class a way to the hop, below."""
 
     secure = starttls = lmtp = False
-    at_text = ("DATA",)     # steps between the recipients and the text
     extensions = ("SIZE 50000000", "8BITMIME", "ENHANCEDSTATUSCODES")
 
     def hop_and_accounts(self, script):
@@ -175,7 +174,7 @@ class Table(Relay):
                            NO_LOGIN)
 
     def test_gone_after_a_good_reply(self):
-        for step in ("greeting", "AUTH", "MAIL", "RCPT", *self.at_text,
+        for step in ("greeting", "AUTH", "MAIL", "RCPT", "DATA",
                      "final"):
             with self.subTest(step=step):
                 good = ScriptedHop.DEFAULTS[step]
@@ -205,7 +204,7 @@ class Table(Relay):
     def test_replies_before_their_time(self):
         """One more than there were commands: no verdict is believed that
         may be about something else, least of all a good one."""
-        for step in ("greeting", "AUTH", "MAIL", "RCPT", *self.at_text):
+        for step in ("greeting", "AUTH", "MAIL", "RCPT", "DATA"):
             for extra in (b"250 2.0.0 kept\r\n", b"550 5.1.1 no\r\n",
                           b"250 2.1.0 a\r\n250 2.1.5 b\r\n354 c\r\n"
                           b"250 2.0.0 d\r\n"):
@@ -310,77 +309,6 @@ class TablePlain(Table):
 
 
 class TableLmtp(Table):
-    lmtp = True
-
-
-class TableChunking(Table):
-    """The text comes by BDAT (RFC 3030), and the hop wants a RSET after a
-    chunk that it refused."""
-
-    secure = True
-    at_text = ()
-    extensions = ("PIPELINING", "CHUNKING", *Table.extensions)
-    test_data = None    # there is no such step
-
-    def test_dialogue(self):
-        hop, accounts = self.hop_and_accounts({})
-        smtp = self.relay(accounts)
-        for text in (FIRST, SECOND + LARGE):
-            self.assertEqual(smtp.message(text).raw,
-                             [b"250 2.0.0 hop has it"])
-        smtp.quit()
-        hop.wait_ended()
-        said = [line for line in hop.commands if line[:4] in ("DATA", "BDAT")]
-        self.assertEqual([self.split_relayed(message)[1]
-                          for message in hop.messages],
-                         [smtp_wire(FIRST), smtp_wire(SECOND + LARGE)])
-        # Of the text as it is, without the dots that DATA wants
-        self.assertEqual(said, [
-            f"BDAT {len(message) - dots - 3} LAST"
-            for message, dots in zip(hop.messages, (1, 1))])
-
-
-    def test_in_time_between_transactions(self):
-        """The RSET behind the text is answered then."""
-        for said, wanted in (
-                (AfterReply("250 2.0.0 kept"), "250 2.0.0 kept"),
-                (b"250 2.0.0 kept\r\n421 4.4.2 idle too long\r\n",
-                 "451 4.4.2"),
-                (AfterReply(b"250 2.0.0 kept\r\n421 4.4.2 idle\r\n"),
-                 "451 4.4.2")):
-            with self.subTest(said=said):
-                hop = self.check({"final": [said, "250 2.0.0 second"]},
-                                 "text", wanted, twice=True)
-                self.assertEqual(len(hop.connections), 2)
-
-    def test_confirmed(self):
-        """No 354 shows that replies and commands are in step: the RSET
-        behind the text does."""
-        for said, wanted in (
-                ("250 2.0.0 reset", "250 2.0.0 hop has it"),
-                (DROP, "250 2.0.0 hop has it"),
-                ("554 5.6.0 spam", "451 4.4.2"),
-                ("452 4.3.1 disk full", "451 4.4.2"),
-                (b"what?\r\n", "451 4.4.2")):
-            with self.subTest(said=said):
-                hop = self.check({"RSET": [said, "250 2.0.0 reset"]}, "text",
-                                 wanted, twice=True)
-                self.assertEqual(len(hop.messages), 2)
-
-    def test_one_reply_too_many(self):
-        """However late it comes, a stray one is no verdict."""
-        for final in ("554 5.6.0 spam", "452 4.3.1 disk full",
-                      "421 4.3.2 going down", b"what?\r\n"):
-            with self.subTest(final=final):
-                self.check({"final": [b"250 2.1.5 stray\r\n"
-                                      + (final if isinstance(final, bytes)
-                                         else ScriptedHop.lines(final)),
-                                      "250 2.0.0 hop has it"]},
-                           "text", "451 4.4.2", twice=True)
-
-
-class TableChunkingLmtp(TableChunking):
-    secure = False
     lmtp = True
 
 

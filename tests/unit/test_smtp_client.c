@@ -406,10 +406,6 @@ test_commands(void **state)
 	assert_slice(written(), "RCPT TO:<a@b>\r\n");
 	smtp_client_data(&client);
 	assert_slice(written(), "DATA\r\n");
-	smtp_client_bdat(&client, 0);
-	assert_slice(written(), "BDAT 0 LAST\r\n");
-	smtp_client_bdat(&client, UINT64_C(9999999999999));
-	assert_slice(written(), "BDAT 9999999999999 LAST\r\n");
 	smtp_client_rset(&client);
 	assert_slice(written(), "RSET\r\n");
 	smtp_client_quit(&client);
@@ -572,7 +568,7 @@ static void
 test_extensions(void **state)
 {
 	enum { PIPELINING = 1, SIZE = 2, EIGHT_BIT = 4, STARTTLS = 8,
-	    PLAIN = 16, LOGIN = 32, UTF8 = 64, DSN = 128, CHUNKING = 256 };
+	    PLAIN = 16, LOGIN = 32, UTF8 = 64, DSN = 128 };
 	static const struct { struct slice input; int offered; } rows[] = {
 		{ SLICE("250 mail.test\r\n"), 0 },
 		/* The first line is a name, whatever it says. */
@@ -598,8 +594,6 @@ test_extensions(void **state)
 		{ SLICE("250-x\r\n250-\r\n250-SIZE\r\n250 \r\n"), SIZE },
 		{ SLICE("250-x\r\n250-SMTPUTF8\r\n250 dsn\r\n"), UTF8 | DSN },
 		{ SLICE("250-x\r\n250-SMTPUTF\r\n250 DSNX\r\n"), 0 },
-		{ SLICE("250-x\r\n250 chunking\r\n"), CHUNKING },
-		{ SLICE("250-x\r\n250 CHUNKINGS\r\n"), 0 },
 		/* As before RFC 2554, and with tabs. */
 		{ SLICE("250-x\r\n250-AUTH=PLAIN LOGIN\r\n250 DSN=x\r\n"),
 		    PLAIN | LOGIN | DSN },
@@ -627,8 +621,7 @@ test_extensions(void **state)
 		    (got->starttls ? STARTTLS : 0) |
 		    (got->auth_plain ? PLAIN : 0) |
 		    (got->auth_login ? LOGIN : 0) |
-		    (got->utf8 ? UTF8 : 0) | (got->dsn ? DSN : 0) |
-		    (got->chunking ? CHUNKING : 0);
+		    (got->utf8 ? UTF8 : 0) | (got->dsn ? DSN : 0);
 		if (offered != rows[i].offered)
 			fail_msg("row %zu: %x", i, (unsigned)offered);
 	}
@@ -790,27 +783,6 @@ test_text(void **state)
 		}
 }
 
-/* A chunk has no dots and no end but its size, which is what BDAT said. */
-static void
-test_chunk(void **state)
-{
-	static const struct slice text = SLICE(".\n..\nab.\n");
-	static const struct slice wire = SLICE(".\r\n..\r\nab.\r\n");
-
-	(void)state;
-	for (uint64_t said = wire.len - 1; said <= wire.len + 1; said++) {
-		begin();
-		smtp_client_bdat(&client, said);
-		written();
-		assert_int_equal(smtp_client_chunk_left(&client), said);
-		assert_int_equal(smtp_client_text(&client, text), text.len);
-		assert_int_equal(smtp_client_chunk_left(&client),
-		    (int64_t)said - (int64_t)wire.len);
-		smtp_client_text_end(&client);
-		assert_slices(buf_contents(&client.wire.out), wire);
-	}
-}
-
 /* More than out holds. */
 static void
 test_long_text(void **state)
@@ -861,7 +833,6 @@ main(void)
 		cmocka_unit_test(test_size_max),
 		cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_chunk),
 		cmocka_unit_test(test_long_text),
 	};
 

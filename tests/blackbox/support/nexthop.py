@@ -72,9 +72,7 @@ class Connection:
     def __init__(self):
         self.commands = []      # lines, text; the AUTH exchange too
         self.logins = []        # (name, password)
-        self.messages = []      # octets after DATA, the final dot included;
-                                # what came by BDAT as DATA would have it
-        self.chunk_failed = False   # and there was no RSET yet
+        self.messages = []      # octets after DATA, the final dot included
         self.secure_from = None  # so many commands came before STARTTLS
         self.ended = None       # "quit", "eof", "dropped", "broken"
 
@@ -89,7 +87,6 @@ class ScriptedHop:
     Steps: connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
     LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
-    final answers BDAT too, where CHUNKING is among the extensions.
 
     tls: from the first octet; starttls: offered, where the default list of
     extensions is used; path: a UNIX socket in place of a port.
@@ -234,15 +231,10 @@ class ScriptedHop:
             elif verb == "DATA":
                 if self.answer(client, "DATA")[:3] in ("354", b"354"):
                     self.text(client, stream, connection)
-            elif verb == "BDAT" and "CHUNKING" in self.extensions:
-                self.chunk(client, stream, connection, text)
             elif verb == "QUIT":
                 self.answer(client, "QUIT")
                 connection.ended = "quit"
-            elif verb == "MAIL" and connection.chunk_failed:
-                self.say(client, "503 5.5.1 RSET comes first")
             elif verb in self.DEFAULTS:
-                connection.chunk_failed &= verb != "RSET"
                 self.answer(client, verb)
             else:
                 self.say(client, "500 5.5.1 what?")
@@ -317,42 +309,21 @@ class ScriptedHop:
         self.answer(client, "AUTH")
 
     def text(self, client, stream, connection):
-        data = self.gather(client, connection, lambda data: (
-            b"" if data.endswith(b"\r\n.\r\n") or data == b".\r\n"
-            else stream.readline(65536) or None))
-        if data is not None:
-            connection.messages.append(data)
-            self.answer(client, "final")
-
-    def chunk(self, client, stream, connection, command):
-        size, last = command.split(" ")[1:]
-        assert last == "LAST", command
-        data = self.gather(client, connection, lambda data: (
-            b"" if len(data) == int(size)
-            else stream.read(min(int(size) - len(data), 4096)) or None))
-        if data is not None:
-            stuffed = (b"\r\n" + data).replace(b"\r\n.", b"\r\n..")[2:]
-            connection.messages.append(stuffed + b".\r\n")
-            connection.chunk_failed = True
-            reply = self.answer(client, "final")
-            connection.chunk_failed = reply[:1] not in ("2", b"2")
-
-    def gather(self, client, connection, more):
-        """Message text by the piece: more(so far) is the next one, empty
-        after the last and None where the connection ended before."""
         stop = self.script.get("text")
         data = bytearray()
-        while piece := more(data):
-            data += piece
+        while not data.endswith(b"\r\n.\r\n") and data != b".\r\n":
+            line = stream.readline(65536)
+            if not line:
+                connection.ended = "eof"
+                return
+            data += line
             if isinstance(stop, DropAfter) and len(data) >= stop.octets:
                 raise Dropped
             if isinstance(stop, Early) and len(data) >= stop.octets:
                 self.speak_early(client, stop)
                 stop = None
-        if piece is None:
-            connection.ended = "eof"
-            return None
-        return bytes(data)
+        connection.messages.append(bytes(data))
+        self.answer(client, "final")
 
     def speak_early(self, client, early):
         del self.script["text"]     # the next one is let in peace
