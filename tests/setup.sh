@@ -29,10 +29,11 @@ demo_commands="$build_commands openssl curl systemd-socket-activate"
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev mandoc
 	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
-	libauthen-sasl-perl iproute2 util-linux procps whois s6"
+	libauthen-sasl-perl iproute2 util-linux procps whois s6
+	mount e2fsprogs xfsprogs btrfs-progs"
 check_commands="$demo_commands clang mandoc python3 swaks msmtp mpop tcpserver
 	fetchmail getmail inetd xinetd strace ip unshare setpriv ps mkpasswd mutt
-	neomutt node perl s6-svscan"
+	neomutt node perl s6-svscan mkfs.ext4 mkfs.xfs mkfs.btrfs"
 check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver

@@ -62,7 +62,6 @@ class WholeLife(FrontDoor):
 
     def test_whole_life(self):
         bird = self.bird
-        (self.maildirs / "anna" / "new").mkdir(parents=True)
         # Nobody has mail yet, and so no maildir.
         bird.run(SET_UP, user="anna", password="secret",
                  address="anna@mail.example", pop3_port=self.pop3.port,
