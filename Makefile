@@ -146,10 +146,13 @@ demo: ## the main job: send a message and fetch it back, then serve
 	@$(MAKE) --no-print-directory all
 	@BUILD='$(BUILD)' ONCE='$(ONCE)' exec tests/demo.sh
 
+# THUNDERBIRD=yes installs Thunderbird and tries it too.
+THUNDERBIRD ?= no
 check: ## all tests, after installing what they need
-	@BUILD='$(BUILD)' tests/setup.sh check
+	@BUILD='$(BUILD)' tests/setup.sh \
+	    $(if $(filter yes,$(THUNDERBIRD)),thunderbird,check)
 	@$(MAKE) --no-print-directory all units build-unit-tests build-replays
-	@BUILD='$(BUILD)' tests/run
+	@BUILD='$(BUILD)' THUNDERBIRD='$(THUNDERBIRD)' tests/run
 
 .PHONY: build-unit-tests
 build-unit-tests: $(unit_tests)

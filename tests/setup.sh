@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what one of the Makefile's targets needs and this machine lacks.
 #
-#	tests/setup.sh build|demo|check|bench
+#	tests/setup.sh build|demo|check|bench|thunderbird
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
 # Servers and proxies, and clients that bring a user or a service along, are
@@ -196,7 +196,9 @@ demo)  set -- "$demo_packages" '' "$demo_commands" "$build_modules" ;;
 check) set -- "$check_packages" "$check_unpacked" \
 		"$check_commands" "$check_modules" ;;
 bench) set -- "$bench_packages" "$bench_unpacked" "$bench_commands" "$build_modules" ;;
-*)     echo "usage: $0 build|demo|check|bench" >&2; exit 64 ;;
+thunderbird) set -- "$check_packages thunderbird" "$check_unpacked" \
+		"$check_commands thunderbird" "$check_modules" ;;
+*)     echo "usage: $0 build|demo|check|bench|thunderbird" >&2; exit 64 ;;
 esac
 
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
