@@ -84,9 +84,6 @@ units = $(patsubst units/%.in,$(BUILD)/units/%,\
 	$(BUILD)/units/pop3-handler-stls@.service \
 	$(BUILD)/units/smtp-handler-submission@.service
 fuzzers = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-# Examples for other super-servers, a folder each.
-unit_files = $(patsubst units/%,%,$(patsubst %.in,%,$(wildcard units/*/*)))
-unit_folders = $(sort $(dir $(unit_files)))
 man_pages = $(wildcard man/*.[1-9])
 
 .PHONY: all help demo check check-unit bench units install uninstall clean
@@ -236,50 +233,41 @@ fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries)
 	    $(BUILD)/libcommon.a $(LIBS)
 .PRECIOUS: $(OBJ)/%.o
 
+# What is installed, and so what uninstall removes: a line for each, as
+# units/install.sh has it.
+define installed
+755 SBINDIR $(BUILD)/pop3-handler $(BUILD)/smtp-handler
+644 MANDIR/man5 $(filter %.5,$(man_pages))
+644 MANDIR/man7 $(filter %.7,$(man_pages))
+644 MANDIR/man8 $(filter %.8,$(man_pages))
+644 UNITDIR $(wildcard units/*.socket units/*.slice)
+644 UNITDIR $(filter %.service,$(units))
+644 SYSUSERSDIR units/mail-handlers.sysusers.conf=mail-handlers.conf
+644 TMPFILESDIR units/mail-handlers.tmpfiles.conf=mail-handlers.conf
+644 CATALOGDIR units/mail-handlers.catalog
+644 DOCDIR README.md LICENSE
+644 DATADIR $(BUILD)/units/inetd.conf
+644 DATADIR/haproxy $(call samples,haproxy)
+755 DATADIR/s6 $(call samples,s6)
+644 DATADIR/stunnel $(call samples,stunnel)
+755 DATADIR/ucspi $(call samples,ucspi)
+644 DATADIR/xinetd $(call samples,xinetd)
+keep SYSCONFDIR/mail-handlers units/pop3-handler.conf units/smtp-handler.conf
+endef
+# Examples for another super-server, as they are or filled in.
+samples = $(filter-out %.in,$(wildcard units/$1/*)) \
+	$(filter $(BUILD)/units/$1/%,$(units))
+
+ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
+export DESTDIR SBINDIR MANDIR UNITDIR SYSUSERSDIR TMPFILESDIR CATALOGDIR \
+	DOCDIR DATADIR SYSCONFDIR INSTALL installed
+endif
+
 install: all units ## install under DESTDIR and PREFIX
-	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 \
-	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR) \
-	    $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
-	    $(DESTDIR)$(CATALOGDIR) $(DESTDIR)$(DOCDIR) \
-	    $(DESTDIR)$(SYSCONFDIR)/mail-handlers
-	$(INSTALL) -m 755 $(BUILD)/pop3-handler $(BUILD)/smtp-handler \
-	    $(DESTDIR)$(SBINDIR)
-	$(INSTALL) -m 644 man/*.5 $(DESTDIR)$(MANDIR)/man5
-	$(INSTALL) -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
-	$(INSTALL) -m 644 units/*.socket units/*.slice \
-	    $(BUILD)/units/*.service $(DESTDIR)$(UNITDIR)
-	$(INSTALL) -m 644 units/mail-handlers.sysusers.conf \
-	    $(DESTDIR)$(SYSUSERSDIR)/mail-handlers.conf
-	$(INSTALL) -m 644 units/mail-handlers.tmpfiles.conf \
-	    $(DESTDIR)$(TMPFILESDIR)/mail-handlers.conf
-	$(INSTALL) -m 644 units/mail-handlers.catalog $(DESTDIR)$(CATALOGDIR)
-	$(INSTALL) -m 644 README.md LICENSE $(DESTDIR)$(DOCDIR)
-	for kind in $(unit_folders); do \
-	    $(INSTALL) -d $(DESTDIR)$(DATADIR)/$$kind; done
-	for file in inetd.conf $(unit_files); do \
-	    from='$(BUILD)/units/'$$file; \
-	    [ -e "$$from" ] || from=units/$$file; mode=644; \
-	    case $$file in *.run) mode=755 ;; esac; \
-	    $(INSTALL) -m $$mode "$$from" $(DESTDIR)$(DATADIR)/$$file; done
-	@for sample in pop3-handler.conf smtp-handler.conf; do \
-	    file='$(DESTDIR)$(SYSCONFDIR)/mail-handlers/'$$sample; \
-	    if [ -e "$$file" ]; then echo "kept $$file"; \
-	    else $(INSTALL) -m 644 units/$$sample "$$file"; fi; done
+	printf '%s\n' "$$installed" | units/install.sh install
 
 uninstall: ## remove what install put there, but for the configuration
-	rm -f $(DESTDIR)$(SBINDIR)/pop3-handler \
-	    $(DESTDIR)$(SBINDIR)/smtp-handler
-	for page in $(notdir $(man_pages)); do \
-	    rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
-	for unit in $(notdir $(wildcard units/*.socket units/*.slice) \
-	    $(patsubst %.in,%,$(wildcard units/*.service.in))); do \
-	    rm -f $(DESTDIR)$(UNITDIR)/$$unit; done
-	rm -f $(DESTDIR)$(SYSUSERSDIR)/mail-handlers.conf \
-	    $(DESTDIR)$(TMPFILESDIR)/mail-handlers.conf \
-	    $(DESTDIR)$(CATALOGDIR)/mail-handlers.catalog
-	rm -f $(DESTDIR)$(UNITDIR)/pop3-handler-stls@.service \
-	    $(DESTDIR)$(UNITDIR)/smtp-handler-submission@.service
-	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(DATADIR)
+	printf '%s\n' "$$installed" | units/install.sh uninstall
 
 clean: ## remove the build directory
 	rm -rf $(BUILD)

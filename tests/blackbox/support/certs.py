@@ -63,7 +63,8 @@ class Certificates:
     def make(self):
         for ca in (self.ca, self.other_ca):
             openssl("req", "-x509", "-newkey", *ECDSA, "-nodes", "-days", 30,
-                    "-subj", f"/CN=test {ca.crt.stem}",
+                    "-subj", f"/CN=test {ca.crt.stem}", "-addext",
+                    "keyUsage=critical,keyCertSign,cRLSign",
                     "-keyout", ca.key, "-out", ca.crt)
         self.sign(self.server, self.ca, GOOD_NAMES)
         self.sign(self.rsa, self.ca, GOOD_NAMES, key=RSA)
@@ -74,8 +75,11 @@ class Certificates:
     def sign(self, pair, ca, names, expired=False, key=ECDSA):
         request = self.folder / f"{pair.crt.stem}.csr"
         extensions = self.folder / f"{pair.crt.stem}.ext"
+        # All that RFC 5280 asks for, as Python since 3.13 does
         extensions.write_text(f"subjectAltName={names}\n"
-                              "basicConstraints=CA:FALSE\n")
+                              "basicConstraints=CA:FALSE\n"
+                              "subjectKeyIdentifier=hash\n"
+                              "authorityKeyIdentifier=keyid\n")
         openssl("req", "-new", "-newkey", *key, "-nodes",
                 "-subj", f"/CN=test {pair.crt.stem}",
                 "-keyout", pair.key, "-out", request)
