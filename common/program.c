@@ -200,10 +200,6 @@ program_start_tls(struct program *program, struct wire *wire,
 {
 	if (program_flush(program, wire, error) < 0)
 		return -1;
-	/* RFC 3207 4.2, RFC 2595 4: what somebody put between us and the
-	 * peer in clear text is not to be taken for the peer's
-	 * (CVE-2011-0411). */
-	wire_discard_input(wire);
 	return start_tls(program, error);
 }
 

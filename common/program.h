@@ -65,8 +65,8 @@ struct program {
 int program_main(struct program *program, int argc, char **argv);
 
 /*
- * TLS in mid-session, for STARTTLS and STLS: drains wire->out, forgets all
- * input that came before the handshake, and does it. -1: the connection is
+ * TLS in mid-session, for STARTTLS and STLS: drains wire->out and shakes
+ * hands. -1: the connection is
  * of no use any more.
  */
 int program_start_tls(struct program *program, struct wire *wire,

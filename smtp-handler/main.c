@@ -271,6 +271,12 @@ serve_data_end(struct smtp_program *p, struct error *error)
 		smtp_log_delivered(p, &p->delivery.copies[i].deliver);
 	*(kept ? &p->accepted : &p->refused) += 1;
 	smtp_reply(&p->smtp, &verdict);
+	/* LMTP: the recipients share the message, and what becomes of it. */
+	while (p->smtp.recipient > 0)
+		if (smtp_next(&p->smtp) == SMTP_DATA_END)
+			smtp_reply(&p->smtp, &verdict);
+		else if (program_flush(&p->program, &p->smtp.wire, error) < 0)
+			return -1;
 	drop_transaction(p);
 	return 0;
 }
@@ -278,7 +284,7 @@ serve_data_end(struct smtp_program *p, struct error *error)
 static void
 serve_reset(struct smtp_program *p)
 {
-	smtp_log_refused_text(p);
+	smtp_log_reset(p);
 	drop_transaction(p);
 	smtp_accept(&p->smtp);
 }
@@ -286,9 +292,7 @@ serve_reset(struct smtp_program *p)
 static int
 serve_starttls(struct smtp_program *p, struct error *error)
 {
-	/* Whoever it was and whatever the transaction, it is not the one
-	 * after this. */
-	drop_transaction(p);
+	/* Whoever it was, it is not the one after this. */
 	p->user_len = 0;
 	log_remember(LOG_FIELD_USER, slice_from(""));
 	smtp_accept(&p->smtp);
@@ -383,9 +387,7 @@ run(struct smtp_program *p)
 	p->relay.transcript = p->smtp.wire.trace;
 	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
 		if (answer(p, event, &error) < 0)
-			break;
-	smtp_log_cut_off_text(p);
-	delivery_abort(&p->delivery);
+			smtp_drop(&p->smtp);
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
 	p->relay.transcript = NULL; /* it ends here */
 	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);

@@ -116,27 +116,17 @@ smtp_log_delivered(const struct smtp_program *p,
 }
 
 void
-smtp_log_refused_text(struct smtp_program *p)
-{
-	if (!p->smtp.refused)
-		return;
-	smtp_log_message(p, LOG_KIND_REFUSED, &p->smtp.refusal.reply, "");
-	p->refused++;
-}
-
-/* One that the session ended in: a smuggler's, or half of one. RFC 5321
- * 4.1.1.5: what was not ended was not accepted. */
-void
-smtp_log_cut_off_text(struct smtp_program *p)
+smtp_log_reset(struct smtp_program *p)
 {
 	static const struct smtp_reply none = { 0, NULL, SLICE("") };
+	/* RFC 5321 4.1.1.5: what was not ended was not accepted. */
+	bool broken_off = p->smtp.ended && p->delivery.open;
 
 	if (p->smtp.refused)
-		smtp_log_refused_text(p);
-	else if (p->delivery.open) {
+		smtp_log_message(p, LOG_KIND_REFUSED, &p->smtp.refusal, "");
+	else if (broken_off)
 		smtp_log_message(p, LOG_KIND_REFUSED, &none, "broken off");
-		p->refused++;
-	}
+	p->refused += p->smtp.refused || broken_off;
 }
 
 void

@@ -78,10 +78,9 @@ void smtp_log_refused_recipient(struct smtp_program *p,
  * recipient, if it had one. */
 void smtp_log_refused_line(const struct smtp *smtp);
 
-/* A message that was refused while it came, if it was; or one that the
- * session ended in. */
-void smtp_log_refused_text(struct smtp_program *p);
-void smtp_log_cut_off_text(struct smtp_program *p);
+/* SMTP_RESET: a message that was refused while it came, if it was; or one
+ * that the session ended in. */
+void smtp_log_reset(struct smtp_program *p);
 
 void smtp_log_delivered(const struct smtp_program *p,
     const struct maildir_deliver *deliver);

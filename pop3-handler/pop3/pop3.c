@@ -12,9 +12,6 @@
 
 #include "pop3/pop3_private.h"
 
-/* Bad commands before a login. */
-#define BAD_COMMANDS_MAX 20
-
 /* Masks of enum pop3_state. */
 #define IN_AUTHORIZATION (1u << POP3_AUTHORIZATION)
 #define IN_TRANSACTION (1u << POP3_TRANSACTION)
@@ -25,38 +22,6 @@ struct command {
 	bool secret; /* its argument is never shown */
 	void (*run)(struct pop3 *pop3, struct slice argument);
 };
-
-void
-pop3_reply(struct pop3 *pop3, struct slice line)
-{
-	wire_put_line(&pop3->wire, line);
-}
-
-void
-pop3_say(struct pop3 *pop3, enum pop3_text text)
-{
-	wire_format(&pop3->wire, "%s %s", pop3_text_status(text),
-	    pop3_text(text, pop3->language));
-}
-
-void
-pop3_refuse(struct pop3 *pop3, enum pop3_text text)
-{
-	pop3_say(pop3, text);
-	/* Something that speaks another protocol at us. */
-	if (pop3->state == POP3_AUTHORIZATION &&
-	    ++pop3->bad_commands >= BAD_COMMANDS_MAX)
-		pop3_close_session(pop3);
-}
-
-bool
-pop3_no_argument(struct pop3 *pop3, struct slice argument)
-{
-	if (argument.len == 0)
-		return true;
-	pop3_refuse(pop3, POP3_TEXT_NO_ARGUMENT);
-	return false;
-}
 
 /* ---- commands of both states ---- */
 
@@ -108,12 +73,6 @@ run_lang(struct pop3 *pop3, struct slice range)
 	pop3->language = row->language;
 	wire_format(&pop3->wire, "+OK %s %s", row->tag,
 	    pop3_text(POP3_TEXT_CHANGED, pop3->language));
-}
-
-void
-pop3_close_session(struct pop3 *pop3)
-{
-	pop3->state = POP3_ENDED;
 }
 
 static void
@@ -277,7 +236,10 @@ pop3_next(struct pop3 *pop3)
 			pop3_continue_listing(pop3);
 			continue;
 		}
-		if (take_line(pop3))
+		/* RFC 2595 4: what somebody puts between the go-ahead and the
+		 * handshake in clear text is not to be taken for the peer's
+		 * (CVE-2011-0411). */
+		if (pop3->state != POP3_HANDSHAKE && take_line(pop3))
 			continue;
 		if (pop3->wire.out.end == pop3->wire.out.start &&
 		    (pop3->wire.eof || pop3->wire.timed_out ||
@@ -296,5 +258,15 @@ pop3_updated(struct pop3 *pop3, bool all_removed)
 	assert(pop3->pending == POP3_UPDATE);
 	pop3->pending = POP3_WANT_IO;
 	pop3_say(pop3, all_removed ? POP3_TEXT_BYE : POP3_TEXT_NOT_REMOVED);
+	pop3_close_session(pop3);
+}
+
+void
+pop3_drop(struct pop3 *pop3)
+{
+	if (pop3->pending == POP3_LOGIN)
+		pop3_forget_login(pop3);
+	pop3->pending = POP3_WANT_IO;
+	pop3->sending = false;
 	pop3_close_session(pop3);
 }

@@ -38,8 +38,9 @@
 
 enum pop3_event {
 	POP3_WANT_IO, /* pump pop3->wire */
-	POP3_STLS,    /* pop3_accept_stls; then drain out, forget what is in,
-	               * shake hands, and pop3_tls_started */
+	POP3_STLS,    /* pop3_accept_stls; then drain out, shake hands, and
+	               * pop3_tls_started, before which nothing that comes is
+	               * taken */
 	POP3_LOGIN,   /* pop3->user and pop3->password are to be checked:
 	               * pop3_logged_in, pop3_login_failed */
 	POP3_MESSAGE, /* message pop3->message is wanted:
@@ -89,6 +90,7 @@ struct pop3 {
 	enum pop3_state {
 		POP3_GREETING,
 		POP3_AUTHORIZATION,
+		POP3_HANDSHAKE, /* from the go-ahead to pop3_tls_started */
 		POP3_TRANSACTION,
 		POP3_ENDED,
 	} state;
@@ -122,7 +124,8 @@ void pop3_init(struct pop3 *pop3, const struct pop3_options *options,
 
 enum pop3_event pop3_next(struct pop3 *pop3);
 
-/* The go-ahead for STLS, and the connection is TLS now (RFC 2595 4). */
+/* The go-ahead for STLS; and the connection is TLS now, and all that came
+ * before is forgotten (RFC 2595 4). */
 void pop3_accept_stls(struct pop3 *pop3);
 void pop3_tls_started(struct pop3 *pop3);
 
@@ -153,5 +156,9 @@ void pop3_message_failed(struct pop3 *pop3, const struct error *error);
 
 /* For POP3_UPDATE: the answer to QUIT, after what was marked was removed. */
 void pop3_updated(struct pop3 *pop3, bool all_removed);
+
+/* The connection is of no use any more: whatever was asked is asked no
+ * longer, and what comes is POP3_CLOSED. */
+void pop3_drop(struct pop3 *pop3);
 
 #endif

@@ -142,8 +142,8 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 	pop3_take_sasl(pop3, outcome, challenge);
 }
 
-static void
-forget_login(struct pop3 *pop3)
+void
+pop3_forget_login(struct pop3 *pop3)
 {
 	pop3->pending = POP3_WANT_IO;
 	pop3->user = pop3->password = slice_from(NULL);
@@ -156,13 +156,16 @@ pop3_accept_stls(struct pop3 *pop3)
 	assert(pop3->pending == POP3_STLS);
 	pop3->pending = POP3_WANT_IO;
 	pop3_say(pop3, POP3_TEXT_GO_AHEAD);
+	pop3->state = POP3_HANDSHAKE;
+	pop3->name = slice_from("");
+	wire_discard_input(&pop3->wire);
 }
 
 void
 pop3_tls_started(struct pop3 *pop3)
 {
-	/* What was said in clear text is forgotten (RFC 2595 section 4). */
-	pop3_forget_name(pop3);
+	wire_discard_input(&pop3->wire);
+	pop3->state = POP3_AUTHORIZATION;
 	pop3->language = POP3_ENGLISH;
 	pop3->options.stls = false;
 	pop3->options.secure = true;
@@ -172,7 +175,7 @@ void
 pop3_logged_in(struct pop3 *pop3, struct message *messages, size_t n)
 {
 	assert(pop3->pending == POP3_LOGIN);
-	forget_login(pop3);
+	pop3_forget_login(pop3);
 	pop3->state = POP3_TRANSACTION;
 	pop3->messages = messages;
 	pop3->n = n;
@@ -192,7 +195,7 @@ pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure)
 	};
 
 	assert(pop3->pending == POP3_LOGIN);
-	forget_login(pop3);
+	pop3_forget_login(pop3);
 	pop3_say(pop3, texts[failure]);
 	if (++pop3->failed_logins >= LOGINS_MAX)
 		pop3_close_session(pop3);

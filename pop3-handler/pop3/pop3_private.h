@@ -1,7 +1,8 @@
 /*
  * pop3_private: what the files of the POP3 machine share among themselves:
  * pop3.c the commands, pop3_login.c names and passwords, pop3_messages.c
- * what the maildrop has, pop3_text.c every text. For nobody else.
+ * what the maildrop has, pop3_replies.c replies, pop3_text.c every text. For
+ * nobody else.
  */
 #ifndef POP3_PRIVATE_H
 #define POP3_PRIVATE_H
@@ -11,7 +12,7 @@
 /* The longest reply that is made in one go: CAPA, or a line. */
 #define POP3_REPLY_MAX 1024
 
-/* pop3.c: a line as it is, and a whole reply of the table, in the session's
+/* pop3_replies.c: a line as it is, and a whole reply of the table, in the session's
  * language. */
 void pop3_reply(struct pop3 *pop3, struct slice line);
 void pop3_say(struct pop3 *pop3, enum pop3_text text);
@@ -27,6 +28,8 @@ void pop3_close_session(struct pop3 *pop3);
 bool pop3_login_possible(const struct pop3 *pop3);
 /* Whatever was said of a login so far. */
 void pop3_forget_name(struct pop3 *pop3);
+/* A question about a login is answered, or will not be. */
+void pop3_forget_login(struct pop3 *pop3);
 void pop3_take_sasl(struct pop3 *pop3, enum sasl_outcome outcome,
     struct slice challenge);
 void pop3_run_user(struct pop3 *pop3, struct slice name);

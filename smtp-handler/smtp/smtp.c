@@ -91,7 +91,9 @@ take_line(struct smtp *smtp)
 static void
 take_end(struct smtp *smtp)
 {
-	if (smtp->wire.timed_out)
+	if (smtp->state == SMTP_HANDSHAKE)
+		; /* the peer expects no word in clear text */
+	else if (smtp->wire.timed_out)
 		smtp_say(smtp, REPLY_TIMED_OUT);
 	else if (smtp->wire.stopping)
 		smtp_say(smtp, REPLY_STOPPING);
@@ -109,9 +111,42 @@ take_input(struct smtp *smtp)
 		return smtp_take_chunk(smtp);
 	case SMTP_SKIP:
 		return smtp_skip_chunk(smtp);
+	case SMTP_HANDSHAKE:
+		/* RFC 3207 4.2: what somebody puts between the two in clear
+		 * text is not to be taken for the peer's (CVE-2011-0411). */
+		return false;
 	default:
 		return take_line(smtp);
 	}
+}
+
+/* LMTP: a message is whole, and of its recipients one is asked about after
+ * the other, as there is room for the replies (RFC 2033 4.2). */
+static bool
+ask_next_recipient(struct smtp *smtp)
+{
+	if (smtp->recipient == 0)
+		return false;
+	smtp->pending = SMTP_DATA_END;
+	return true;
+}
+
+void
+smtp_ask_reset(struct smtp *smtp, enum smtp_after_reset then)
+{
+	smtp->pending = SMTP_RESET;
+	smtp->after_reset = then;
+}
+
+/* The last things that happen: SMTP_RESET where it is due. */
+static enum smtp_event
+end_session(struct smtp *smtp)
+{
+	smtp->ended = true;
+	if (!smtp->in_transaction)
+		return SMTP_CLOSED;
+	smtp_ask_reset(smtp, SMTP_AFTER_END);
+	return SMTP_RESET;
 }
 
 enum smtp_event
@@ -127,10 +162,11 @@ smtp_next(struct smtp *smtp)
 		if (smtp->pending != SMTP_WANT_IO)
 			return smtp->pending;
 		if (smtp->state == SMTP_ENDED)
-			return SMTP_CLOSED;
+			return end_session(smtp);
 		if (buf_room(&smtp->wire.out) < SMTP_REPLY_MAX)
 			return SMTP_WANT_IO;
-		if (smtp_put_next_verdict(smtp) || take_input(smtp))
+		if (smtp_put_next_verdict(smtp) ||
+		    ask_next_recipient(smtp) || take_input(smtp))
 			continue;
 		if (smtp->wire.out.end > smtp->wire.out.start)
 			return SMTP_WANT_IO;
@@ -147,8 +183,20 @@ static void
 end_transaction(struct smtp *smtp)
 {
 	smtp->state = SMTP_READY;
+	smtp->in_transaction = false;
 	smtp->chunked = smtp->path_refused = false;
+	smtp->recipient = 0;
 	envelope_reset(&smtp->envelope);
+}
+
+static void
+answer_end(struct smtp *smtp)
+{
+	if (smtp->options.lmtp && smtp->state != SMTP_ENDED &&
+	    smtp->recipient + 1 < smtp->envelope.n)
+		smtp->recipient++;
+	else
+		end_transaction(smtp);
 }
 
 static void
@@ -164,14 +212,9 @@ answer_auth(struct smtp *smtp, bool accepted)
 static void
 answer_reset(struct smtp *smtp)
 {
-	const struct smtp_reply *refusal = &smtp->refusal.reply;
-
-	/* RFC 3030 2: only the end of the last chunk ends a message, and in
-	 * LMTP is answered for each recipient. */
-	if (smtp->after_reset == SMTP_AFTER_REFUSAL ||
-	    (smtp->after_reset == SMTP_AFTER_CHUNK && smtp->chunk_last))
-		smtp_put_verdict(smtp, refusal);
+	size_t recipients = smtp->envelope.n;
 	bool ended = smtp->state == SMTP_ENDED;
+
 	end_transaction(smtp);
 	smtp->refused = false;
 	switch (smtp->after_reset) {
@@ -181,13 +224,22 @@ answer_reset(struct smtp *smtp)
 	case SMTP_AFTER_HELLO:
 		smtp_put_hello(smtp);
 		break;
-	case SMTP_AFTER_REFUSAL:
+	case SMTP_AFTER_STARTTLS:
+		smtp->pending = SMTP_STARTTLS;
 		break;
 	case SMTP_AFTER_CHUNK:
-		/* RFC 3030 2: the client has yet to say RSET. */
+		/* RFC 3030 2: the client has yet to say RSET; and only the
+		 * end of the last chunk ends a message. */
 		smtp->state = SMTP_FAILED;
 		if (!smtp->chunk_last)
-			smtp_put_reply(smtp, refusal);
+			recipients = 1;
+		/* fallthrough */
+	case SMTP_AFTER_REFUSAL:
+		/* 421 is about the session, not about a recipient. */
+		smtp->verdicts = smtp->options.lmtp &&
+		    smtp->refusal.code != 421 ? recipients : 1;
+		break;
+	case SMTP_AFTER_END:
 		break;
 	}
 	if (ended)
@@ -197,14 +249,25 @@ answer_reset(struct smtp *smtp)
 void
 smtp_tls_started(struct smtp *smtp)
 {
+	wire_discard_input(&smtp->wire);
 	smtp->tls_started = true;
 	smtp->state = SMTP_COLD;
 	smtp->helo_len = 0;
-	smtp->esmtp = smtp->authenticated = false;
-	smtp->chunked = smtp->path_refused = false;
-	envelope_reset(&smtp->envelope);
+	smtp->esmtp = smtp->authenticated = smtp->path_refused = false;
 	if (smtp->options.login == SMTP_LOGIN_NEEDS_TLS)
 		smtp->options.login = SMTP_LOGIN_OFFERED;
+}
+
+void
+smtp_drop(struct smtp *smtp)
+{
+	if (smtp->pending == SMTP_AUTH)
+		answer_auth(smtp, false);
+	/* That was the end, whatever the answer. */
+	if (smtp->pending == SMTP_DATA_END || smtp->recipient > 0)
+		end_transaction(smtp);
+	smtp->pending = SMTP_WANT_IO;
+	smtp->state = SMTP_ENDED;
 }
 
 /* What an answer to an event changes, beside what is said. */
@@ -218,6 +281,7 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 		break;
 	case SMTP_MAIL:
 		smtp->path_refused = !accepted;
+		smtp->in_transaction = accepted;
 		if (accepted)
 			smtp->state = SMTP_SENDER;
 		break;
@@ -233,7 +297,7 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 			smtp_begin_text(smtp);
 		break;
 	case SMTP_DATA_END:
-		end_transaction(smtp);
+		answer_end(smtp);
 		/* Who sends mail is no stranger who tries commands. */
 		if (accepted)
 			smtp->bad_commands = 0;
@@ -253,12 +317,12 @@ smtp_accept(struct smtp *smtp)
 {
 	enum smtp_event event = smtp->pending;
 
-	if (event == SMTP_DATA_END)
-		smtp_put_verdict(smtp, &smtp_replies[REPLY_QUEUED]);
 	answered(smtp, event, true);
 	switch (event) {
 	case SMTP_STARTTLS:
 		smtp_say(smtp, REPLY_TLS_GO);
+		smtp->state = SMTP_HANDSHAKE;
+		wire_discard_input(&smtp->wire);
 		break;
 	case SMTP_AUTH:
 		smtp_say(smtp, REPLY_LOGGED_IN);
@@ -273,13 +337,15 @@ smtp_accept(struct smtp *smtp)
 		if (!smtp->chunked)
 			smtp_say(smtp, REPLY_TEXT_GO);
 		break;
+	case SMTP_DATA_END:
+		smtp_say(smtp, REPLY_QUEUED);
+		break;
 	case SMTP_RESET:
 		answer_reset(smtp);
 		break;
 	case SMTP_WANT_IO:
 	case SMTP_REFUSED:
 	case SMTP_DATA:
-	case SMTP_DATA_END:
 	case SMTP_CLOSED:
 		break;
 	}
@@ -293,8 +359,11 @@ reply_to_text(struct smtp *smtp, const struct smtp_reply *reply,
 	if (smtp->pending == SMTP_DATA_BEGIN)
 		smtp_begin_text(smtp);
 	smtp->pending = SMTP_WANT_IO;
-	if (!accepted)
-		smtp_refuse_text(smtp, reply);
+	if (!accepted) {
+		const struct smtp_reply kept = smtp_keep_reply(smtp, reply);
+
+		smtp_refuse_text(smtp, &kept);
+	}
 }
 
 void
@@ -311,10 +380,7 @@ smtp_reply(struct smtp *smtp, const struct smtp_reply *reply)
 		reply_to_text(smtp, reply, accepted);
 		return;
 	}
-	if (event == SMTP_DATA_END)
-		smtp_put_verdict(smtp, reply);
-	else
-		smtp_put_reply(smtp, reply);
+	smtp_put_reply(smtp, reply);
 	/* In this order: the reply may have ended the session. */
 	enum smtp_state state = smtp->state;
 	answered(smtp, event, accepted);

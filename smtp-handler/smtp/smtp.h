@@ -33,12 +33,13 @@
 #define SMTP_HELO_MAX 255
 /* The smallest buffers that will do. */
 #define SMTP_IN_MIN SASL_IN_MIN
-#define SMTP_OUT_MIN 8192
+#define SMTP_OUT_MIN 10240
 
 enum smtp_event {
 	SMTP_WANT_IO,    /* pump smtp->wire */
-	SMTP_STARTTLS,   /* accept: the go-ahead; then drain out, forget what
-	                  * is in, shake hands, and smtp_tls_started */
+	SMTP_STARTTLS,   /* accept: the go-ahead; then drain out, shake hands,
+	                  * and smtp_tls_started, before which nothing that
+	                  * comes is taken */
 	SMTP_AUTH,       /* check smtp->user and smtp->password */
 	SMTP_MAIL,       /* a transaction begins: envelope.reverse_path */
 	SMTP_RCPT,       /* the last recipient in the envelope, not yet
@@ -53,10 +54,13 @@ enum smtp_event {
 	                  * Refused, the rest is read and dropped, and the
 	                  * reply comes at the end */
 	SMTP_DATA_END,   /* the message is whole: keep it, then accept. In
-	                  * LMTP the answer is said for each recipient */
-	SMTP_RESET,      /* the transaction is over (and if it had no
-	                  * SMTP_DATA_END, nothing of it may remain); a
-	                  * failed chunk and the RSET after it are two */
+	                  * LMTP asked for each recipient, smtp->recipient */
+	SMTP_RESET,      /* the transaction is void: nothing of it may remain.
+	                  * Each accepted SMTP_MAIL is followed by one
+	                  * SMTP_DATA_END (in LMTP as many as recipients, but
+	                  * after 421 no more) or else by one SMTP_RESET,
+	                  * before SMTP_STARTTLS and SMTP_CLOSED at the
+	                  * latest */
 	SMTP_CLOSED,     /* drain out and close */
 };
 
@@ -111,7 +115,10 @@ struct smtp {
 	uint64_t size;
 	uint64_t octets;
 
-	/* With SMTP_CLOSED. */
+	size_t recipient; /* LMTP: an index into the envelope */
+
+	/* With SMTP_RESET and SMTP_CLOSED. */
+	bool ended; /* the session is over */
 	bool quit; /* the client said QUIT */
 	const struct smtp_reply *closed_with; /* the machine had enough, and
 	                                       * said so; or NULL */
@@ -128,9 +135,11 @@ struct smtp {
 		SMTP_TEXT,   /* after 354 */
 		SMTP_CHUNK,  /* in a chunk */
 		SMTP_SKIP,   /* in a chunk that nobody wants */
+		SMTP_HANDSHAKE, /* from the go-ahead to smtp_tls_started */
 		SMTP_ENDED,
 	} state;
 	enum smtp_event pending; /* WANT_IO: nothing is to be answered */
+	bool in_transaction; /* a MAIL was accepted and has no end yet */
 	bool in_sasl;
 	bool path_refused; /* a sender or recipient: what was sent behind it
 	                    * in the same batch is no fault of its own */
@@ -138,12 +147,9 @@ struct smtp {
 	bool text_ended;
 	bool refused;     /* what remains of the text is dropped, and then
 	                   * the refusal is said */
-	struct {
-		struct smtp_reply reply;
-		char enhanced[12];
-		char text[SMTP_REPLY_TEXT_MAX];
-	} refusal;        /* or in LMTP any reply to a message's end */
-	size_t verdicts;  /* LMTP: so often it is still to be said */
+	struct smtp_reply refusal; /* the program's text is kept in out */
+	char refusal_enhanced[12];
+	size_t verdicts;  /* so often it is still to be said */
 	bool chunked;     /* the transaction's text comes by BDAT */
 	bool chunk_last;
 	uint64_t chunk_left; /* octets of the chunk still to come */
@@ -152,8 +158,10 @@ struct smtp {
 	enum smtp_after_reset {
 		SMTP_AFTER_RSET,
 		SMTP_AFTER_HELLO,
+		SMTP_AFTER_STARTTLS,
 		SMTP_AFTER_REFUSAL,
 		SMTP_AFTER_CHUNK,
+		SMTP_AFTER_END,
 	} after_reset;
 	struct sasl_server sasl;
 	unsigned failed_logins;
@@ -170,9 +178,13 @@ void smtp_init(struct smtp *smtp, const struct smtp_options *options,
 
 enum smtp_event smtp_next(struct smtp *smtp);
 
-/* The connection is TLS now; everything said before is forgotten (RFC 3207
- * 4.2). */
+/* The connection is TLS now; everything said before is forgotten, and all
+ * input that came before with it (RFC 3207 4.2). */
 void smtp_tls_started(struct smtp *smtp);
+
+/* The connection is of no use any more: whatever was asked is asked no
+ * longer, and what comes is the end of the transaction and SMTP_CLOSED. */
+void smtp_drop(struct smtp *smtp);
 
 /* Answers an event positively, in the usual words. */
 void smtp_accept(struct smtp *smtp);

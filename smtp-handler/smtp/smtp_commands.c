@@ -78,18 +78,15 @@ keep_name(struct smtp *smtp, struct slice name)
 static void
 hello(struct smtp *smtp, struct slice name, bool esmtp)
 {
-	bool in_transaction = smtp->state > SMTP_READY;
-
 	if (name.len == 0) {
 		smtp_bad_command(smtp, REPLY_HELLO_SYNTAX);
 		return;
 	}
 	keep_name(smtp, name);
 	smtp->esmtp = esmtp;
-	if (in_transaction) {
+	if (smtp->in_transaction) {
 		/* RFC 5321 4.1.4: as RSET does. */
-		smtp->pending = SMTP_RESET;
-		smtp->after_reset = SMTP_AFTER_HELLO;
+		smtp_ask_reset(smtp, SMTP_AFTER_HELLO);
 		return;
 	}
 	smtp->state = SMTP_READY;
@@ -127,6 +124,8 @@ run_starttls(struct smtp *smtp, struct slice argument)
 		smtp_bad_command(smtp, REPLY_TLS_TWICE);
 	else if (!smtp->options.starttls)
 		smtp_bad_command(smtp, REPLY_NOT_IMPLEMENTED);
+	else if (smtp->in_transaction)
+		smtp_ask_reset(smtp, SMTP_AFTER_STARTTLS);
 	else
 		smtp->pending = SMTP_STARTTLS;
 }
@@ -314,10 +313,11 @@ run_rset(struct smtp *smtp, struct slice argument)
 {
 	if (argument.len > 0) {
 		smtp_bad_command(smtp, REPLY_SYNTAX);
-	} else if (smtp->state > SMTP_READY) {
-		smtp->pending = SMTP_RESET;
-		smtp->after_reset = SMTP_AFTER_RSET;
+	} else if (smtp->in_transaction) {
+		smtp_ask_reset(smtp, SMTP_AFTER_RSET);
 	} else {
+		if (smtp->state == SMTP_FAILED)
+			smtp->state = SMTP_READY;
 		smtp->path_refused = false;
 		smtp_say(smtp, REPLY_OK);
 	}

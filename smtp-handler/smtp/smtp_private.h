@@ -88,18 +88,18 @@ void smtp_bad_command(struct smtp *smtp, enum smtp_reply_id id);
  * were refused that is no fault of its own. */
 void smtp_refuse_order(struct smtp *smtp, enum smtp_reply_id id);
 
-/* Copies a reply to smtp->refusal, until it can be said. */
-void smtp_keep_reply(struct smtp *smtp, const struct smtp_reply *reply);
+/* A copy of a reply of the program's, until it can be said. */
+struct smtp_reply smtp_keep_reply(struct smtp *smtp,
+    const struct smtp_reply *reply);
 
-/*
- * The reply to a message's end: once, or in LMTP once for each recipient
- * (RFC 2033 4.2), as smtp_put_next_verdict finds room. To be called before the
- * envelope is reset.
- */
-void smtp_put_verdict(struct smtp *smtp, const struct smtp_reply *reply);
-
-/* One of those that are due. False where none is. */
+/* Says the refusal of a text, if it is due: once, or in LMTP once for each
+ * recipient (RFC 2033 4.2). */
 bool smtp_put_next_verdict(struct smtp *smtp);
+
+/* ---- smtp.c ---- */
+
+/* The transaction is to end without a message; then what says why. */
+void smtp_ask_reset(struct smtp *smtp, enum smtp_after_reset then);
 
 /* ---- smtp_commands.c ---- */
 
@@ -132,7 +132,8 @@ enum smtp_reply_id smtp_take_rcpt_parameters(struct smtp *smtp,
 /* After 354, or a first chunk that the program has a place for. */
 void smtp_begin_text(struct smtp *smtp);
 
-/* Notes a refusal: what remains is dropped, and then this is said. */
+/* Notes a refusal: what remains is dropped, and then this is said. Its text
+ * lives as long as that takes. */
 void smtp_refuse_text(struct smtp *smtp, const struct smtp_reply *reply);
 
 /* Decodes what has come of the text, of a chunk, or of a chunk nobody

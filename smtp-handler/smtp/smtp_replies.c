@@ -13,7 +13,10 @@
 
 #define BAD_COMMANDS_MAX 20
 
-static_assert(SMTP_REPLY_MAX <= SMTP_OUT_MIN, "out must hold any reply");
+/* Ten thousand idle sessions are a server of ten megabytes. */
+static_assert(sizeof(struct smtp) <= 1024, "a session is small");
+static_assert(SMTP_REPLY_MAX + SMTP_REPLY_TEXT_MAX <= SMTP_OUT_MIN,
+    "out must hold any reply, and a text for later");
 
 const struct smtp_reply smtp_replies[] = {
 	[REPLY_OK] = { 250, "2.0.0", SLICE("Ok") },
@@ -185,33 +188,20 @@ smtp_refuse_order(struct smtp *smtp, enum smtp_reply_id id)
 		smtp_bad_command(smtp, id);
 }
 
-void
+struct smtp_reply
 smtp_keep_reply(struct smtp *smtp, const struct smtp_reply *reply)
 {
-	struct smtp_reply *kept = &smtp->refusal.reply;
-	size_t len = reply->text.len;
+	struct slice text = reply->text;
 
-	if (len > sizeof(smtp->refusal.text))
-		len = sizeof(smtp->refusal.text);
-	if (len > 0)
-		memcpy(smtp->refusal.text, reply->text.data, len);
-	snprintf(smtp->refusal.enhanced, sizeof(smtp->refusal.enhanced),
+	if (text.len > SMTP_REPLY_TEXT_MAX)
+		text.len = SMTP_REPLY_TEXT_MAX;
+	snprintf(smtp->refusal_enhanced, sizeof(smtp->refusal_enhanced),
 	    "%s", reply->enhanced != NULL ? reply->enhanced : "");
-	*kept = (struct smtp_reply){ reply->code, smtp->refusal.enhanced,
-		{ smtp->refusal.text, len } };
-}
-
-void
-smtp_put_verdict(struct smtp *smtp, const struct smtp_reply *reply)
-{
-	/* 421 is about the session, not about a recipient. */
-	if (!smtp->options.lmtp || reply->code == 421) {
-		smtp_put_reply(smtp, reply);
-		return;
-	}
-	if (reply != &smtp->refusal.reply)
-		smtp_keep_reply(smtp, reply);
-	smtp->verdicts = smtp->envelope.n;
+	/* There is room: no text is taken without it for a reply. */
+	const char *kept = buf_keep(&smtp->wire.out, text);
+	assert(kept != NULL);
+	return (struct smtp_reply){ reply->code, smtp->refusal_enhanced,
+		{ kept, text.len } };
 }
 
 bool
@@ -220,6 +210,8 @@ smtp_put_next_verdict(struct smtp *smtp)
 	if (smtp->verdicts == 0)
 		return false;
 	smtp->verdicts--;
-	smtp_put_reply(smtp, &smtp->refusal.reply);
+	smtp_put_reply(smtp, &smtp->refusal);
+	if (smtp->verdicts == 0)
+		buf_forget(&smtp->wire.out);
 	return true;
 }

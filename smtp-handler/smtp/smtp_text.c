@@ -11,7 +11,7 @@ void
 smtp_refuse_text(struct smtp *smtp, const struct smtp_reply *reply)
 {
 	smtp->refused = true;
-	smtp_keep_reply(smtp, reply);
+	smtp->refusal = *reply;
 }
 
 void
@@ -73,8 +73,7 @@ end_text(struct smtp *smtp)
 	judge_text(smtp);
 	smtp->wire.text = false;
 	if (smtp->refused) {
-		smtp->pending = SMTP_RESET;
-		smtp->after_reset = SMTP_AFTER_REFUSAL;
+		smtp_ask_reset(smtp, SMTP_AFTER_REFUSAL);
 	} else {
 		smtp->pending = SMTP_DATA_END;
 	}
@@ -213,8 +212,7 @@ end_chunk(struct smtp *smtp)
 	judge_text(smtp);
 	smtp->wire.text = false;
 	if (smtp->refused) {
-		smtp->pending = SMTP_RESET;
-		smtp->after_reset = SMTP_AFTER_CHUNK;
+		smtp_ask_reset(smtp, SMTP_AFTER_CHUNK);
 	} else if (smtp->chunk_last) {
 		smtp->pending = SMTP_DATA_END;
 	} else {

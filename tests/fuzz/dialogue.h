@@ -252,8 +252,14 @@ static inline void
 dialogue_start_tls(struct dialogue *dialogue)
 {
 	dialogue_flush(dialogue);
-	dialogue->fed = dialogue_taken(dialogue);
-	wire_discard_input(dialogue->wire);
+	/* Somebody between the peer and us says something in clear text. */
+	CHECK(buf_append(&dialogue->wire->in, SLICE("QUIT\r\nQUI")));
+}
+
+/* The core has forgotten it, by itself. */
+static inline void
+dialogue_check_tls(const struct dialogue *dialogue)
+{
 	CHECK(!wire_mid_line(dialogue->wire));
 	for (size_t i = 0; i < dialogue->in_size; i++)
 		CHECK(dialogue->in[i] == '\0');

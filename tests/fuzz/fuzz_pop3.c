@@ -235,9 +235,12 @@ serve(struct session *session, enum pop3_event event)
 		break;
 	case POP3_STLS:
 		text_format(&dialogue->events, "stls\n");
+		dialogue->fed = dialogue_taken(dialogue);
 		pop3_accept_stls(&session->pop3);
 		dialogue_start_tls(dialogue);
+		CHECK(pop3_next(&session->pop3) == POP3_WANT_IO);
 		pop3_tls_started(&session->pop3);
+		dialogue_check_tls(dialogue);
 		break;
 	case POP3_LOGIN:
 		serve_login(session);

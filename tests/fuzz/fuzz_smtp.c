@@ -47,7 +47,6 @@ struct session {
 	unsigned failed_logins;
 
 	bool in_transaction;
-	bool may_reset; /* after a failed chunk, once more */
 	bool in_text;
 	struct text_verdict verdicts[MESSAGES_MAX];
 	size_t n_verdicts;
@@ -183,7 +182,7 @@ serve_mail(struct session *session)
 	text_format(&session->dialogue.events, "size %ju %d %d %d\n",
 	    (uintmax_t)smtp->envelope.size, smtp->envelope.eight_bit,
 	    smtp->envelope.utf8, smtp->envelope.ret);
-	session->in_transaction = session->may_reset = answer(session);
+	session->in_transaction = answer(session);
 }
 
 static void
@@ -273,23 +272,24 @@ serve_data_end(struct session *session)
 	/* Text is whole lines, with LF ends and no CR. */
 	CHECK(message.len == 0 || (message.data[message.len - 1] == '\n' &&
 	    memchr(message.data, '\r', message.len) == NULL));
+	CHECK(smtp->recipient < smtp->envelope.n);
 	note(session, "end", message);
-	CHECK(session->n_kept < MESSAGES_MAX);
-	text_add(&session->kept, message);
-	session->kept_lens[session->n_kept++] = session->kept.len;
+	if (smtp->recipient == 0) {
+		CHECK(session->n_kept < MESSAGES_MAX);
+		text_add(&session->kept, message);
+		session->kept_lens[session->n_kept++] = session->kept.len;
+	}
 	answer(session);
-	session->in_transaction = session->in_text = false;
-	session->may_reset = false;
+	session->in_transaction = session->in_text = smtp->recipient > 0;
 }
 
 static void
 serve_reset(struct session *session)
 {
-	CHECK(session->in_transaction || session->may_reset);
+	CHECK(session->in_transaction);
 	note(session, "reset", SLICE(""));
 	smtp_accept(&session->smtp);
 	CHECK(session->smtp.envelope.n == 0);
-	session->may_reset = session->in_transaction;
 	session->in_transaction = session->in_text = false;
 }
 
@@ -304,10 +304,13 @@ serve(struct session *session, enum smtp_event event)
 		break;
 	case SMTP_STARTTLS:
 		note(session, "starttls", SLICE(""));
+		CHECK(!session->in_transaction);
+		dialogue->fed = dialogue_taken(dialogue);
 		smtp_accept(&session->smtp);
 		dialogue_start_tls(dialogue);
+		CHECK(smtp_next(&session->smtp) == SMTP_WANT_IO);
 		smtp_tls_started(&session->smtp);
-		session->in_transaction = session->may_reset = false;
+		dialogue_check_tls(dialogue);
 		CHECK(session->smtp.envelope.n == 0);
 		CHECK(session->smtp.helo_len == 0);
 		break;
@@ -378,6 +381,7 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 	}
 	dialogue_flush(dialogue);
 	CHECK(smtp_next(&session->smtp) == SMTP_CLOSED);
+	CHECK(!session->in_transaction);
 }
 
 /* ---- the dialogue, read once more ---- */
@@ -419,7 +423,6 @@ session_begin(struct session *session, const struct dialogue *read)
 	session->dialogue = *read;
 	session->failed_logins = 0;
 	session->in_transaction = session->in_text = false;
-	session->may_reset = false;
 	session->message = session->kept = session->scripted =
 	    (struct text){ .data = NULL };
 	session->n_verdicts = session->n_kept = 0;

@@ -125,11 +125,15 @@ static inline struct smtp_said
 reader_take_verdict(struct smtp_reader *reader)
 {
 	struct smtp_said first = reader_take_reply(reader);
+	struct smtp_said said = first;
 
 	for (size_t i = 1; reader->lmtp && i < reader->recipients &&
-	    first.code != 421; i++) {
-		CHECK(reader_take_reply(reader).code == first.code);
-		reader->closed = false;
+	    said.code != 421; i++) {
+		said = reader_take_reply(reader);
+		/* The program may answer for each as it likes. */
+		CHECK(said.code == first.code || said.scripted ||
+		    first.scripted);
+		reader->closed = said.code == 421;
 	}
 	return first;
 }

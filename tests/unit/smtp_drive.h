@@ -16,12 +16,16 @@ struct smtp_drive {
 	struct smtp_reply begin_reply;
 	struct smtp_reply data_reply;
 	struct smtp_reply end_reply;
+	const struct smtp_reply *end_replies; /* LMTP: of each recipient */
 
 	struct smtp smtp;
 	struct envelope_recipient recipients[8];
 	char text[8192];
 	bool notes_refusals; /* SMTP_REFUSED too */
+	bool notes_ends; /* SMTP_RESET for want of a session, too */
 
+	size_t senders; /* accepted ones, */
+	size_t ends;    /* each of which gets one end */
 	bool in_text; /* the last event was text: pieces are one */
 	size_t text_start; /* of a message, in the events */
 };
@@ -33,6 +37,7 @@ smtp_drive_start(void *arg, char *in, size_t in_size, char *out,
 	struct smtp_drive *d = arg;
 
 	d->in_text = false;
+	d->senders = d->ends = 0;
 	smtp_init(&d->smtp, &d->options, in, in_size, out, out_size);
 	envelope_init(&d->smtp.envelope, d->recipients,
 	    COUNT(d->recipients), d->text, sizeof(d->text));
@@ -113,10 +118,12 @@ smtp_drive_run(void *arg, struct drive *drive)
 		assert_int_equal(smtp_next(smtp), event);
 		switch (event) {
 		case SMTP_CLOSED:
+			assert_int_equal(d->ends, d->senders);
 			smtp_drive_note(d, drive, false, "%s", "");
 			return true;
 		case SMTP_MAIL:
 			smtp_drive_note_mail(d, drive);
+			d->senders++;
 			smtp_accept(smtp);
 			break;
 		case SMTP_RCPT:
@@ -142,11 +149,22 @@ smtp_drive_run(void *arg, struct drive *drive)
 			smtp_drive_answer(smtp, &d->data_reply);
 			break;
 		case SMTP_DATA_END:
-			smtp_drive_note(d, drive, false, "end %ju\n",
-			    (uintmax_t)smtp->size);
-			smtp_drive_answer(smtp, &d->end_reply);
+			/* In LMTP the first question is the end. */
+			d->ends += smtp->recipient == 0;
+			if (smtp->recipient == 0)
+				smtp_drive_note(d, drive, false, "end %ju\n",
+				    (uintmax_t)smtp->size);
+			smtp_drive_answer(smtp, d->end_replies != NULL
+			    ? &d->end_replies[smtp->recipient]
+			    : &d->end_reply);
 			break;
 		case SMTP_RESET:
+			d->ends++;
+			/* At the session's end it is only counted. */
+			if (smtp->ended && !d->notes_ends) {
+				smtp_accept(smtp);
+				break;
+			}
 			/* How much is seen of a text before what is wrong
 			 * in it depends on how it comes. */
 			if (d->in_text)

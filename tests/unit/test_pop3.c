@@ -247,7 +247,6 @@ server_run(void *arg, struct drive *drive)
 			pop3_accept_stls(pop3);
 			while (drive_drain(drive))
 				;
-			wire_discard_input(&pop3->wire);
 			pop3_tls_started(pop3);
 			break;
 		case POP3_LOGIN:
@@ -876,6 +875,36 @@ step(struct drive *drive, struct slice input, struct slice output)
 	assert_slices(text_slice(&drive->sent), output);
 }
 
+/* Between the go-ahead and the handshake nothing is said in clear text. */
+static void
+test_stls_ended(void **state)
+{
+	static const bool timeouts[] = { false, true };
+	struct guarded in, out;
+
+	(void)state;
+	guarded_new(&in, POP3_IN_MIN);
+	guarded_new(&out, POP3_OUT_MIN);
+	server.options = usual;
+	server.options.stls = true;
+	for (size_t i = 0; i < COUNT(timeouts); i++) {
+		struct wire *wire = server_start(&server, in.data, in.size,
+		    out.data, out.size);
+
+		assert_true(buf_append(&wire->in, SLICE("STLS\r\n")));
+		assert_int_equal(pop3_next(&server.pop3), POP3_STLS);
+		pop3_accept_stls(&server.pop3);
+		buf_consume(&wire->out, buf_contents(&wire->out).len);
+		assert_int_equal(pop3_next(&server.pop3), POP3_WANT_IO);
+		wire->timed_out = timeouts[i];
+		wire->eof = !timeouts[i];
+		assert_int_equal(pop3_next(&server.pop3), POP3_CLOSED);
+		assert_int_equal(buf_contents(&wire->out).len, 0);
+	}
+	guarded_free(&in);
+	guarded_free(&out);
+}
+
 /* RFC 2595 4: what came before TLS is forgotten, pipelined commands above
  * all (CVE-2011-0411). */
 static void
@@ -895,8 +924,21 @@ test_stls(void **state)
 	step(&drive, SLICE("CAPA\r\nUSER joe\r\n"),
 	    SLICE(GREETING CAPA_HEAD "STLS\r\n" CAPA_TAIL_BARE
 	    "-ERR Logins need STLS first\r\n"));
-	step(&drive, SLICE("STLS\r\nUSER evil\r\nPASS secret\r\nQUI"),
-	    SLICE("+OK Go ahead\r\n"));
+	/* By itself, whatever the program does: what came along with STLS,
+	 * and what comes before the handshake is over. */
+	drive.sent.len = 0;
+	assert_true(buf_append(&drive.wire->in,
+	    SLICE("STLS\r\nUSER evil\r\nPASS secret\r\nQUI")));
+	assert_int_equal(pop3_next(&server.pop3), POP3_STLS);
+	pop3_accept_stls(&server.pop3);
+	assert_int_equal(pop3_next(&server.pop3), POP3_WANT_IO);
+	assert_true(buf_append(&drive.wire->in,
+	    SLICE("USER evil\r\nPASS secret\r\nQUI")));
+	while (drive_drain(&drive))
+		assert_int_equal(pop3_next(&server.pop3), POP3_WANT_IO);
+	assert_slice(text_slice(&drive.sent), "+OK Go ahead\r\n");
+	pop3_tls_started(&server.pop3);
+	text_add(&drive.events, SLICE("stls\n"));
 	step(&drive, SLICE("PASS secret\r\nCAPA\r\nSTLS\r\n"),
 	    SLICE("-ERR USER comes first\r\n" CAPA
 	    "-ERR There is no STLS here\r\n"));
@@ -1487,6 +1529,7 @@ main(void)
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test(test_no_login),
 		cmocka_unit_test(test_stls),
+		cmocka_unit_test(test_stls_ended),
 		cmocka_unit_test(test_secrets_wiped),
 		cmocka_unit_test(test_marked),
 		cmocka_unit_test(test_delete),

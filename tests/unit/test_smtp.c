@@ -31,6 +31,8 @@ struct server {
 	char paths[4096];
 	struct text text;  /* of the message under way */
 	bool end_noted;
+	size_t senders; /* accepted */
+	size_t ends;    /* of a transaction */
 };
 
 static struct wire *
@@ -40,6 +42,7 @@ server_start(void *arg, char *in, size_t in_size, char *out, size_t out_size)
 
 	server->text.len = 0;
 	server->end_noted = false;
+	server->senders = server->ends = 0;
 	smtp_init(&server->smtp, &server->options, in, in_size, out,
 	    out_size);
 	envelope_init(&server->smtp.envelope, server->recipients,
@@ -146,6 +149,7 @@ server_run(void *arg, struct drive *drive)
 			break;
 		case SMTP_MAIL:
 			answer_mail(server, events);
+			server->senders += smtp->in_transaction;
 			break;
 		case SMTP_RCPT:
 			answer_rcpt(server, events);
@@ -165,12 +169,18 @@ server_run(void *arg, struct drive *drive)
 			break;
 		case SMTP_DATA_END:
 			answer_data_end(server, events);
+			server->ends++;
 			break;
 		case SMTP_RESET:
-			text_format(events, "reset\n");
+			/* At the session's end it is only counted. */
+			if (!smtp->ended)
+				text_format(events, "reset\n");
 			smtp_accept(smtp);
+			server->ends++;
 			break;
 		case SMTP_CLOSED:
+			/* Each sender gets one end. */
+			assert_int_equal(server->ends, server->senders);
 			if (!server->end_noted)
 				text_format(events, "end%s\n",
 				    smtp->quit ? " quit" : "");
@@ -969,22 +979,58 @@ step(struct drive *drive, struct slice input, struct slice output)
 	assert_slices(text_slice(&drive->sent), output);
 }
 
-/* The go-ahead, after which all that was said is forgotten, what was sent
- * along with it first of all (CVE-2011-0411). */
+/*
+ * The go-ahead, after which all that was said is forgotten, what was sent
+ * along with it first of all, and what comes before the handshake is over
+ * (CVE-2011-0411): by the machine itself, whatever the program does.
+ */
 static void
 step_starttls(struct drive *drive, struct slice input)
 {
+	static const struct slice injected = SLICE("EHLO evil\r\n"
+	    "MAIL FROM:<evil@x>\r\nRCPT TO:<evil@x>\r\nQUIT\r\n");
 	struct smtp *smtp = &server.smtp;
 
 	drive->sent.len = 0;
 	assert_true(buf_append(&drive->wire->in, input));
+	if (smtp->in_transaction) {
+		assert_int_equal(smtp_next(smtp), SMTP_RESET);
+		smtp_accept(smtp);
+		server.ends++;
+	}
 	assert_int_equal(smtp_next(smtp), SMTP_STARTTLS);
 	smtp_accept(smtp);
+	assert_int_equal(smtp_next(smtp), SMTP_WANT_IO);
+	assert_true(buf_append(&drive->wire->in, injected));
+	assert_int_equal(smtp_next(smtp), SMTP_WANT_IO);
 	while (drive_drain(drive))
-		;
+		assert_int_equal(smtp_next(smtp), SMTP_WANT_IO);
 	assert_slice(text_slice(&drive->sent), "220 2.0.0 Go ahead\r\n");
-	wire_discard_input(drive->wire);
 	smtp_tls_started(smtp);
+	assert_int_equal(buf_contents(&drive->wire->in).len, 0);
+}
+
+/* Between the go-ahead and the handshake nothing is said in clear text. */
+static void
+test_starttls_ended(void **state)
+{
+	static const enum drive_end ends[] = { DRIVE_EOF, DRIVE_TIMEOUT,
+		DRIVE_STOPPING };
+
+	(void)state;
+	usual_server();
+	server.options.starttls = true;
+	for (size_t i = 0; i < COUNT(ends); i++) {
+		const struct drive_dialogue dialogue = {
+			.name = "starttls ended", .end = ends[i],
+			.input = SLICE(EHLO MAIL "STARTTLS\r\n" RCPT),
+			.output = SLICE(GREETING EHLO_HEAD
+			    "250-STARTTLS\r\n" EHLO_AUTH EHLO_TAIL SENDER_OK
+			    "220 2.0.0 Go ahead\r\n"),
+			.events = SLICE(MAIL_EVENT "reset\nstarttls\nend\n"),
+		};
+		drive_replay(&core, &dialogue);
+	}
 }
 
 static void
@@ -1034,7 +1080,8 @@ test_starttls(void **state)
 	guarded_free(&out);
 }
 
-/* Where the program cannot, nothing has changed. */
+/* Where the program cannot, the session goes on; but the transaction is void,
+ * as it would be after a handshake. */
 static void
 test_starttls_refused(void **state)
 {
@@ -1050,8 +1097,8 @@ test_starttls_refused(void **state)
 	server.answers = answers;
 	check(EHLO MAIL "STARTTLS\r\n" RCPT,
 	    GREETING EHLO_HEAD "250-STARTTLS\r\n" EHLO_AUTH EHLO_TAIL
-	    SENDER_OK "454 4.7.0 TLS not available\r\n" RCPT_OK,
-	    MAIL_EVENT "starttls\n" RCPT_EVENT "end\n", false);
+	    SENDER_OK "454 4.7.0 TLS not available\r\n" MAIL_FIRST,
+	    MAIL_EVENT "reset\nstarttls\nend\n", false);
 }
 
 static void
@@ -1995,6 +2042,7 @@ main(void)
 		cmocka_unit_test(test_login_policy),
 		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_starttls_refused),
+		cmocka_unit_test(test_starttls_ended),
 		cmocka_unit_test(test_secrets_wiped),
 		cmocka_unit_test(test_max_size),
 		cmocka_unit_test(test_bare_line_ends),

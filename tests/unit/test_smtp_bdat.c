@@ -119,7 +119,7 @@ test_failing(void **state)
 		    "RSET\r\n" ENVELOPE "BDAT 0 LAST\r\n",
 		    ENVELOPE_OK BARE_LF RSET_FIRST RSET_FIRST RSET_FIRST
 		    RSET_FIRST RSET_FIRST OK OK ENVELOPE_OK KEPT,
-		    ENVELOPE_EVENTS "begin\nreset\nreset\n"
+		    ENVELOPE_EVENTS "begin\nreset\n"
 		    ENVELOPE_EVENTS "begin\nend 0\n" },
 		{ "a bare CR over the seam",
 		    ENVELOPE "BDAT 2\r\na\rBDAT 1 LAST\r\nbNOOP\r\n",
@@ -128,14 +128,14 @@ test_failing(void **state)
 		{ "a bare CR at the very end",
 		    ENVELOPE "BDAT 2 LAST\r\na\rRSET\r\n",
 		    ENVELOPE_OK BARE_CR OK,
-		    ENVELOPE_EVENTS "begin\nreset\nreset\n" },
+		    ENVELOPE_EVENTS "begin\nreset\n" },
 		{ "sizes that are none",
 		    ENVELOPE "BDAT\r\nRSET\r\n" ENVELOPE "BDAT x\r\nRSET\r\n"
 		    ENVELOPE "BDAT -1\r\nBDAT 3 x\r\nabc",
 		    ENVELOPE_OK SYNTAX OK ENVELOPE_OK SYNTAX OK
 		    ENVELOPE_OK SYNTAX RSET_FIRST,
-		    ENVELOPE_EVENTS "reset\nreset\n"
-		    ENVELOPE_EVENTS "reset\nreset\n"
+		    ENVELOPE_EVENTS "reset\n"
+		    ENVELOPE_EVENTS "reset\n"
 		    ENVELOPE_EVENTS "reset\n" },
 		{ "a wrong line with a size: its octets are no commands",
 		    ENVELOPE "BDAT 6 LOST\r\nRSET\r\nNOOP\r\nRSET\r\n"
@@ -144,9 +144,9 @@ test_failing(void **state)
 		    ENVELOPE_OK SYNTAX OK OK ENVELOPE_OK SYNTAX OK
 		    ENVELOPE_OK
 		    "500 5.5.2 A command ends in CRLF, not in LF alone\r\n" OK,
-		    ENVELOPE_EVENTS "reset\nreset\n"
-		    ENVELOPE_EVENTS "reset\nreset\n"
-		    ENVELOPE_EVENTS "reset\nreset\n" },
+		    ENVELOPE_EVENTS "reset\n"
+		    ENVELOPE_EVENTS "reset\n"
+		    ENVELOPE_EVENTS "reset\n" },
 		{ "too big at once",
 		    ENVELOPE "BDAT 21 LAST\r\n123456789012345678901NOOP\r\n",
 		    ENVELOPE_OK TOO_BIG OK, ENVELOPE_EVENTS "reset\n" },
@@ -155,7 +155,7 @@ test_failing(void **state)
 		    "EHLO\r\nRSET\r\n",
 		    ENVELOPE_OK TAKEN TOO_BIG
 		    "501 A host name is needed\r\n" OK,
-		    ENVELOPE_EVENTS "begin\nreset\nreset\n" },
+		    ENVELOPE_EVENTS "begin\nreset\n" },
 		{ "not too big by the line end that is added",
 		    ENVELOPE "BDAT 20 LAST\r\n12345678901234567890NOOP\r\n",
 		    ENVELOPE_OK KEPT OK,
@@ -193,12 +193,12 @@ test_refused_by_the_program(void **state)
 	smtp_drive_replay(&d, "no place", ENVELOPE
 	    "BDAT 4\r\nRSETBDAT 4\r\nNOOPRSET\r\n",
 	    ENVELOPE_OK "452 4.3.1 full\r\n" RSET_FIRST OK,
-	    ENVELOPE_EVENTS "begin\nreset\nreset\n", false);
+	    ENVELOPE_EVENTS "begin\nreset\n", false);
 	d = (struct smtp_drive){ .data_reply = full };
 	smtp_drive_replay(&d, "no more place", ENVELOPE
 	    "BDAT 0\r\nBDAT 4\r\nRSETBDAT 0 LAST\r\nRSET\r\n",
 	    ENVELOPE_OK TAKEN "452 4.3.1 full\r\n" RSET_FIRST OK,
-	    ENVELOPE_EVENTS "begin\nreset\nreset\n", false);
+	    ENVELOPE_EVENTS "begin\nreset\n", false);
 }
 
 static void
@@ -216,7 +216,7 @@ test_bare_lf_modes(void **state)
 		    "BDAT 2 LAST\r\n\rxRSET\r\n",
 		    ENVELOPE_OK KEPT ENVELOPE_OK BARE_CR OK,
 		    ENVELOPE_EVENTS "begin\na\n.\n.b\n|\nend 10\n"
-		    ENVELOPE_EVENTS "begin\nreset\nreset\n", false);
+		    ENVELOPE_EVENTS "begin\nreset\n", false);
 	}
 }
 
@@ -243,8 +243,8 @@ test_lmtp(void **state)
 	    TWO_OK TAKEN KEPT KEPT TWO_OK BARE_LF OK
 	    TWO_OK BARE_LF BARE_LF OK,
 	    TWO_EVENTS "begin\nx\n|\nend 1\n"
-	    TWO_EVENTS "begin\nreset\nreset\n"
-	    TWO_EVENTS "begin\nreset\nreset\n", false);
+	    TWO_EVENTS "begin\nreset\n"
+	    TWO_EVENTS "begin\nreset\n", false);
 	smtp_drive_replay(&d, "other greetings",
 	    "EHLO x\r\nHELO x\r\nDATA\r\n",
 	    "500 5.5.1 Unknown command\r\n500 5.5.1 Unknown command\r\n"

@@ -461,8 +461,8 @@ test_chunk_states(void **state)
 		const char *after, *after_event; /* NULL: the same */
 		bool closes;
 	} rows[] = {
-		{ "EHLO x", EHLO_OK, "reset\n", NULL, NULL, false },
-		{ "HELO x", "250 h\r\n", "reset\n", NULL, NULL, false },
+		{ "EHLO x", EHLO_OK, "reset\n", NULL, "", false },
+		{ "HELO x", "250 h\r\n", "reset\n", NULL, "", false },
 		{ "EHLO", HELLO_SYNTAX, "", NULL, NULL, false },
 		{ "LHLO x", UNKNOWN, "", NULL, NULL, false },
 		{ "STARTTLS", NOT_IMPLEMENTED, "", NULL, NULL, false },
@@ -470,7 +470,7 @@ test_chunk_states(void **state)
 		{ "MAIL FROM:<e@f>", NESTED, "", RSET_FIRST, "", false },
 		{ "RCPT TO:<e@f>", RSET_FIRST, "", NULL, NULL, false },
 		{ "DATA", RSET_FIRST, "", NULL, NULL, false },
-		{ "RSET", OK, "reset\n", NULL, NULL, false },
+		{ "RSET", OK, "reset\n", NULL, "", false },
 		{ "RSET x", ARGUMENTS, "", NULL, NULL, false },
 		{ "NOOP", OK, "", NULL, NULL, false },
 		{ "VRFY x", VRFY_OK, "", NULL, NULL, false },
@@ -560,8 +560,8 @@ test_unwanted_chunks(void **state)
 	    "BDAT\t6 \r\nQUIT\r\nRSET\t\r\n"));
 	check(&d, input.data, GREETING EHLO_OK ENVELOPE_OK TOO_LONG OK
 	    ENVELOPE_OK BAD_OCTETS OK ENVELOPE_OK TAKEN OK,
-	    ENVELOPE_EVENTS "reset\nreset\n"
-	    ENVELOPE_EVENTS "reset\nreset\n"
+	    ENVELOPE_EVENTS "reset\n"
+	    ENVELOPE_EVENTS "reset\n"
 	    ENVELOPE_EVENTS "begin\nreset\n", false);
 	/* So long that nobody knows any more how many octets follow. */
 	input.len = 0;
@@ -590,8 +590,7 @@ test_bad_chunks(void **state)
 		text_add(&input, SLICE(ENVELOPE "BDAT x\r\nRSET\r\n"));
 		text_format(&output, ENVELOPE_OK "%s", i < 20
 		    ? CHUNK_SYNTAX OK : "421 4.7.0 Too many bad commands\r\n");
-		text_format(&events, ENVELOPE_EVENTS "%s",
-		    i < 20 ? "reset\nreset\n" : "reset\n");
+		text_add(&events, SLICE(ENVELOPE_EVENTS "reset\n"));
 	}
 	check(&d, input.data, output.data, events.data, true);
 	text_free(&input);
@@ -796,6 +795,77 @@ test_lmtp_long_replies(void **state)
 	text_free(&events);
 }
 
+/* Each recipient's own, asked in turn, by DATA and by BDAT. */
+static void
+test_lmtp_verdicts(void **state)
+{
+	static const struct smtp_reply verdicts[] = {
+		{ .code = 0 }, { 552, "5.2.2", SLICE("Mailbox full") },
+		{ 250, "2.1.5", SLICE("Kept twice") },
+	};
+	struct smtp_drive d = { .options = usual, .end_replies = verdicts };
+	struct smtp_drive gone = d;
+
+	(void)state;
+	d.options.lmtp = true;
+	check(&d, LHLO ENVELOPE RCPT RCPT "DATA\r\nx\r\n.\r\n"
+	    ENVELOPE RCPT "BDAT 0 LAST\r\nNOOP\r\n",
+	    LGREETING EHLO_OK ENVELOPE_OK RCPT_OK RCPT_OK GO_ON KEPT
+	    "552 5.2.2 Mailbox full\r\n250 2.1.5 Kept twice\r\n"
+	    ENVELOPE_OK RCPT_OK KEPT "552 5.2.2 Mailbox full\r\n" OK,
+	    ENVELOPE_EVENTS "rcpt c@d\nrcpt c@d\nbegin\nx\n|\nend 3\n"
+	    ENVELOPE_EVENTS "rcpt c@d\nbegin\nend 0\n", false);
+	/* One who says 421 ends it for those behind, too. */
+	static const struct smtp_reply going[] = {
+		{ .code = 0 }, { 421, "4.3.2", SLICE("Going") },
+	};
+	gone.options.lmtp = true;
+	gone.end_replies = going;
+	check(&gone, LHLO ENVELOPE RCPT RCPT "DATA\r\n.\r\nNOOP\r\n",
+	    LGREETING EHLO_OK ENVELOPE_OK RCPT_OK RCPT_OK GO_ON KEPT
+	    "421 4.3.2 Going\r\n",
+	    ENVELOPE_EVENTS "rcpt c@d\nrcpt c@d\nbegin\nend 0\n", true);
+}
+
+/* Whatever ends a session ends its transaction first, once. */
+static void
+test_one_end(void **state)
+{
+	static const struct {
+		const char *input, *output, *events;
+		bool closes;
+	} rows[] = {
+		{ "QUIT\r\n", BYE, "", true },
+		{ MAIL "QUIT\r\n", SENDER_OK BYE, "mail a@b\nreset\n", true },
+		{ MAIL, SENDER_OK, "mail a@b\nreset\n", false },
+		{ ENVELOPE "DATA\r\nx", ENVELOPE_OK GO_ON,
+		    ENVELOPE_EVENTS "begin\nreset\n", false },
+		{ ENVELOPE "BDAT 1\r\nx", ENVELOPE_OK TAKEN,
+		    ENVELOPE_EVENTS "begin\nreset\n", false },
+		/* A chunk that failed was the end. */
+		{ ENVELOPE "BDAT 1\r\n\nRSET\r\nQUIT\r\n",
+		    ENVELOPE_OK BARE_LF_TEXT OK BYE,
+		    ENVELOPE_EVENTS "begin\nreset\n", true },
+		{ ENVELOPE "DATA\r\n.\r\nQUIT\r\n",
+		    ENVELOPE_OK GO_ON KEPT BYE,
+		    ENVELOPE_EVENTS "begin\nend 0\n", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct smtp_drive d = { .options = usual, .notes_ends = true };
+		struct text input = { .data = NULL };
+		struct text output = { .data = NULL };
+
+		text_format(&input, EHLO "%s", rows[i].input);
+		text_format(&output, GREETING EHLO_OK "%s", rows[i].output);
+		check(&d, input.data, output.data, rows[i].events,
+		    rows[i].closes);
+		text_free(&input);
+		text_free(&output);
+	}
+}
+
 /* 421 is about the session: said once. */
 static void
 test_lmtp_421(void **state)
@@ -940,6 +1010,8 @@ main(void)
 		cmocka_unit_test(test_chunk_tells_the_pump),
 		cmocka_unit_test(test_lmtp_commands),
 		cmocka_unit_test(test_lmtp_long_replies),
+		cmocka_unit_test(test_lmtp_verdicts),
+		cmocka_unit_test(test_one_end),
 		cmocka_unit_test(test_lmtp_421),
 		cmocka_unit_test(test_refusals_are_told),
 		cmocka_unit_test(test_random),
