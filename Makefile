@@ -237,6 +237,7 @@ fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries)
 # units/install.sh has it.
 define installed
 755 SBINDIR $(BUILD)/pop3-handler $(BUILD)/smtp-handler
+755 SBINDIR $(BUILD)/units/mail-handlers-user
 644 MANDIR/man5 $(filter %.5,$(man_pages))
 644 MANDIR/man7 $(filter %.7,$(man_pages))
 644 MANDIR/man8 $(filter %.8,$(man_pages))
