@@ -10,6 +10,7 @@ from mailtest import (DEADLINE, SMTP, TOOLS, TestCase, split_stored,
                       wait_for)
 from model import LETTER
 from postfix import Postfix
+from superservers import tool_libraries
 
 PERL = r"""
 use strict; use warnings; use Net::SMTP;
@@ -126,7 +127,7 @@ class Many(TestCase):
              "500", "-l", "3000", "-f", "joe@example.com", "-t",
              "ann@example.org", *options, f"127.0.0.1:{server.port}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-            env={"LD_LIBRARY_PATH": str(programs / "lib" / "postfix"),
+            env={**tool_libraries("postfix", "postfix"),
                  "MAIL_CONFIG": str(self.dir)})
         self.assertEqual((done.returncode, done.stdout), (0, b""))
 

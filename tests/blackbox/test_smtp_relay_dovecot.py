@@ -1,21 +1,9 @@
 """smtp-handler --relay to Debian's Dovecot by LMTP, over TCP and a UNIX
 socket, into its maildirs.  smtp-handler(8), Relaying."""
 
-from dovecot import Dovecot
+from dovecot import Dovecot, quota
 from hops import BODIES, LONG_LINES, Hops, letters
 from mailtest import smtp_wire
-
-QUOTA = """\
-protocol lmtp {{
-  mail_plugins = quota
-}}
-plugin {{
-  quota = maildir:All
-  quota_rule = *:{rule}
-  quota_grace = 0
-}}
-{more}
-"""
 
 
 class ToDovecot(Hops):
@@ -112,17 +100,15 @@ class ToDovecot(Hops):
 
     def test_quota(self):
         """Told after the text."""
-        self.start(QUOTA.format(rule="storage=20K", more=""))
+        self.start(quota(storage="20K"))
         self.over_quota(self.FULL)
 
     def test_quota_for_now(self):
-        self.start(QUOTA.format(rule="storage=20K",
-                                more="quota_full_tempfail = yes"))
+        self.start(quota(storage="20K") + "quota_full_tempfail = yes\n")
         self.over_quota(self.FULL.replace(rb"552 5\.", rb"452 4\."))
 
     def test_quota_at_rcpt(self):
-        self.start(QUOTA.format(rule="messages=1",
-                                more="lmtp_rcpt_check_quota = yes"))
+        self.start(quota(messages=1) + "lmtp_rcpt_check_quota = yes\n")
         (letter,) = letters({"one": b"\nx\n"}).values()
         smtp = self.relay(self.account("lmtp"))
         self.sent(smtp, letter, "ann@example.org", reply=self.saved("ann"))

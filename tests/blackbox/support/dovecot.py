@@ -1,9 +1,12 @@
 """Debian's Dovecot: LMTP as a next hop, and the logins of Postfix as one."""
 
+import re
+
 from installed import Installed
-from mailtest import free_port
+from mailtest import TOOLS, free_port
 
 CONFIG = """\
+{dialect}
 base_dir = {work}/run
 state_dir = {work}/state
 log_path = {work}/out
@@ -19,18 +22,8 @@ default_internal_user = dovecot
 default_login_user = dovenull
 default_internal_group = dovecot
 first_valid_uid = 64912
-mail_location = maildir:~/Maildir
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN {work}/users
-}}
-userdb {{
-  driver = passwd-file
-  args = {work}/users
-}}
 service lmtp {{
   inet_listener lmtp {{
-    address = 127.0.0.1
     port = {port}
   }}
   unix_listener {work}/lmtp {{
@@ -51,6 +44,73 @@ service anvil {{
 """
 
 
+# What is written otherwise before version 2.4 and since; of the quota, its
+# names for storage and for the number of messages too
+OLD = """\
+mail_location = maildir:~/Maildir
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {work}/users
+}}
+userdb {{
+  driver = passwd-file
+  args = {work}/users
+}}
+"""
+OLD_QUOTA = """\
+protocol lmtp {{
+  mail_plugins = quota
+}}
+plugin {{
+  quota = maildir:All
+  quota_rule = *:{name}={limit}
+  quota_grace = 0
+}}
+"""
+NEW = """\
+{versions}
+mail_driver = maildir
+mail_path = ~/Maildir
+passdb passwd-file {{
+  passwd_file_path = {work}/users
+  default_password_scheme = PLAIN
+}}
+userdb passwd-file {{
+  passwd_file_path = {work}/users
+}}
+"""
+NEW_QUOTA = """\
+protocol lmtp {{
+  mail_plugins {{
+    quota = yes
+  }}
+}}
+quota "All" {{
+  driver = maildir
+}}
+quota_storage_size = unlimited
+quota_{name}_{unit} = {limit}
+quota_storage_grace = 0
+"""
+
+
+def versions():
+    """The lines with which a configuration of 2.4 begins; before, none."""
+    sample = TOOLS / "dovecot-lmtpd/usr/share/dovecot/dovecot.conf"
+    return "\n".join(re.findall(r"(?m)^dovecot_\w+_version = .*",
+                                sample.read_text()))
+
+
+def quota(storage=None, messages=None):
+    """Settings: so much for each user."""
+    name = "storage" if storage else "message"
+    if versions():
+        return NEW_QUOTA.format(name=name, limit=storage or messages,
+                                unit="size" if storage else "count")
+    return OLD_QUOTA.format(name="storage" if storage else "messages",
+                            limit=storage or messages)
+
+
 class Dovecot(Installed):
     """users of it are name: password; more: what else it shall be told."""
 
@@ -66,8 +126,10 @@ class Dovecot(Installed):
         (self.work / "users").write_text("".join(
             f"{name}:{password}:64912:64912::{self.home(name)}::\n"
             for name, password in logins.items()))
+        dialect = (NEW if versions() else OLD).format(
+            work=self.work, versions=versions())
         (self.work / "conf").write_text(CONFIG.format(
-            work=self.work, port=self.port, more=more))
+            work=self.work, port=self.port, more=more, dialect=dialect))
         self.start("dovecot", "-F", "-c", self.work / "conf")
 
     def home(self, name):

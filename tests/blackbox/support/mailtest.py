@@ -26,8 +26,12 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = ROOT / os.environ.get("BUILD", "build")
 TOOLS = BUILD / "tools"                 # unpacked by tests/setup.sh
-POP3 = BUILD / "pop3-handler"
-SMTP = BUILD / "smtp-handler"
+# Copies made by tests/run, which every user may run
+PROGRAMS = pathlib.Path(os.environ.get("MAILTEST_DIR", BUILD), "bin")
+if not PROGRAMS.exists():
+    PROGRAMS = BUILD
+POP3 = PROGRAMS / "pop3-handler"
+SMTP = PROGRAMS / "smtp-handler"
 HOST = "mail.test"                      # --hostname of every handler here
 DEADLINE = 15                           # seconds until a wait is a failure
 NOBODY = 65534

@@ -1,6 +1,9 @@
 """Debian's OpenSMTPD, whole, as a client of smtp-handler and as its next
 hop."""
 
+import shlex
+
+from certs import certificates
 from frontdoor import preload
 from installed import Installed
 from mailtest import free_port
@@ -54,9 +57,11 @@ class OpenSmtpd(Installed):
 
     def __init__(self, test, config, ca=None):
         super().__init__(test)
-        if ca:
-            self.prepare += (f"mount -t tmpfs tmpfs /etc/ssl/certs\n"
-                             f"cp {ca} /etc/ssl/certs/ca-certificates.crt\n")
+        # Without CAs of its machine's it does not start
+        ca = shlex.quote(str(ca or certificates().ca.crt))
+        self.prepare += ("mkdir -p /etc/ssl/certs\n"
+                         "mount -t tmpfs tmpfs /etc/ssl/certs\n"
+                         f"cp {ca} /etc/ssl/certs/ca-certificates.crt\n")
         self.port = free_port()
         self.mail = self.work / "mail"
         path = self.work / "smtpd.conf"

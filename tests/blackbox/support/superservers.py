@@ -20,12 +20,13 @@ def tool(package, name):
                          "run tests/setup.sh check")
 
 
-def tool_libraries(package):
-    """What makes a program find the libraries unpacked beside it."""
+def tool_libraries(package, folder="."):
+    """What makes a program find the libraries unpacked beside it, and those
+    in a folder of its own below usr/lib."""
     base = TOOLS / package
     return {"LD_LIBRARY_PATH": ":".join(str(path) for path in [
         *base.glob("lib/*-linux-*"), *base.glob("usr/lib/*-linux-*"),
-        base / "usr/lib"])}
+        base / "usr/lib" / folder])}
 
 
 def tool_environment(package, env=None):
