@@ -17,9 +17,9 @@
 
 /* What one turn of a protocol core can say and hear: its buffers, and three
  * octets more for each line, of which the shortest has one. */
-#define TRACE_SIZE 524288
-/* What a peer gets to take our last words, in seconds. */
-#define LAST_WORDS_TIMEOUT 10
+#define TRANSCRIPT_SIZE 524288
+/* Seconds to wait for the peer to read the final reply. */
+#define FINAL_REPLY_TIMEOUT 10
 
 static int
 fail(const struct error *error)
@@ -204,31 +204,31 @@ program_start_tls(struct program *program, struct wire *wire,
 }
 
 void
-program_trace(struct program *program, struct wire *wire)
+program_transcript(struct program *program, struct wire *wire)
 {
 	char *storage;
 
 	if (!program->settings->transcript)
 		return;
-	storage = malloc(TRACE_SIZE);
+	storage = malloc(TRANSCRIPT_SIZE);
 	if (storage == NULL)
 		return;
-	buf_init(&program->trace, storage, TRACE_SIZE);
-	wire->trace = &program->trace;
+	buf_init(&program->transcript, storage, TRANSCRIPT_SIZE);
+	wire->transcript = &program->transcript;
 }
 
 static void
-log_trace(struct program *program)
+log_lines(struct program *program)
 {
-	struct slice lines = buf_contents(&program->trace);
+	struct slice lines = buf_contents(&program->transcript);
 	log_transcript(lines);
-	buf_consume(&program->trace, lines.len);
+	buf_consume(&program->transcript, lines.len);
 }
 
 int
 program_pump(struct program *program, struct wire *wire, struct error *error)
 {
-	log_trace(program);
+	log_lines(program);
 	return conn_pump(&program->conn, wire, error);
 }
 
@@ -236,7 +236,7 @@ int
 program_flush(struct program *program, struct wire *wire,
     struct error *error)
 {
-	log_trace(program);
+	log_lines(program);
 	return conn_flush(&program->conn, wire, error);
 }
 
@@ -299,12 +299,26 @@ program_end(struct program *program, struct wire *wire,
 {
 	unsigned timeout = (unsigned)program->settings->timeout;
 
-	log_trace(program);
-	conn_set_timeout(&program->conn, timeout < LAST_WORDS_TIMEOUT
-	    ? timeout : LAST_WORDS_TIMEOUT);
+	log_lines(program);
+	conn_set_timeout(&program->conn, timeout < FINAL_REPLY_TIMEOUT
+	    ? timeout : FINAL_REPLY_TIMEOUT);
 	conn_close(&program->conn, broken == NULL ? wire : NULL,
 	    linger && broken == NULL);
-	free(program->trace.data);
+	free(program->transcript.data);
+}
+
+struct slice
+program_end_reason(const struct program *program, const struct wire *wire,
+    const struct error *broken, bool quit, struct slice said)
+{
+	return broken != NULL ? slice_from(broken->text)
+	    : quit ? SLICE("quit")
+	    : wire->timed_out ? SLICE("timed out")
+	    : wire->stopping ? SLICE("stopped")
+	    : said.len > 0 ? said
+	    : wire->eof ? SLICE("closed by peer")
+	    : program->failed_logins > 0 ? SLICE("too many failed logins")
+	    : SLICE("closed");
 }
 
 int64_t

@@ -53,7 +53,7 @@ struct program {
 
 	/* program.c's own. */
 	struct tls *tls;
-	struct buf trace;
+	struct buf transcript;
 	int64_t started;       /* ms, clock_now() */
 };
 
@@ -73,7 +73,7 @@ int program_start_tls(struct program *program, struct wire *wire,
     struct error *error);
 
 /* Gathers a transcript of wire, if one is wanted. */
-void program_trace(struct program *program, struct wire *wire);
+void program_transcript(struct program *program, struct wire *wire);
 
 /* conn_pump and conn_flush, with the transcript so far logged first. */
 int program_pump(struct program *program, struct wire *wire,
@@ -109,6 +109,12 @@ void program_end(struct program *program, struct wire *wire,
 #define PROGRAM_TLS_MAX 128
 void program_tls_name(const struct program *program,
     char name[PROGRAM_TLS_MAX]);
+
+/* Why the session ended, for the log: said is what the program closed it
+ * with, or "". */
+struct slice program_end_reason(const struct program *program,
+    const struct wire *wire, const struct error *broken, bool quit,
+    struct slice said);
 
 /* Milliseconds since the session began. */
 int64_t program_age(const struct program *program);

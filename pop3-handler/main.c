@@ -401,14 +401,9 @@ answer(struct pop3_program *p, enum pop3_event event, struct error *error)
 static void
 log_end(const struct pop3_program *p, const struct error *broken)
 {
-	const struct wire *wire = &p->pop3.wire;
-
 	log_begin(LOG_KIND_END);
-	log_add(LOG_FIELD_REASON, broken != NULL ? slice_from(broken->text)
-	    : p->pop3.quit ? SLICE("quit")
-	    : wire->timed_out ? SLICE("timed out")
-	    : wire->stopping ? SLICE("stopped")
-	    : wire->eof ? SLICE("closed by peer") : SLICE("closed"));
+	log_add(LOG_FIELD_REASON, program_end_reason(&p->program,
+	    &p->pop3.wire, broken, p->pop3.quit, SLICE("")));
 	log_add_number(LOG_FIELD_RETRIEVED, p->pop3.retrieved);
 	log_add_number(LOG_FIELD_SENT, p->pop3.octets_sent);
 	log_add_duration(program_age(&p->program));
@@ -433,7 +428,7 @@ serve(struct program *program, struct error *never)
 	(void)never;
 	pop3_init(&p->pop3, &options, p->in, sizeof(p->in), p->out,
 	    sizeof(p->out));
-	program_trace(&p->program, &p->pop3.wire);
+	program_transcript(&p->program, &p->pop3.wire);
 	while ((event = pop3_next(&p->pop3)) != POP3_CLOSED)
 		if (answer(p, event, &error) < 0)
 			break;

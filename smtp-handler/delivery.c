@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "system/file.h"
+
 /* An unnamed file: whatever becomes of this process, it leaves nothing. */
 static int
 open_spool(struct error *error)
@@ -39,21 +41,6 @@ open_spool(struct error *error)
 	return fd;
 }
 
-static int
-write_all(int fd, struct slice text, struct error *error)
-{
-	while (text.len > 0) {
-		ssize_t n = write(fd, text.data, text.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_system(error, errno, "writing the spool");
-		text = slice_skip(text, (size_t)n);
-	}
-	return 0;
-}
-
 static bool
 is_kept(const struct delivery *delivery)
 {
@@ -63,9 +50,12 @@ is_kept(const struct delivery *delivery)
 static int
 put(struct delivery *delivery, struct slice text, struct error *error)
 {
-	return is_kept(delivery)
-	    ? maildir_deliver_write(&delivery->copies[0].deliver, text, error)
-	    : write_all(delivery->spool_fd, text, error);
+	if (is_kept(delivery))
+		return maildir_deliver_write(&delivery->copies[0].deliver,
+		    text, error);
+	if (file_write(delivery->spool_fd, text) == 0)
+		return 0;
+	return error_system(error, errno, "writing the spool");
 }
 
 /* ---- which maildirs, and for whom ---- */

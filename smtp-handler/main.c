@@ -383,8 +383,8 @@ run(struct smtp_program *p)
 	struct error error = { .kind = ERROR_NONE };
 	enum smtp_event event;
 
-	program_trace(&p->program, &p->smtp.wire);
-	p->relay.transcript = p->smtp.wire.trace;
+	program_transcript(&p->program, &p->smtp.wire);
+	p->relay.transcript = p->smtp.wire.transcript;
 	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
 		if (answer(p, event, &error) < 0)
 			smtp_drop(&p->smtp);

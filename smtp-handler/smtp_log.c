@@ -132,17 +132,10 @@ smtp_log_reset(struct smtp_program *p)
 void
 smtp_log_end(const struct smtp_program *p, const struct error *broken)
 {
-	const struct wire *wire = &p->smtp.wire;
-
 	log_begin(LOG_KIND_END);
-	log_add(LOG_FIELD_REASON, broken != NULL ? slice_from(broken->text)
-	    : p->smtp.quit ? SLICE("quit")
-	    : wire->timed_out ? SLICE("timed out")
-	    : wire->stopping ? SLICE("stopped")
-	    : p->smtp.closed_with != NULL ? p->smtp.closed_with->text
-	    : wire->eof ? SLICE("closed by peer")
-	    : p->program.failed_logins > 0 ? SLICE("too many failed logins")
-	    : SLICE("closed"));
+	log_add(LOG_FIELD_REASON, program_end_reason(&p->program,
+	    &p->smtp.wire, broken, p->smtp.quit, p->smtp.closed_with != NULL
+	    ? p->smtp.closed_with->text : SLICE("")));
 	log_add_number(LOG_FIELD_ACCEPTED, p->accepted);
 	log_add_number(LOG_FIELD_REFUSED, p->refused);
 	log_add_duration(program_age(&p->program));

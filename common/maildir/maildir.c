@@ -331,7 +331,7 @@ remove_missing(struct maildir *maildir, unsigned pass,
 				*removal->first = error;
 		} else if (where == MAILDIR_FOUND) {
 			remove_file(maildir, i, removal);
-		} else if (where == MAILDIR_RESTLESS) {
+		} else if (where == MAILDIR_UNSETTLED) {
 			removal->missing[removal->n++] = (uint32_t)i;
 		}
 	}

@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "system/file.h"
+
 #define CACHE_MAGIC "mailpop3"
 #define CACHE_VERSION 2
 /* Another machine's octet order and another compiler's structures. */
@@ -306,22 +308,13 @@ struct writer {
 static void
 end_array(struct writer *writer)
 {
-	const char *at = writer->block;
+	const struct slice block = { writer->block, writer->fill };
 
-	if (writer->fill == 0)
+	if (block.len == 0)
 		return;
-	writer->sum = maildir_hash(writer->sum,
-	    (struct slice){ writer->block, writer->fill });
-	while (writer->fill > 0 && writer->errnum == 0) {
-		ssize_t n = write(writer->fd, at, writer->fill);
-
-		if (n < 0 && errno != EINTR)
-			writer->errnum = errno;
-		if (n > 0) {
-			at += n;
-			writer->fill -= (size_t)n;
-		}
-	}
+	writer->sum = maildir_hash(writer->sum, block);
+	if (writer->errnum == 0 && file_write(writer->fd, block) != 0)
+		writer->errnum = errno;
 	writer->fill = 0;
 }
 

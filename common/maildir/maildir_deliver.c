@@ -275,15 +275,9 @@ maildir_deliver_write(struct maildir_deliver *deliver, struct slice text,
 	const char *end = text.data + text.len;
 
 	deliver->octets += text.len;
-	while (text.len > 0) {
-		ssize_t n = write(deliver->fd, text.data, text.len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_system(error, errno,
-			    "writing in %.120s/tmp", deliver->path);
-		text = slice_skip(text, (size_t)n);
-	}
+	if (file_write(deliver->fd, text) != 0)
+		return error_system(error, errno, "writing in %.120s/tmp",
+		    deliver->path);
 	while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) !=
 	    NULL) {
 		deliver->lines++;

@@ -58,7 +58,7 @@ struct maildir_folder {
 	uint8_t state;   /* in a scan's course maildir_scan.c's, after it the
 	                  * pass in which it was read (maildir_moved.h) */
 	uint8_t deep;    /* directories in it are too deep to be served */
-	uint8_t restless; /* it had just changed when it was read */
+	uint8_t unsettled; /* it had just changed when it was read */
 };
 
 struct maildir_index {

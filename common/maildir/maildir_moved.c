@@ -100,7 +100,7 @@ reread(struct maildir *maildir, struct slice path, unsigned pass,
 	struct maildir_folder *at = &index->folders[folder];
 	if (fstat(fd, &st) != 0 || maildir_describes(at, &st)) {
 		at->state = (uint8_t)pass;
-		at->restless = 0;
+		at->unsettled = 0;
 		close(fd);
 		return 0;
 	}
@@ -109,7 +109,7 @@ reread(struct maildir *maildir, struct slice path, unsigned pass,
 	free(maildir->cache_path);
 	maildir->cache_path = NULL;
 	maildir_describe(at, &st, now);
-	at->restless = now - at->mtime < MAILDIR_REST * INT64_C(1000000) ||
+	at->unsettled = now - at->mtime < MAILDIR_REST * INT64_C(1000000) ||
 	    now - at->ctime < MAILDIR_REST * INT64_C(1000000);
 	at->state = (uint8_t)pass;
 	return take_names(maildir, folder, fd, error);
@@ -135,7 +135,7 @@ know_names(struct maildir *maildir, struct error *error)
  * that goes to where it has been already.
  */
 static bool
-is_restless(const struct maildir *maildir, const char *path)
+is_unsettled(const struct maildir *maildir, const char *path)
 {
 	const struct maildir_index *index = &maildir->index;
 	size_t folder = maildir_index_find_folder(index, slice_from(path));
@@ -150,7 +150,7 @@ is_restless(const struct maildir *maildir, const char *path)
 	if (result != 0 || folder == SIZE_MAX)
 		return true;
 	const struct maildir_folder *at = &index->folders[folder];
-	return at->restless || at->inode != st.st_ino ||
+	return at->unsettled || at->inode != st.st_ino ||
 	    at->mtime != maildir_time(&st.st_mtim) ||
 	    at->ctime != maildir_time(&st.st_ctim);
 }
@@ -164,7 +164,7 @@ maildir_find_moved(struct maildir *maildir, size_t i, unsigned pass,
 	struct slice path = maildir_path(&maildir->index, file->folder);
 	size_t n = maildir_holds_mail(path) ? 2 : 1;
 	char paths[2][PATH_MAX + 4];
-	bool restless = false;
+	bool unsettled = false;
 
 	if (know_names(maildir, error) < 0)
 		return -1;
@@ -182,8 +182,8 @@ maildir_find_moved(struct maildir *maildir, size_t i, unsigned pass,
 		if (reread(maildir, slice_from(paths[k]), pass, error) < 0)
 			return -1;
 	for (size_t k = 0; k < n && !maildir->index.files[i].seen; k++)
-		restless |= is_restless(maildir, paths[k]);
+		unsettled |= is_unsettled(maildir, paths[k]);
 	*where = maildir->index.files[i].seen ? MAILDIR_FOUND
-	    : restless ? MAILDIR_RESTLESS : MAILDIR_GONE;
+	    : unsettled ? MAILDIR_UNSETTLED : MAILDIR_GONE;
 	return 0;
 }

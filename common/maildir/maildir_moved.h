@@ -14,7 +14,7 @@
 enum maildir_whereabouts {
 	MAILDIR_FOUND,
 	MAILDIR_GONE,
-	MAILDIR_RESTLESS, /* not found, but names change while we look */
+	MAILDIR_UNSETTLED, /* not found, but names change while we look */
 };
 
 /* After so many milliseconds without a change a directory is at rest: its

@@ -138,7 +138,7 @@ trace_reply(struct smtp_client *client, struct slice line)
 			code[i] = line.data[i];
 		line = slice_from(code);
 	}
-	wire_trace_input(&client->wire, line);
+	wire_show_input(&client->wire, line);
 }
 
 /* One line of a reply: code, "-" or blank, perhaps an enhanced code. */
@@ -311,17 +311,18 @@ static void
 put_secret(struct smtp_client *client, struct slice line, const char *shown)
 {
 	struct wire *wire = &client->wire;
-	struct buf *trace = wire->trace;
+	struct buf *transcript = wire->transcript;
 
 	client->secret = true;
-	wire->trace = NULL;
+	wire->transcript = NULL;
 	wire_put_line(wire, line);
-	wire->trace = trace;
-	if (trace == NULL || buf_room(trace) < strlen(shown) + 3)
+	wire->transcript = transcript;
+	if (transcript == NULL ||
+	    buf_room(transcript) < strlen(shown) + 3)
 		return;
-	buf_append(trace, SLICE("< "));
-	buf_append(trace, slice_from(shown));
-	buf_append(trace, SLICE("\n"));
+	buf_append(transcript, SLICE("< "));
+	buf_append(transcript, slice_from(shown));
+	buf_append(transcript, SLICE("\n"));
 }
 
 bool

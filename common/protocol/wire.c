@@ -118,22 +118,22 @@ wire_discard_input(struct wire *wire)
 }
 
 static void
-trace(struct wire *wire, char direction, struct slice line)
+add_to_transcript(struct wire *wire, char direction, struct slice line)
 {
 	const char head[2] = { direction, ' ' };
 
-	/* A trace is for people: it may lose a line, never half of one. */
-	if (wire->trace == NULL || buf_room(wire->trace) < line.len + 3)
+	/* A transcript is for people: it may lose a line, never half of one. */
+	if (wire->transcript == NULL || buf_room(wire->transcript) < line.len + 3)
 		return;
-	buf_append(wire->trace, (struct slice){ head, 2 });
-	buf_append(wire->trace, line);
-	buf_append(wire->trace, SLICE("\n"));
+	buf_append(wire->transcript, (struct slice){ head, 2 });
+	buf_append(wire->transcript, line);
+	buf_append(wire->transcript, SLICE("\n"));
 }
 
 void
-wire_trace_input(struct wire *wire, struct slice shown)
+wire_show_input(struct wire *wire, struct slice shown)
 {
-	trace(wire, '>', shown);
+	add_to_transcript(wire, '>', shown);
 }
 
 void
@@ -144,7 +144,7 @@ wire_put_line(struct wire *wire, struct slice line)
 
 	assert(fits);
 	(void)fits;
-	trace(wire, '<', line);
+	add_to_transcript(wire, '<', line);
 }
 
 void
@@ -161,5 +161,5 @@ wire_format(struct wire *wire, const char *format, ...)
 	assert(len >= 0 && (size_t)len + 2 <= room);
 	buf_commit(&wire->out, (size_t)len);
 	buf_append(&wire->out, SLICE("\r\n"));
-	trace(wire, '<', (struct slice){ at, (size_t)len });
+	add_to_transcript(wire, '<', (struct slice){ at, (size_t)len });
 }

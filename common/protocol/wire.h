@@ -34,7 +34,7 @@ struct wire {
 
 	/* Where a transcript is gathered, or NULL. Whoever set it empties it
 	 * in time: what does not fit is lost. */
-	struct buf *trace;
+	struct buf *transcript;
 
 	/* wire.c's own. */
 	size_t scanned; /* octets of in that are known to hold no LF */
@@ -90,6 +90,6 @@ void wire_format(struct wire *wire, const char *format, ...)
  * Adds a line of the peer's to the transcript. The core decides what may be
  * shown: never credentials, never message text.
  */
-void wire_trace_input(struct wire *wire, struct slice shown);
+void wire_show_input(struct wire *wire, struct slice shown);
 
 #endif

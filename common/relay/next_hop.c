@@ -12,6 +12,7 @@
 
 #include "base/percent.h"
 #include "base/slice.h"
+#include "system/loopback.h"
 
 #define HOST_NAME_MAX_LEN 253
 
@@ -239,18 +240,8 @@ next_hop_is_lmtp(const struct next_hop *hop)
 bool
 next_hop_is_this_machine(const struct next_hop *hop)
 {
-	struct in_addr in;
-	struct in6_addr in6;
-
-	if (hop->scheme == NEXT_HOP_LMTP_UNIX)
-		return true;
-	if (inet_pton(AF_INET, hop->host, &in) == 1)
-		return ntohl(in.s_addr) >> 24 == 127;
-	if (inet_pton(AF_INET6, hop->host, &in6) == 1)
-		return IN6_IS_ADDR_LOOPBACK(&in6) ||
-		    (IN6_IS_ADDR_V4MAPPED(&in6) && in6.s6_addr[12] == 127);
-	/* RFC 6761 6.3. */
-	return slice_equal_nocase(slice_from(hop->host), SLICE("localhost"));
+	return hop->scheme == NEXT_HOP_LMTP_UNIX ||
+	    loopback_is_host(hop->host);
 }
 
 const char *

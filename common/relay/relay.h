@@ -60,7 +60,7 @@ struct relay {
 	bool broken;     /* the connection was lost with recipients in it */
 	bool reset_due;  /* RSET before the next transaction */
 	char *storage;
-	struct buf trace;
+	struct buf dialogue;
 	struct smtp_reply kept; /* a verdict, in: */
 	char kept_text[SMTP_REPLY_TEXT_MAX];
 	char kept_enhanced[12];

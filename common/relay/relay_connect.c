@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "system/clock.h"
+#include "system/loopback.h"
 #include "system/process.h"
 
 /* How long to wait for room among those that wait to be accepted. */
@@ -83,18 +83,7 @@ may_connect(const struct account *account, const struct addrinfo *address)
 {
 	if (next_hop_has_tls(&account->hop) || account->login == NULL)
 		return true;
-	if (address->ai_family == AF_INET) {
-		const struct sockaddr_in *in =
-		    (const struct sockaddr_in *)(void *)address->ai_addr;
-
-		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
-	}
-	const struct sockaddr_in6 *in6 =
-	    (const struct sockaddr_in6 *)(void *)address->ai_addr;
-	return address->ai_family == AF_INET6 &&
-	    (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
-	    (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) &&
-	    in6->sin6_addr.s6_addr[12] == 127));
+	return loopback_is_sockaddr(address->ai_addr);
 }
 
 static int

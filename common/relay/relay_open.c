@@ -20,7 +20,7 @@
 
 #define OUT_SIZE 65536
 /* Where there is a transcript. */
-#define TRACE_SIZE 65536
+#define DIALOGUE_SIZE 65536
 
 /* ---- TLS ---- */
 
@@ -274,21 +274,21 @@ begin_connection(struct relay *relay, const struct account *account,
 {
 	int64_t deadline = clock_now() +
 	    (int64_t)relay->limits.connect * 1000;
-	size_t trace_size = relay->transcript != NULL ? TRACE_SIZE : 0;
+	size_t dialogue_size = relay->transcript != NULL ? DIALOGUE_SIZE : 0;
 	int fd = relay_connect(account, deadline < relay->open_by ? deadline
 	                                : relay->open_by, error);
 
 	if (fd < 0)
 		return -1;
 	conn_open(&relay->conn, fd, fd, relay->limits.command);
-	relay->storage = malloc(SMTP_CLIENT_IN_MIN + OUT_SIZE + trace_size);
+	relay->storage = malloc(SMTP_CLIENT_IN_MIN + OUT_SIZE + dialogue_size);
 	if (relay->storage == NULL)
 		return error_system(error, ENOMEM, "relay");
 	char *out = relay->storage + SMTP_CLIENT_IN_MIN;
 	smtp_client_init(&relay->client, relay->storage, SMTP_CLIENT_IN_MIN,
 	    out, OUT_SIZE);
-	buf_init(&relay->trace, out + OUT_SIZE, trace_size);
-	relay->client.wire.trace = &relay->trace;
+	buf_init(&relay->dialogue, out + OUT_SIZE, dialogue_size);
+	relay->client.wire.transcript = &relay->dialogue;
 	return account->hop.scheme == NEXT_HOP_SMTPS
 	    ? start_tls(relay, account, error) : 0;
 }

@@ -82,7 +82,7 @@ int relay_pass_on(struct relay *relay, bool to_text,
 void relay_keep_verdict(struct relay *relay, struct smtp_reply *verdict);
 
 /* Closes, with QUIT or not at all. */
-void relay_drop(struct relay *relay, struct wire *last_words);
+void relay_drop(struct relay *relay, struct wire *final_command);
 
 /* Hands the dialogue so far over to relay->transcript. */
 void relay_show(struct relay *relay);

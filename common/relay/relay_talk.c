@@ -19,7 +19,7 @@
 /* What the next hop said and nobody asked for is often why it left. Not where
  * a secret may be in it. */
 static void
-add_last_words(struct relay *relay, struct error *error)
+add_farewell(struct relay *relay, struct error *error)
 {
 	struct slice line, rest;
 	size_t len = strlen(error->text);
@@ -49,7 +49,7 @@ relay_expect_silence(struct relay *relay, struct error *error)
 		    host);
 	else
 		return 0;
-	add_last_words(relay, error);
+	add_farewell(relay, error);
 	return -1;
 }
 
@@ -76,12 +76,12 @@ await(struct relay *relay, struct error *error)
 			error_set(error, ERROR_SYSTEM, "%s: %.200s", host,
 			    why.text);
 			conn_read_ready(&relay->conn, &client->wire, &why);
-			add_last_words(relay, error);
+			add_farewell(relay, error);
 			return -1;
 		case SMTP_CLIENT_BROKEN:
 			error_set(error, ERROR_SYSTEM, "%s: %s", host,
 			    client->why);
-			add_last_words(relay, error);
+			add_farewell(relay, error);
 			return -1;
 		}
 	}
@@ -213,13 +213,13 @@ relay_keep_verdict(struct relay *relay, struct smtp_reply *verdict)
 /* ---- the end ---- */
 
 void
-relay_drop(struct relay *relay, struct wire *last_words)
+relay_drop(struct relay *relay, struct wire *final_command)
 {
 	relay_show(relay);
-	conn_close(&relay->conn, last_words, false);
+	conn_close(&relay->conn, final_command, false);
 	free(relay->storage);
 	relay->storage = NULL;
-	buf_init(&relay->trace, NULL, 0);
+	buf_init(&relay->dialogue, NULL, 0);
 	relay->account = NULL;
 	relay->mail_sent = false;
 	/* Recipients that the client was told are accepted are not there any
@@ -232,7 +232,7 @@ relay_drop(struct relay *relay, struct wire *last_words)
 void
 relay_show(struct relay *relay)
 {
-	struct slice lines = buf_contents(&relay->trace);
+	struct slice lines = buf_contents(&relay->dialogue);
 	struct slice line, rest = lines;
 
 	while (relay->transcript != NULL && rest.len > 0) {
@@ -243,5 +243,5 @@ relay_show(struct relay *relay)
 		buf_append(relay->transcript, line);
 		buf_append(relay->transcript, SLICE("\n"));
 	}
-	buf_consume(&relay->trace, lines.len);
+	buf_consume(&relay->dialogue, lines.len);
 }

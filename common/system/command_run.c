@@ -18,10 +18,9 @@
 #include <unistd.h>
 
 #include "system/clock.h"
+#include "system/descriptors.h"
 #include "system/process.h"
 
-/* Where descriptors cannot be marked all at once: so many are looked at. */
-#define DESCRIPTORS_MAX 4096
 /* How often a group that got SIGTERM is looked at, in milliseconds. */
 #define LOOK_EVERY 20
 #define READ_SIZE 4096
@@ -55,22 +54,6 @@ command_pipe(struct slice input, struct error *error)
 }
 
 /* ---- starting it ---- */
-
-/* Whatever our starter left open is not for the program either. */
-static void
-close_others_at_exec(void)
-{
-#ifdef CLOSE_RANGE_CLOEXEC
-	if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
-		return;
-#endif
-	long n = sysconf(_SC_OPEN_MAX);
-
-	if (n < 0 || n > DESCRIPTORS_MAX)
-		n = DESCRIPTORS_MAX;
-	for (int fd = 3; fd < n; fd++)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
 
 /* 0 to 2 are always open in our own process, so nothing that is given lies
  * there; what lies at 3 is taken before that is put there. */
@@ -131,7 +114,7 @@ spawn(const struct command_run *run, int output, int errors, pid_t *pid)
 		wrong = set_attributes(&attributes);
 		if (wrong == 0)
 			wrong = set_files(&actions, run, output, errors);
-		close_others_at_exec();
+		descriptors_close_at_exec(3);
 		if (wrong == 0)
 			wrong = posix_spawnp(pid, run->line->words[0],
 			    &actions, &attributes, run->line->words,

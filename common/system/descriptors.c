@@ -7,14 +7,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
-
 #include "base/slice.h"
+
+/* Where descriptors cannot be marked all at once: so many are looked at. */
+#define LOOKED_AT 4096
 
 int
 descriptors_passed(struct error *error)
@@ -77,17 +75,16 @@ descriptors_are_same(int a, int b)
 }
 
 void
-descriptors_close_from(int first)
+descriptors_close_at_exec(int first)
 {
-	struct rlimit limit;
-
-#if defined(SYS_close_range)
-	/* glibc has it from 2.34 on, musl not at all. */
-	if (syscall(SYS_close_range, (unsigned)first, ~0u, 0u) == 0)
+#ifdef CLOSE_RANGE_CLOEXEC
+	if (close_range((unsigned)first, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
 		return;
 #endif
-	int end = getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur < 65536 ? (int)limit.rlim_cur : 65536;
-	for (int fd = first; fd < end; fd++)
-		close(fd);
+	long n = sysconf(_SC_OPEN_MAX);
+
+	if (n < 0 || n > LOOKED_AT)
+		n = LOOKED_AT;
+	for (int fd = first; fd < n; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }

@@ -35,7 +35,8 @@ int descriptors_cover(int fd, struct error *error);
  * which may well be the connection and the log at once. */
 bool descriptors_are_same(int a, int b);
 
-/* In a child, before exec: closes all from this one on. Async-signal-safe. */
-void descriptors_close_from(int first);
+/* Marks all from this one on to be closed at exec: what our starter left open
+ * is not for programs that we start. */
+void descriptors_close_at_exec(int first);
 
 #endif

@@ -99,6 +99,20 @@ fail:
 	return -1;
 }
 
+int
+file_write(int fd, struct slice text)
+{
+	while (text.len > 0) {
+		ssize_t n = write(fd, text.data, text.len);
+
+		if (n < 0 && errno != EINTR)
+			return -1;
+		if (n > 0)
+			text = slice_skip(text, (size_t)n);
+	}
+	return 0;
+}
+
 size_t
 file_parent_len(const char *path, size_t len)
 {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/slice.h"
 
 /*
  * Where a file named in a setting is: absolute names as they are, others in
@@ -25,6 +26,10 @@ const char *file_path(const char *name, char *path, size_t size,
  */
 int file_read(const char *path, size_t max, bool secret, char **text,
     size_t *len, struct error *error);
+
+/* Writes all of it, whatever signals come. -1 with errno: some of it may be
+ * written. */
+int file_write(int fd, struct slice text);
 
 /* The first len octets of path are a path, too: how many of them are its
  * parent directory, without the slash behind it? 1 for "/x", 0 for "x",

@@ -15,6 +15,7 @@
 
 #include "base/slice.h"
 #include "system/descriptors.h"
+#include "system/loopback.h"
 
 /* A connected stream socket, or no socket at all, is what can be served. */
 static int
@@ -104,18 +105,6 @@ set_address(struct peer *peer, int family, const void *address, uint16_t port)
 		peer->address[0] = '\0';
 }
 
-static bool
-is_loopback(int family, const void *address)
-{
-	const unsigned char *octets = address;
-	const struct in6_addr *v6 = address;
-
-	if (family == AF_INET)
-		return octets[0] == 127;
-	return IN6_IS_ADDR_LOOPBACK(v6) ||
-	    (IN6_IS_ADDR_V4MAPPED(v6) && octets[12] == 127);
-}
-
 /* What the socket itself says. True where it knows an address. */
 static bool
 ask_socket(struct peer *peer)
@@ -142,13 +131,13 @@ ask_socket(struct peer *peer)
 	case AF_INET:
 		set_address(peer, AF_INET, &in->sin_addr,
 		    ntohs(in->sin_port));
-		if (!is_loopback(AF_INET, &in->sin_addr))
+		if (!loopback_is_address(AF_INET, &in->sin_addr))
 			set_remote(peer, "the socket", peer->address);
 		return true;
 	case AF_INET6:
 		set_address(peer, AF_INET6, &in6->sin6_addr,
 		    ntohs(in6->sin6_port));
-		if (!is_loopback(AF_INET6, &in6->sin6_addr))
+		if (!loopback_is_address(AF_INET6, &in6->sin6_addr))
 			set_remote(peer, "the socket", peer->address);
 		return true;
 	case AF_UNIX:
@@ -185,7 +174,7 @@ ask_environment(struct peer *peer, const char *address_name,
 			return;
 		}
 	}
-	if (!is_loopback(family, address))
+	if (!loopback_is_address(family, address))
 		set_remote(peer, address_name, text);
 	if (has_address || peer->address[0] != '\0')
 		return;
@@ -252,7 +241,7 @@ peer_apply_proxy_header(struct peer *peer, const struct proxy_header *header,
 			return error_set(error, ERROR_PEER,
 			    "PROXY header: not an address");
 		set_address(peer, family, address, header->port);
-		if (!is_loopback(family, address))
+		if (!loopback_is_address(family, address))
 			set_remote(peer, "the PROXY header", peer->address);
 		break;
 	}

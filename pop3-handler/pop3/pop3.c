@@ -167,11 +167,11 @@ take_command(struct pop3 *pop3, struct slice line)
 	const struct command *command = find_command(verb);
 	if (command == NULL) {
 		/* It might be a password that lost its command. */
-		wire_trace_input(&pop3->wire, SLICE("(unknown command)"));
+		wire_show_input(&pop3->wire, SLICE("(unknown command)"));
 		pop3_refuse(pop3, POP3_TEXT_UNKNOWN);
 		return;
 	}
-	wire_trace_input(&pop3->wire,
+	wire_show_input(&pop3->wire,
 	    command->secret ? command->verb : line);
 	if (line.len + 2 > POP3_LINE_MAX && command->run != pop3_run_auth)
 		pop3_refuse(pop3, POP3_TEXT_TOO_LONG);
@@ -197,7 +197,7 @@ take_line(struct pop3 *pop3)
 	case WIRE_MORE:
 		return false;
 	case WIRE_TOO_LONG:
-		wire_trace_input(&pop3->wire, SLICE("(too long)"));
+		wire_show_input(&pop3->wire, SLICE("(too long)"));
 		pop3->in_sasl = false;
 		pop3_forget_name(pop3);
 		pop3_refuse(pop3, POP3_TEXT_TOO_LONG);
@@ -207,7 +207,7 @@ take_line(struct pop3 *pop3)
 		break;
 	}
 	if (pop3->in_sasl) {
-		wire_trace_input(&pop3->wire, SLICE("(SASL response)"));
+		wire_show_input(&pop3->wire, SLICE("(SASL response)"));
 		enum sasl_outcome outcome = sasl_server_take(&pop3->sasl,
 		    &pop3->wire, line, &challenge);
 		pop3_take_sasl(pop3, outcome, challenge);

@@ -51,7 +51,7 @@ bad_line(struct smtp *smtp, enum smtp_reply_id id)
 	smtp->in_sasl = false;
 	/* It may have been meant to be a login. */
 	sasl_wipe(&smtp->sasl, &smtp->wire);
-	wire_trace_input(&smtp->wire, SLICE("(malformed line)"));
+	wire_show_input(&smtp->wire, SLICE("(malformed line)"));
 	smtp_bad_command(smtp, id);
 }
 
@@ -78,7 +78,7 @@ take_line(struct smtp *smtp)
 	if (smtp->in_sasl && wrong != REPLY_NONE) {
 		bad_line(smtp, wrong);
 	} else if (smtp->in_sasl) {
-		wire_trace_input(&smtp->wire, SLICE("(SASL response)"));
+		wire_show_input(&smtp->wire, SLICE("(SASL response)"));
 		enum sasl_outcome outcome = sasl_server_take(&smtp->sasl,
 		    &smtp->wire, line, &challenge);
 		smtp_sasl_step(smtp, outcome, challenge);

@@ -469,7 +469,7 @@ smtp_take_command(struct smtp *smtp, struct slice line,
 	const struct command *command = find_command(smtp, verb);
 	bool is_auth = command != NULL && command->run == run_auth;
 	/* An unknown line might be a password that lost its command. */
-	wire_trace_input(&smtp->wire, command == NULL
+	wire_show_input(&smtp->wire, command == NULL
 	    ? SLICE("(unknown command)") : is_auth ? verb : line);
 	if (wrong == REPLY_NONE && line.len + 2 > SMTP_LINE_MAX &&
 	    !is_auth)

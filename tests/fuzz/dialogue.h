@@ -86,7 +86,7 @@ static inline void
 dialogue_connect(struct dialogue *dialogue, struct wire *wire)
 {
 	dialogue->wire = wire;
-	wire->trace = &dialogue->trace;
+	wire->transcript = &dialogue->trace;
 }
 
 static inline void

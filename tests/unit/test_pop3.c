@@ -1435,7 +1435,7 @@ test_transcript(void **state)
 		buf_init(&trace, storage.data, storage.size);
 		drive.wire = server_start(&server, in.data, in.size,
 		    out.data, out.size);
-		drive.wire->trace = &trace;
+		drive.wire->transcript = &trace;
 		buf_append(&drive.wire->in, rows[i].input);
 		server_run(&server, &drive);
 		assert_slices(buf_contents(&trace), rows[i].trace);

@@ -699,7 +699,7 @@ test_trace(void **state)
 	(void)state;
 	begin();
 	buf_init(&trace, storage, sizeof(storage));
-	client.wire.trace = &trace;
+	client.wire.transcript = &trace;
 	hear(SLICE("220 hi\r\n"));
 	smtp_client_ehlo(&client, "me.test");
 	hear(SLICE("250-x\r\n250 AUTH PLAIN\r\n"));

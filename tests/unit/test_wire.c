@@ -311,28 +311,28 @@ test_trace(void **state)
 	(void)state;
 	wire_init(&wire, in, sizeof(in), out, sizeof(out));
 	/* Nobody wants one. */
-	wire_trace_input(&wire, SLICE("QUIT"));
+	wire_show_input(&wire, SLICE("QUIT"));
 	wire_put_line(&wire, SLICE("+OK"));
 
 	guarded_new(&storage, 30);
 	buf_init(&trace, storage.data, storage.size);
-	wire.trace = &trace;
-	wire_trace_input(&wire, SLICE("QUIT"));
+	wire.transcript = &trace;
+	wire_show_input(&wire, SLICE("QUIT"));
 	wire_put_line(&wire, SLICE("+OK"));
 	wire_format(&wire, "-ERR %d", 7);
-	wire_trace_input(&wire, SLICE(""));
+	wire_show_input(&wire, SLICE(""));
 	assert_slice(buf_contents(&trace), "> QUIT\n< +OK\n< -ERR 7\n> \n");
 
 	/* Five octets are left: a line of two fits, a longer one is lost
 	 * whole, and what goes to the peer does not care. */
-	wire_trace_input(&wire, SLICE("123"));
+	wire_show_input(&wire, SLICE("123"));
 	assert_int_equal(buf_room(&trace), 5);
 	wire_put_line(&wire, SLICE("12"));
 	assert_int_equal(buf_room(&trace), 0);
 	buf_consume(&trace, 25);
 	assert_slice(buf_contents(&trace), "< 12\n");
 	buf_consume(&trace, 5);
-	wire_trace_input(&wire, SLICE("123456789012345678901234567"));
+	wire_show_input(&wire, SLICE("123456789012345678901234567"));
 	assert_slice(buf_contents(&trace),
 	    "> 123456789012345678901234567\n");
 	assert_int_equal(buf_room(&trace), 0);
