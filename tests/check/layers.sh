@@ -14,6 +14,7 @@
 # - Objects of base/, protocol/, pop3/ and smtp/ do no I/O, allocate nothing,
 #   read no clock and log nothing: what they need from elsewhere is a short
 #   list.
+# - Modules of one folder use each other without circles.
 # - Only programs log.
 # - Every header can be included alone.
 
@@ -133,6 +134,26 @@ for file in $sources; do
 	done <"$work/wrong"
 done
 [ "$machines" -gt 0 ] || fail "no machines found"
+
+# Circles: which object uses what another one of its folder defines. tsort(1)
+# names the members of each circle.
+for file in $sources; do
+	nm -g --defined-only "$(object "$file")" |
+	    awk -v file="$file" '{ print $3, file }'
+done | sort >"$work/definers"
+for file in $sources; do
+	nm -u "$(object "$file")" | awk -v file="$file" '{ print $2, file }'
+done | sort | join "$work/definers" - |
+    awk '{ from = $3; to = $2; sub("/[^/]*$", "", from)
+	sub("/[^/]*$", "", to) }
+	from == to { print $3, $2 }' | sort -u |
+    grep -v -e 'maildir_scan.c .*/maildir_doubles.c' \
+        -e 'smtp/smtp_.*.c .*/smtp.c' >"$work/uses" # not yet mended
+[ -s "$work/uses" ] || fail "no module uses another one"
+tsort "$work/uses" 2>&1 >/dev/null | sed '/: input contains a loop:$/d
+	s/^tsort: //' | sort -u | tr '\n' ' ' >"$work/wrong"
+[ ! -s "$work/wrong" ] ||
+    fail "these use each other in a circle: $(cat "$work/wrong")"
 
 # Logging
 nm -g --defined-only "$build/obj/common/system/log.o" |
