@@ -44,20 +44,18 @@ take(struct slice *text, char c)
 	return true;
 }
 
-/* Dot-string = Atom *("." Atom) */
+/* Dot-string = Atom *("." Atom); but telephones have addresses such as
+ * "a..b@x" and "a.@x", and what is meant is clear. */
 static bool
 take_dot_string(struct slice *text)
 {
-	do {
-		size_t n = 0;
+	size_t n = 0;
 
-		while (n < text->len && is_atext(text->data[n]))
-			n++;
-		if (n == 0)
-			return false;
-		*text = slice_skip(*text, n);
-	} while (take(text, '.'));
-	return true;
+	while (n < text->len && (is_atext(text->data[n]) ||
+	    text->data[n] == '.'))
+		n++;
+	*text = slice_skip(*text, n);
+	return n > 0;
 }
 
 /* Quoted-string = DQUOTE *QcontentSMTP DQUOTE: printable, and a backslash
@@ -87,22 +85,33 @@ take_quoted_string(struct slice *text)
 	return false;
 }
 
-/* Domain = sub-domain *("." sub-domain); a sub-domain has letters, digits
- * and hyphens, but no hyphen at its ends. */
+/* sub-domain: letters, digits and hyphens, but no hyphen at its ends; and
+ * "_", which machines in local networks have in their names. */
+static bool
+take_sub_domain(struct slice *text)
+{
+	size_t n = 0;
+
+	while (n < text->len && (is_alnum(text->data[n]) ||
+	    text->data[n] == '-' || text->data[n] == '_' ||
+	    is_high(text->data[n])))
+		n++;
+	if (n == 0 || text->data[0] == '-' || text->data[n - 1] == '-')
+		return false;
+	*text = slice_skip(*text, n);
+	return true;
+}
+
+/* Domain = sub-domain *("." sub-domain); a dot at its end is left. */
 static bool
 take_domain_name(struct slice *text)
 {
-	do {
-		size_t n = 0;
+	struct slice rest;
 
-		while (n < text->len && (is_alnum(text->data[n]) ||
-		    text->data[n] == '-' || is_high(text->data[n])))
-			n++;
-		if (n == 0 || text->data[0] == '-' ||
-		    text->data[n - 1] == '-')
-			return false;
-		*text = slice_skip(*text, n);
-	} while (take(text, '.'));
+	if (!take_sub_domain(text))
+		return false;
+	for (rest = *text; take(&rest, '.') && take_sub_domain(&rest);)
+		*text = rest;
 	return true;
 }
 
@@ -236,12 +245,14 @@ take_mailbox(struct slice *text, struct address *address)
 		return ADDRESS_BAD_LOCAL;
 	address->local = taken_since(start, *text);
 	if (!take(text, '@'))
-		return ADDRESS_BAD_DOMAIN;
+		return ADDRESS_OK;
 	struct slice domain = *text;
 	if (!take_domain(text))
 		return ADDRESS_BAD_DOMAIN;
 	address->domain = taken_since(domain, *text);
-	address->mailbox = taken_since(start, *text);
+	/* The root of the domain name system, as some write it. */
+	if (domain.data[0] != '[')
+		take(text, '.');
 	return ADDRESS_OK;
 }
 
@@ -255,50 +266,66 @@ check_charset(struct slice text, bool utf8)
 	return slice_is_utf8(text) ? ADDRESS_OK : ADDRESS_SYNTAX;
 }
 
+static void
+take_blanks(struct slice *text)
+{
+	while (take(text, ' '))
+		;
+}
+
+static bool
+take_bracket(struct slice *text)
+{
+	take_blanks(text);
+	return take(text, '>');
+}
+
+/* After a mailbox without brackets; "Joe <a@b>" is none. */
+static bool
+ends_bare(struct slice text)
+{
+	if (text.len > 0 && text.data[0] != ' ')
+		return false;
+	text = slice_trim(text);
+	return text.len == 0 || text.data[0] != '<';
+}
+
 enum address_outcome
 address_parse_path(struct slice *text, enum address_kind kind, bool utf8,
     struct address *address)
 {
-	static const struct slice postmaster = SLICE("postmaster");
-
-	*address = (struct address){ .mailbox = slice_from("") };
+	*address = (struct address){ .local = slice_from("") };
 	/* "MAIL FROM: <a@b>": not in the grammar, but often on the wire. */
-	while (take(text, ' '))
-		;
-	if (!take(text, '<'))
-		return ADDRESS_SYNTAX;
-	if (kind == ADDRESS_REVERSE && take(text, '>'))
+	take_blanks(text);
+	bool brackets = take(text, '<');
+	if (brackets)
+		take_blanks(text);
+	if (brackets && kind == ADDRESS_REVERSE && take(text, '>'))
 		return ADDRESS_OK;
-	if (kind == ADDRESS_FORWARD && text->len > postmaster.len &&
-	    slice_starts_with_nocase(*text, postmaster) &&
-	    text->data[postmaster.len] == '>') {
-		address->mailbox = address->local =
-		    (struct slice){ text->data, postmaster.len };
-		*text = slice_skip(*text, postmaster.len + 1);
-		return ADDRESS_OK;
-	}
 	struct slice path = *text;
 	if (!take_source_route(text))
 		return ADDRESS_SYNTAX;
 	enum address_outcome outcome = take_mailbox(text, address);
 	if (outcome != ADDRESS_OK)
 		return outcome;
-	if (!take(text, '>'))
-		return ADDRESS_BAD_DOMAIN;
 	/* The source route too: it was said, even if it is ignored. */
-	return check_charset(taken_since(path, *text), utf8);
+	struct slice said = taken_since(path, *text);
+	if (!(brackets ? take_bracket(text) : ends_bare(*text)))
+		return ADDRESS_BAD_DOMAIN;
+	return check_charset(said, utf8);
 }
 
 enum address_outcome
 address_parse_mailbox(struct slice text, bool utf8, struct address *address)
 {
-	*address = (struct address){ .mailbox = slice_from("") };
-	enum address_outcome outcome = take_mailbox(&text, address);
+	struct slice rest = text;
+
+	*address = (struct address){ .local = slice_from("") };
+	enum address_outcome outcome = take_mailbox(&rest, address);
 	if (outcome != ADDRESS_OK)
 		return outcome;
-	if (text.len > 0)
-		return ADDRESS_BAD_DOMAIN;
-	return check_charset(address->mailbox, utf8);
+	return rest.len > 0 || address->domain.len == 0 ? ADDRESS_BAD_DOMAIN
+	    : check_charset(text, utf8);
 }
 
 bool

@@ -44,34 +44,44 @@ keep(struct envelope *envelope, struct slice s, struct slice *kept)
 	return true;
 }
 
-bool
-envelope_set_reverse_path(struct envelope *envelope, struct slice path)
+/* local@domain in one piece; nothing of it where it does not fit. */
+static bool
+keep_mailbox(struct envelope *envelope, struct slice local,
+    struct slice domain, struct slice *kept)
 {
-	return keep(envelope, path, &envelope->reverse_path);
+	size_t before = envelope->text_len;
+	struct slice at = domain.len > 0 ? SLICE("@") : SLICE("");
+	struct slice start, piece;
+
+	if (!keep(envelope, local, &start) || !keep(envelope, at, &piece) ||
+	    !keep(envelope, domain, &piece)) {
+		envelope->text_len = before;
+		return false;
+	}
+	*kept = (struct slice){ start.data, envelope->text_len - before };
+	return true;
 }
 
-/* The piece of kept that part was of whole. */
-static struct slice
-same_part(struct slice kept, struct slice whole, struct slice part)
+bool
+envelope_set_reverse_path(struct envelope *envelope, struct slice local,
+    struct slice domain)
 {
-	if (part.len == 0)
-		return slice_skip(kept, kept.len);
-	return (struct slice){ kept.data + (part.data - whole.data),
-		part.len };
+	return keep_mailbox(envelope, local, domain, &envelope->reverse_path);
 }
 
 bool
-envelope_add_recipient(struct envelope *envelope, struct slice path,
-    struct slice local, struct slice domain)
+envelope_add_recipient(struct envelope *envelope, struct slice local,
+    struct slice domain)
 {
 	struct envelope_recipient *recipient =
 	    &envelope->recipients[envelope->n];
 
 	if (envelope->n == envelope->max ||
-	    !keep(envelope, path, &recipient->path))
+	    !keep_mailbox(envelope, local, domain, &recipient->path))
 		return false;
-	recipient->local = same_part(recipient->path, path, local);
-	recipient->domain = same_part(recipient->path, path, domain);
+	recipient->local = (struct slice){ recipient->path.data, local.len };
+	recipient->domain = slice_skip(recipient->path,
+	    recipient->path.len - domain.len);
 	recipient->dsn = (struct envelope_notify){ .notify = 0 };
 	envelope->n++;
 	return true;

@@ -62,7 +62,7 @@ struct envelope {
 /* How many octets of text to give for so many recipients: generous for
  * usual addresses, and one of any length always fits. */
 #define ENVELOPE_TEXT_SIZE(max_recipients) \
-	((size_t)4096 + (size_t)(max_recipients) * 320)
+	((size_t)4608 + (size_t)(max_recipients) * 320)
 
 /* recipients has room for max of them, text for text_size octets. */
 void envelope_init(struct envelope *envelope,
@@ -71,11 +71,12 @@ void envelope_init(struct envelope *envelope,
 
 void envelope_reset(struct envelope *envelope);
 
-/* Copies. False where it does not fit. */
+/* Copies local@domain, or local alone where domain is empty. False where it
+ * does not fit. */
 bool envelope_set_reverse_path(struct envelope *envelope,
-    struct slice path);
-bool envelope_add_recipient(struct envelope *envelope, struct slice path,
     struct slice local, struct slice domain);
+bool envelope_add_recipient(struct envelope *envelope, struct slice local,
+    struct slice domain);
 
 bool envelope_set_envid(struct envelope *envelope, struct slice envid);
 /* For the recipient added last. */

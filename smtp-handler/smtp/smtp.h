@@ -72,6 +72,8 @@ enum smtp_login {
 
 struct smtp_options {
 	const char *hostname;
+	const char *domain;     /* of addresses that have none; NULL: the
+	                         * hostname */
 	uint64_t max_size;      /* octets of a message, as RFC 1870 counts */
 	enum smtp_login login;
 	bool login_required;    /* MAIL only after AUTH */

@@ -218,6 +218,26 @@ may_stand(struct smtp *smtp, struct slice before, struct slice rest)
 	return false;
 }
 
+/* RFC 6409 8.1: an address without a domain is at ours. RFC 5321 4.1.1.3:
+ * the recipient <postmaster> needs none. */
+static struct slice
+domain_of(const struct smtp *smtp, const struct address *address)
+{
+	const struct smtp_options *options = &smtp->options;
+
+	if (address->domain.len > 0 || address->local.len == 0)
+		return address->domain;
+	return slice_from(options->domain != NULL ? options->domain
+	                                          : options->hostname);
+}
+
+static struct slice
+recipient_domain(const struct smtp *smtp, const struct address *address)
+{
+	return slice_equal_nocase(address->local, SLICE("postmaster"))
+	    ? address->domain : domain_of(smtp, address);
+}
+
 static void
 run_mail(struct smtp *smtp, struct slice argument)
 {
@@ -247,8 +267,8 @@ run_mail(struct smtp *smtp, struct slice argument)
 	}
 	if (!may_stand(smtp, before, argument))
 		return;
-	bool kept = envelope_set_reverse_path(&smtp->envelope,
-	    address.mailbox);
+	bool kept = envelope_set_reverse_path(&smtp->envelope, address.local,
+	    domain_of(smtp, &address));
 	assert(kept);
 	(void)kept;
 	smtp->pending = SMTP_MAIL;
@@ -280,8 +300,8 @@ run_rcpt(struct smtp *smtp, struct slice argument)
 	}
 	if (!may_stand(smtp, before, argument))
 		return;
-	if (!envelope_add_recipient(&smtp->envelope, address.mailbox,
-	    address.local, address.domain)) {
+	if (!envelope_add_recipient(&smtp->envelope, address.local,
+	    recipient_domain(smtp, &address))) {
 		smtp_say(smtp, REPLY_TOO_MANY_RECIPIENTS);
 	} else if (!envelope_set_notify(&smtp->envelope, &dsn)) {
 		envelope_drop_recipient(&smtp->envelope);

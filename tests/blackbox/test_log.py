@@ -250,8 +250,9 @@ class Events(Log):
             'first" reason="Log in first"',
             'line="MAIL FROM:<joe@example.com> SIZE=99999999999" reply='
             '"552 5.3.4 Message too big" reason="Message too big"',
-            'line="RCPT TO:<no address>" reply="501 5.1.3 Not an address" '
-            'reason="Not an address"'])
+            'line="RCPT TO:<no address>" reply="501 5.1.3 Not an address: '
+            '<name@domain> is expected" reason="Not an address: '
+            '<name@domain> is expected"'])
 
     def test_pop3_events(self):
         log = self.pop3_session()

@@ -1,8 +1,9 @@
-"""smtp-handler: the path grammar of RFC 5321 section 4.1.2."""
+"""smtp-handler: the path grammar of RFC 5321 section 4.1.2, and what is taken
+beyond it."""
 
 import re
 
-from mailtest import TestCase, smtp_wire, split_stored
+from mailtest import HOST, TestCase, smtp_wire, split_stored
 from replies import BAD_RECIPIENT, BAD_SENDER, QUEUED
 
 # What is sent between MAIL FROM: or RCPT TO: and the line's end -> what is
@@ -27,14 +28,28 @@ GOOD = {
     "<@relay.example:joe@example.com>": "joe@example.com",
     "<@a.example,@b.example:joe@example.com>": "joe@example.com",
     f"<{'x' * 64}@example.com>": f"{'x' * 64}@example.com",
+    # SmtpServer #219 (a machine's management board): no brackets
+    "joe@b.test": "joe@b.test",
+    "  joe@b.test ": "joe@b.test",
+    # Papercut #183, nextcloud's root: no domain, so it is at ours
+    "<root>": f"root@{HOST}",
+    "root": f"root@{HOST}",
+    # PHPMailer #418 (docomo): dots where RFC 5321 has none
+    "<a..b@x>": "a..b@x",
+    "<a.@x>": "a.@x",
+    "<.a@x>": ".a@x",
+    # maildev #212: names as machines have them, and the root's dot
+    "<a@my_host>": "a@my_host",
+    "<a@_my.host_>": "a@_my.host_",
+    "<a@b.test.>": "a@b.test",
+    "< a@b.test >": "a@b.test",
 }
 
 BAD = [
-    "", " ", "<", ">", "joe@example.com", "<joe@example.com",
+    "", " ", "<", ">", "Joe <joe@example.com>", "<joe@example.com",
     "joe@example.com>", "<joe@>", "<@example.com>", "<joe@@example.com>",
-    "<joe smith@example.com>", "<joe@exam ple.com>", "<.joe@example.com>",
-    "<joe.@example.com>", "<joe..x@example.com>", "<joe@.example.com>",
-    "<joe@example..com>", "<joe@-example.com>", "<joe@example-.com>",
+    "<joe smith@example.com>", "<joe@exam ple.com>", "<joe@.example.com>",
+    "<joe@example..com>", "<joe@example.com..>", "<joe@[192.0.2.1].>", "<joe@-example.com>", "<joe@example-.com>",
     "<joe@exa_mple!.com>", '<"joe@example.com>', '<"joe"x@example.com>',
     '<x"joe"@example.com>', "<joe@[300.1.1.1]>", "<joe@[192.0.2]>",
     "<joe@[192.0.2.1>", "<joe@192.0.2.1]>", "<joe@[IPv6:zz::1]>",

@@ -112,10 +112,8 @@ class ByPattern(Places):
             smtp.expect("MAIL FROM:<a@b.test>", "250 2.1.0")
             for address in ('"../outside"', '"../../outside"', '"a/b"',
                             '".."', '"."', '".hidden"', '"a/../../outside"',
-                            "a/../b", "x" * 300, '"\\/etc"'):
-                smtp.expect(f"RCPT TO:<{address}@example.org>",
-                            "501 5.1.3" if ".." in address
-                            and '"' not in address else "550 5.1.1")
+                            "a/../b", "..", ".", ".hidden", "x" * 300, '"\\/etc"'):
+                smtp.expect(f"RCPT TO:<{address}@example.org>", "550 5.1.1")
             if "%d" in pattern:
                 smtp.expect("RCPT TO:<a@[192.0.2.1]>", "250 2.1.5")
         self.assertEqual(self.everything(), [])

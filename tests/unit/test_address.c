@@ -49,16 +49,9 @@ check_path(const struct row *row, enum address_kind kind, bool utf8)
 		    (int)outcome, (int)row->outcome);
 	if (outcome != ADDRESS_OK)
 		return;
-	struct text mailbox = { .data = NULL };
-	text_add(&mailbox, row->local);
-	if (row->domain.len > 0)
-		text_add(&mailbox, SLICE("@"));
-	text_add(&mailbox, row->domain);
-	assert_slices(address.mailbox, text_slice(&mailbox));
 	assert_slices(address.local, row->local);
 	assert_slices(address.domain, row->domain);
 	assert_slices(text, row->rest);
-	text_free(&mailbox);
 }
 
 #define GOOD(path, local, domain) \
@@ -103,21 +96,50 @@ static const struct row both[] = {
 	LEAVES("<a@b>SIZE=1", "a", "b", "SIZE=1"),
 	LEAVES("<a@b>>", "a", "b", ">"),
 
-	BAD("", ADDRESS_SYNTAX),
-	BAD(" ", ADDRESS_SYNTAX),
-	BAD("a@b", ADDRESS_SYNTAX),
-	BAD("\t<a@b>", ADDRESS_SYNTAX),
-	BAD("Joe <a@b>", ADDRESS_SYNTAX),
-	BAD("\"<a@b>\"", ADDRESS_SYNTAX),
+	/* What has one meaning only: brackets left out... */
+	GOOD("a@b", "a", "b"),
+	GOOD("  a@b.c", "a", "b.c"),
+	LEAVES("a@b SIZE=1", "a", "b", " SIZE=1"),
+	LEAVES("\"a b\"@c ", "\"a b\"", "c", " "),
+	GOOD("@x:a@b", "a", "b"),
+	/* ... blanks in them, ... */
+	GOOD("< a@b>", "a", "b"),
+	GOOD("<a@b >", "a", "b"),
+	GOOD("<  \"a\"@b  >", "\"a\"", "b"),
+	/* ... no domain, ... */
+	GOOD("<root>", "root", ""),
+	GOOD("root", "root", ""),
+	LEAVES("root SIZE=1", "root", "", " SIZE=1"),
+	GOOD("<\"a b\">", "\"a b\"", ""),
+	/* ... dots at odd places, ... */
+	GOOD("<.a@b>", ".a", "b"),
+	GOOD("<a.@b>", "a.", "b"),
+	GOOD("<a..b@c>", "a..b", "c"),
+	GOOD("<.@b>", ".", "b"),
+	GOOD("<..>", "..", ""),
+	/* ... and domains as machines have them, or the root at their end. */
+	GOOD("<a@b_c>", "a", "b_c"),
+	GOOD("<a@_b.c_>", "a", "_b.c_"),
+	GOOD("<a@b.>", "a", "b"),
+	GOOD("<a@b.c.>", "a", "b.c"),
+	LEAVES("a@b. SIZE=1", "a", "b", " SIZE=1"),
+
+	BAD("", ADDRESS_BAD_LOCAL),
+	BAD(" ", ADDRESS_BAD_LOCAL),
+	BAD("a@b>", ADDRESS_BAD_DOMAIN),
+	BAD("a@b,c@d", ADDRESS_BAD_DOMAIN),
+	BAD("a@b..", ADDRESS_BAD_DOMAIN),
+	BAD("<a@b..>", ADDRESS_BAD_DOMAIN),
+	BAD("<a@.>", ADDRESS_BAD_DOMAIN),
+	BAD("<a@[1.2.3.4].>", ADDRESS_BAD_DOMAIN),
+	BAD("<a<b@c>", ADDRESS_BAD_DOMAIN),
+	BAD("\t<a@b>", ADDRESS_BAD_LOCAL),
+	BAD("Joe <a@b>", ADDRESS_BAD_DOMAIN),
+	BAD("Joe@x <a@b>", ADDRESS_BAD_DOMAIN),
+	BAD("\"Joe\"  <a@b>", ADDRESS_BAD_DOMAIN),
 	BAD("<", ADDRESS_BAD_LOCAL),
-	BAD("< >", ADDRESS_BAD_LOCAL),
-	BAD("< a@b>", ADDRESS_BAD_LOCAL),
 	BAD("<<a@b>>", ADDRESS_BAD_LOCAL),
 	BAD("<@b>", ADDRESS_SYNTAX),
-	BAD("<.a@b>", ADDRESS_BAD_LOCAL),
-	BAD("<a.@b>", ADDRESS_BAD_LOCAL),
-	BAD("<a..b@c>", ADDRESS_BAD_LOCAL),
-	BAD("<.@b>", ADDRESS_BAD_LOCAL),
 	BAD("<a b@c>", ADDRESS_BAD_DOMAIN),
 	BAD("<a,b@c>", ADDRESS_BAD_DOMAIN),
 	BAD("<a(x)@c>", ADDRESS_BAD_DOMAIN),
@@ -136,23 +158,19 @@ static const struct row both[] = {
 	BAD("<\"\\", ADDRESS_BAD_LOCAL),
 	BAD("<a\0@b>", ADDRESS_BAD_DOMAIN),
 	BAD("<\0@b>", ADDRESS_BAD_LOCAL),
-	BAD("<a>", ADDRESS_BAD_DOMAIN),
 	BAD("<a", ADDRESS_BAD_DOMAIN),
 	BAD("<a@", ADDRESS_BAD_DOMAIN),
 	BAD("<a@>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b", ADDRESS_BAD_DOMAIN),
 	BAD("<a@ b>", ADDRESS_BAD_DOMAIN),
-	BAD("<a@b >", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b@c>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@@b>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@.b>", ADDRESS_BAD_DOMAIN),
-	BAD("<a@b.>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b..c>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@-b>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b->", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b-.c>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b.-c>", ADDRESS_BAD_DOMAIN),
-	BAD("<a@b_c>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b/c>", ADDRESS_BAD_DOMAIN),
 	BAD("<a@\"b\">", ADDRESS_BAD_DOMAIN),
 	BAD("<a@b\0>", ADDRESS_BAD_DOMAIN),
@@ -198,7 +216,9 @@ test_special_paths(void **state)
 		GOOD("<>", "", ""),
 		GOOD(" <>", "", ""),
 		LEAVES("<> BODY=7BIT", "", "", " BODY=7BIT"),
-		BAD("<postmaster>", ADDRESS_BAD_DOMAIN),
+		GOOD("< >", "", ""),
+		BAD(">", ADDRESS_BAD_LOCAL),
+		GOOD("<postmaster>", "postmaster", ""),
 		GOOD("<postmaster@b>", "postmaster", "b"),
 	};
 	static const struct row forward[] = {
@@ -208,9 +228,7 @@ test_special_paths(void **state)
 		LEAVES("<postmaster> X", "postmaster", "", " X"),
 		GOOD("<postmaster@b>", "postmaster", "b"),
 		BAD("<postmaster", ADDRESS_BAD_DOMAIN),
-		BAD("<postmaste>", ADDRESS_BAD_DOMAIN),
-		BAD("<postmasters>", ADDRESS_BAD_DOMAIN),
-		BAD("<\"postmaster\">", ADDRESS_BAD_DOMAIN),
+		BAD("< >", ADDRESS_BAD_LOCAL),
 	};
 
 	(void)state;
@@ -237,7 +255,7 @@ test_utf8_paths(void **state)
 		BAD("<\xED\xA0\x80@b>", ADDRESS_SYNTAX),
 		/* A backslash quotes ASCII only. */
 		BAD("<\"\\\xC3\xA4\"@b>", ADDRESS_BAD_LOCAL),
-		BAD("<.\xC3\xA4@b>", ADDRESS_BAD_LOCAL),
+		GOOD("<.\xC3\xA4@b>", ".\xC3\xA4", "b"),
 		BAD("<a@-\xC3\xA4>", ADDRESS_BAD_DOMAIN),
 	};
 
@@ -278,17 +296,17 @@ test_lengths(void **state)
 	assert_int_equal(address_parse_path(&text, ADDRESS_FORWARD, false,
 	    &address), ADDRESS_OK);
 	assert_int_equal(address.local.len, 2000);
-	assert_int_equal(address.mailbox.len, 2002);
 	text_free(&path);
 }
 
-/* Nothing that is cut short is good, but at a place where a path ends. */
+/* Nothing in brackets that is cut short is good. */
 static void
 test_every_prefix(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(both); i++) {
-		if (both[i].outcome != ADDRESS_OK || both[i].rest.len > 0)
+		if (both[i].outcome != ADDRESS_OK || both[i].rest.len > 0 ||
+		    both[i].path.data[both[i].path.len - 1] != '>')
 			continue;
 		for (size_t len = 0; len < both[i].path.len; len++) {
 			struct slice text = at_edge((struct slice){
@@ -316,6 +334,8 @@ test_mailboxes(void **state)
 		{ SLICE("a"), ADDRESS_BAD_DOMAIN },
 		{ SLICE("a@b "), ADDRESS_BAD_DOMAIN },
 		{ SLICE("a@b>"), ADDRESS_BAD_DOMAIN },
+		{ SLICE("a@b."), ADDRESS_OK },
+		{ SLICE("a..@b_c"), ADDRESS_OK },
 		{ SLICE("<a@b>"), ADDRESS_BAD_LOCAL },
 		{ SLICE(" a@b"), ADDRESS_BAD_LOCAL },
 		{ SLICE("@x:a@b"), ADDRESS_BAD_LOCAL },
@@ -331,7 +351,6 @@ test_mailboxes(void **state)
 			fail_msg("%.*s", SLICE_ARG(rows[i].text));
 	assert_int_equal(address_parse_mailbox(SLICE("\xC3\xA4@b"), true,
 	    &address), ADDRESS_OK);
-	assert_slice(address.mailbox, "\xC3\xA4@b");
 	assert_slice(address.local, "\xC3\xA4");
 	assert_slice(address.domain, "b");
 	assert_int_equal(address_parse_mailbox(SLICE("\xC3@b"), true,
@@ -412,7 +431,7 @@ test_domains(void **state)
 		{ SLICE(".a"), false, false },
 		{ SLICE("a b"), false, false },
 		{ SLICE("a\0"), false, false },
-		{ SLICE("a_b"), false, false },
+		{ SLICE("a_b"), true, true },
 		{ SLICE("-"), false, false },
 		{ SLICE("a,b"), false, false },
 		{ SLICE("b\xC3\xBC" "cher.de"), false, true },

@@ -254,8 +254,9 @@ tear_down(void **state)
 #define ARGUMENTS "501 5.5.4 Wrong arguments\r\n"
 #define MAIL_SYNTAX "501 5.5.4 Syntax: MAIL FROM:<address> [parameters]\r\n"
 #define RCPT_SYNTAX "501 5.5.4 Syntax: RCPT TO:<address> [parameters]\r\n"
-#define BAD_SENDER "501 5.1.7 Not an address\r\n"
-#define BAD_RCPT "501 5.1.3 Not an address\r\n"
+#define BAD_SENDER "501 5.1.7 Not an address: <name@domain> is expected, or " \
+	"<>\r\n"
+#define BAD_RCPT "501 5.1.3 Not an address: <name@domain> is expected\r\n"
 #define PARAMETER "501 5.5.4 Wrong parameter\r\n"
 #define UNKNOWN_PARAMETER "555 5.5.4 Unknown parameter\r\n"
 #define NOT_IMPLEMENTED "502 5.5.1 Not implemented\r\n"
@@ -672,12 +673,18 @@ test_mail(void **state)
 		{ "FROM :<a@b>", MAIL_SYNTAX, "" },
 		{ "TO:<a@b>", MAIL_SYNTAX, "" },
 		{ "<a@b>", MAIL_SYNTAX, "" },
+		/* SmtpServer #219, Papercut #183, maildev #212. */
+		{ "FROM:a@b", SENDER_OK, MAIL_EVENT },
+		{ "FROM: a@b SIZE=7", SENDER_OK, "mail <a@b> size 7\n" },
+		{ "FROM:<a>", SENDER_OK, "mail <a@mail.test>\n" },
+		{ "FROM:root", SENDER_OK, "mail <root@mail.test>\n" },
+		{ "FROM:<postmaster>", SENDER_OK,
+		    "mail <postmaster@mail.test>\n" },
+		{ "FROM:<a..@b_c.>", SENDER_OK, "mail <a..@b_c>\n" },
 		{ "FROM:", BAD_SENDER, "" },
-		{ "FROM:a@b", BAD_SENDER, "" },
-		{ "FROM:<a>", BAD_SENDER, "" },
 		{ "FROM:<a@b", BAD_SENDER, "" },
 		{ "FROM:<a@b@c>", BAD_SENDER, "" },
-		{ "FROM:<postmaster>", BAD_SENDER, "" },
+		{ "FROM:Joe <a@b>", BAD_SENDER, "" },
 		{ "FROM:<a@b>x", PARAMETER, "" },
 		{ "FROM:<a@b>SIZE=1", PARAMETER, "" },
 		{ "FROM:<a\xC3\xA4@b>",
@@ -768,8 +775,12 @@ test_rcpt(void **state)
 		{ "TO", RCPT_SYNTAX, "" },
 		{ "FROM:<c@d>", RCPT_SYNTAX, "" },
 		{ "TO:", BAD_RCPT, "" },
-		{ "TO:c@d", BAD_RCPT, "" },
-		{ "TO:<c>", BAD_RCPT, "" },
+		{ "TO:c@d", RCPT_OK, RCPT_EVENT },
+		{ "TO:<c>", RCPT_OK, "rcpt 1 <c@mail.test> c|mail.test\n" },
+		{ "TO:postmaster", RCPT_OK,
+		    "rcpt 1 <postmaster> postmaster|\n" },
+		{ "TO:<.c@d_e.>", RCPT_OK, "rcpt 1 <.c@d_e> .c|d_e\n" },
+		{ "TO:c@d@e", BAD_RCPT, "" },
 		{ "TO:<c@d>x", PARAMETER, "" },
 		{ "TO:<c@d> X=1", UNKNOWN_PARAMETER, "" },
 		{ "TO:<c@d> SIZE=1", UNKNOWN_PARAMETER, "" },

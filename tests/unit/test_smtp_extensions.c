@@ -26,8 +26,9 @@
 #define ARGUMENTS "501 5.5.4 Wrong arguments\r\n"
 #define PARAMETER "501 5.5.4 Wrong parameter\r\n"
 #define UNKNOWN_PARAMETER "555 5.5.4 Unknown parameter\r\n"
-#define BAD_SENDER "501 5.1.7 Not an address\r\n"
-#define BAD_RCPT "501 5.1.3 Not an address\r\n"
+#define BAD_SENDER "501 5.1.7 Not an address: <name@domain> is expected, or " \
+	"<>\r\n"
+#define BAD_RCPT "501 5.1.3 Not an address: <name@domain> is expected\r\n"
 #define NOT_ASCII "553 5.6.7 This address would need SMTPUTF8\r\n"
 #define NOT_IMPLEMENTED "502 5.5.1 Not implemented\r\n"
 #define HELLO_FIRST "503 5.5.1 EHLO comes first\r\n"
