@@ -114,6 +114,8 @@ class Installed(FrontDoor):
             f"upperdir={layers}/$folder/upper,"
             f"workdir={layers}/$folder/work /$folder; done",
             "mount -t tmpfs tmpfs /run",
+            # This machine may have them already
+            "sed -i '/^mail-handlers:/d; /^haproxy:/d' /etc/passwd /etc/group",
             "echo mail-handlers:x:64001:64001::/:/bin/false >>/etc/passwd",
             "echo mail-handlers:x:64001: >>/etc/group",
             "echo haproxy:x:64002:64002::/:/bin/false >>/etc/passwd",
@@ -124,7 +126,7 @@ class Installed(FrontDoor):
             "echo submissions 465/tcp >>/etc/services",
             "umask 022", "mkdir -p /usr/local/sbin /etc/mail-handlers",
             f"cp {POP3} {SMTP} /usr/local/sbin",
-            f"cp {ROOT}/units/*-handler.conf {files}/* /etc/mail-handlers",
+            f"cp '{ROOT}'/units/*-handler.conf {files}/* /etc/mail-handlers",
             "cd /etc/mail-handlers", "chgrp mail-handlers tls.key users",
             "chmod 640 tls.key users",
             "mkdir -p /var/lib/mail-handlers/maildir",

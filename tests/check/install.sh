@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+build=$(realpath --relative-to=. "${BUILD:-build}") || exit 1
 failed=0
 
 fail()
@@ -22,7 +23,7 @@ run()
 	target=$1
 	shift
 	env -u MAKEFLAGS -u MAKELEVEL -u DESTDIR -u PREFIX \
-	    make -s -o all "$target" BUILD="${BUILD:-build}" "$@" \
+	    make -s -o all "$target" BUILD="$build" "$@" \
 	    >"$work/out" 2>&1 || {
 		fail "make $target $*:"
 		cat "$work/out" >&2

@@ -30,15 +30,17 @@ for file in $(cd units && find . -name '*.in'); do
 done
 grep -rn '@[A-Z][A-Z]*@' "$build/units" >&2 && fail "left to fill in: see above"
 
-# The programs are not installed: verify the units with those just built.
+# The programs are not installed: verify the units with those just built, by a
+# name without blanks.
 mkdir "$work/units"
+ln -s "$build" "$work/build"
 for unit in "$build"/units/*.service units/*.socket units/*.slice; do
 	name=${unit##*/}
-	sed "s,^ExecStart=[^ ]*/,ExecStart=$build/," "$unit" \
+	sed "s,^ExecStart=[^ ]*/,ExecStart=$work/build/," "$unit" \
 	    >"$work/units/$name"
 	case $name in
 	*.service)
-		grep -q "^ExecStart=$build/" "$work/units/$name" ||
+		grep -q "^ExecStart=$work/build/" "$work/units/$name" ||
 		    fail "$name: no ExecStart= with an absolute name" ;;
 	esac
 done

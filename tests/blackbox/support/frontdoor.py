@@ -20,11 +20,10 @@ import threading
 import time
 
 from certs import certificates
-from mailtest import (DEADLINE, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase,
-                      plain, shared_folder, wait_for)
+from mailtest import (DEADLINE, HELPERS, POP3, SMTP, Pop3Peer, SmtpPeer,
+                      TestCase, plain, shared_folder, wait_for)
 from superservers import SuperServer, listening, tool, tool_environment
 
-HELPERS = pathlib.Path(__file__).resolve().parent / "helpers"
 BOTH = (POP3, SMTP)
 KIND = {POP3: Pop3Peer, SMTP: SmtpPeer}
 

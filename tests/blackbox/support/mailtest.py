@@ -26,10 +26,12 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = ROOT / os.environ.get("BUILD", "build")
 TOOLS = BUILD / "tools"                 # unpacked by tests/setup.sh
-# Copies made by tests/run, which every user may run
-PROGRAMS = pathlib.Path(os.environ.get("MAILTEST_DIR", BUILD), "bin")
-if not PROGRAMS.exists():
-    PROGRAMS = BUILD
+# Under tests/run these are copies: not every user may enter the checkout, and
+# its name may have a blank.
+PROGRAMS, HELPERS = BUILD, pathlib.Path(__file__).resolve().parent / "helpers"
+if "MAILTEST_DIR" in os.environ:
+    PROGRAMS = pathlib.Path(os.environ["MAILTEST_DIR"], "bin")
+    HELPERS = pathlib.Path(os.environ["MAILTEST_DIR"], "helpers")
 POP3 = PROGRAMS / "pop3-handler"
 SMTP = PROGRAMS / "smtp-handler"
 HOST = "mail.test"                      # --hostname of every handler here
