@@ -25,9 +25,8 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 	transport_open(&conn->transport, in_fd, out_fd);
 	conn->finish = conn->heed_input = conn->input_came = false;
 	conn->hard_deadline = 0;
-	conn->lines = conn->unwaited = 0;
+	conn->unwaited = 0;
 	conn->stop_deadline = 0;
-	conn->read_credit = conn->write_credit = 0;
 	conn->cipher_taken = 0;
 	conn_set_timeout(conn, timeout);
 }
@@ -35,9 +34,7 @@ conn_open(struct conn *conn, int in_fd, int out_fd, unsigned timeout)
 void
 conn_set_timeout(struct conn *conn, unsigned timeout)
 {
-	conn->timeout = (int64_t)timeout * 1000;
-	conn->in_command = conn->in_text = conn->writing = false;
-	conn->read_deadline = 0;
+	deadline_init(&conn->deadline, timeout);
 }
 
 /*
@@ -112,35 +109,19 @@ look_for_signals(struct conn *conn)
 	ppoll(NULL, 0, &at_once, process_wait_mask());
 }
 
-/* Each KiB earns a second; octets that come one by one earn it too. */
+/* Until when output may take. */
 static int64_t
-earn(int64_t deadline, uint64_t *credit, size_t octets, int64_t most)
-{
-	uint64_t milliseconds;
-
-	*credit += octets;
-	milliseconds = *credit * 1000 / 1024;
-	*credit -= milliseconds * 1024 / 1000;
-	deadline += (int64_t)milliseconds;
-	return deadline < most ? deadline : most;
-}
-
-/* The budget of time for output. */
-static void
-set_write_deadline(struct conn *conn)
+write_deadline(struct conn *conn)
 {
 	int64_t now = clock_now();
+	int64_t deadline = deadline_write(&conn->deadline, now);
 
-	if (!conn->writing) {
-		conn->writing = true;
-		conn->write_deadline = now + conn->timeout;
-	}
 	if (!stop_requested(conn))
-		return;
+		return deadline;
 	if (conn->stop_deadline == 0)
 		conn->stop_deadline = now + STOP_MS;
-	if (conn->write_deadline > conn->stop_deadline)
-		conn->write_deadline = conn->stop_deadline;
+	return deadline < conn->stop_deadline ? deadline
+	                                      : conn->stop_deadline;
 }
 
 /* Hands all of wire->out over, to the transport or to TLS. 1: there is input
@@ -150,17 +131,14 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 {
 	struct slice out = buf_contents(&wire->out);
 
-	/* The program was elsewhere meanwhile; that is not the peer's
-	 * time. */
-	if (conn->writing && clock_now() > conn->write_deadline)
-		conn->writing = false;
+	deadline_resume(&conn->deadline, clock_now());
 	while (out.len > 0) {
-		set_write_deadline(conn);
+		int64_t until = write_deadline(conn);
 		if (++conn->unwaited > UNWAITED_MAX)
 			look_for_signals(conn);
 		ssize_t n = transport_write(&conn->transport, out.data, out.len);
 		if (n == TRANSPORT_WANT_IN || n == TRANSPORT_WANT_OUT) {
-			if (!wait_for(conn, n, conn->write_deadline))
+			if (!wait_for(conn, n, until))
 				return error_set(error, ERROR_TIMEOUT,
 				    "the peer does not read");
 			if (conn->heed_input && conn->input_came)
@@ -169,9 +147,7 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 		}
 		if (n < 0)
 			return transport_fault(&conn->transport, "write", error);
-		conn->write_deadline = earn(conn->write_deadline,
-		    &conn->write_credit, (size_t)n,
-		    clock_now() + conn->timeout);
+		deadline_went(&conn->deadline, (size_t)n, clock_now());
 		buf_consume(&wire->out, (size_t)n);
 		out = buf_contents(&wire->out);
 	}
@@ -185,8 +161,7 @@ drain_ciphertext(struct conn *conn, struct error *error)
 	ssize_t n;
 
 	while ((n = transport_push(&conn->transport)) == TRANSPORT_WANT_OUT) {
-		set_write_deadline(conn);
-		if (!wait_for(conn, n, conn->write_deadline))
+		if (!wait_for(conn, n, write_deadline(conn)))
 			return error_set(error, ERROR_TIMEOUT,
 			    "the peer does not read");
 		if (conn->heed_input && conn->input_came)
@@ -256,23 +231,6 @@ conn_read_ready(struct conn *conn, struct wire *wire, struct error *error)
 	return 0;
 }
 
-static void
-set_read_deadline(struct conn *conn, const struct wire *wire)
-{
-	bool mid_line = !wire->text && wire_mid_line(wire);
-	bool fresh = conn->read_deadline == 0 ||
-	    wire->lines != conn->lines || wire->text != conn->in_text;
-
-	/* Idle, or a first octet that has just come: the time begins. */
-	if (!wire->text && (!mid_line || !conn->in_command))
-		fresh = true;
-	if (fresh)
-		conn->read_deadline = clock_now() + conn->timeout;
-	conn->lines = wire->lines;
-	conn->in_text = wire->text;
-	conn->in_command = mid_line;
-}
-
 static int
 pump_in(struct conn *conn, struct wire *wire, struct error *error)
 {
@@ -281,8 +239,7 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 
 	if (room == 0)
 		return error_set(error, ERROR_SYSTEM, "no room for input");
-	conn->writing = false;
-	set_read_deadline(conn, wire);
+	int64_t until = deadline_read(&conn->deadline, wire, clock_now());
 	if (++conn->unwaited > UNWAITED_MAX)
 		look_for_signals(conn);
 	for (;;) {
@@ -292,7 +249,7 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 		}
 		ssize_t n = transport_read(&conn->transport, at, room);
 		if (n == TRANSPORT_WANT_IN || n == TRANSPORT_WANT_OUT) {
-			if (!wait_for(conn, n, conn->read_deadline)) {
+			if (!wait_for(conn, n, until)) {
 				wire->timed_out = true;
 				return 0;
 			}
@@ -311,10 +268,7 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 		    (n = transport_read(&conn->transport, at + got, room - got)) > 0)
 			got += (size_t)n;
 		buf_commit(&wire->in, got);
-		if (wire->text)
-			conn->read_deadline = earn(conn->read_deadline,
-			    &conn->read_credit, got,
-			    clock_now() + conn->timeout);
+		deadline_came(&conn->deadline, wire, got, clock_now());
 		return 0;
 	}
 }
@@ -332,9 +286,9 @@ handshake(struct conn *conn, struct error *error)
 {
 	int64_t deadline = clock_now() + CONN_HANDSHAKE_TIMEOUT * 1000;
 
-	if (conn->timeout < CONN_HANDSHAKE_TIMEOUT * 1000)
-		deadline = clock_now() + conn->timeout;
-	conn->read_deadline = 0;
+	if (conn->deadline.timeout < CONN_HANDSHAKE_TIMEOUT * 1000)
+		deadline = clock_now() + conn->deadline.timeout;
+	conn->deadline.read = 0;
 	for (;;) {
 		ssize_t n = transport_handshake(&conn->transport);
 

@@ -3,11 +3,7 @@
  *
  * Nothing here blocks past a deadline, and poll(2) does all the waiting.
  *
- * Deadlines. A command must be whole within the timeout of its first octet,
- * and waiting for that octet has the same limit. Message text (wire->text)
- * and output have a budget instead, the timeout at first, and each KiB that
- * passes earns a second, up to the timeout: so a byte a minute holds no
- * process, and any useful line speed may take as long as it needs.
+ * How long the peer may take is deadline.h's to say.
  */
 #ifndef CONN_H
 #define CONN_H
@@ -18,6 +14,7 @@
 #include <tls.h>
 
 #include "base/error.h"
+#include "protocol/deadline.h"
 #include "protocol/wire.h"
 #include "system/transport.h"
 
@@ -34,16 +31,8 @@ struct conn {
 	                          whatever else holds; 0: no such */
 
 	/* conn.c's own. All times are milliseconds (clock_now). */
-	int64_t timeout;
-	int64_t read_deadline;
-	int64_t write_deadline;
+	struct deadline deadline;
 	int64_t stop_deadline; /* of output, once SIGTERM was seen; or 0 */
-	uint64_t read_credit;  /* octets that have not earned time yet */
-	uint64_t write_credit;
-	unsigned lines;   /* wire->lines when the read deadline was set */
-	bool in_command;  /* the deadline counts from a first octet */
-	bool in_text;
-	bool writing;
 	bool input_came;   /* seen while waiting for room */
 	uint64_t cipher_taken; /* transport's, when a wait was asked for */
 	unsigned unwaited; /* reads and writes since signals were let in */

@@ -72,7 +72,7 @@ open_conn(enum kind kind)
 		conn_open(&conn, fds[0], fds[0], 1);
 		peer_in = peer_out = fds[1];
 	}
-	conn.timeout = LIMIT;
+	conn.deadline.timeout = LIMIT;
 	wire_init(&wire, in_storage, sizeof(in_storage), out_storage,
 	    sizeof(out_storage));
 }
@@ -395,7 +395,7 @@ test_commands_in_time(void **state)
 	(void)state;
 	for (enum kind kind = 0; kind < TCP; kind++) {
 		open_conn(kind);
-		conn.timeout = 2 * LIMIT;
+		conn.deadline.timeout = 2 * LIMIT;
 		start_peer(play_slow_commands);
 		int64_t took = pump_lines();
 		assert_true(wire.eof);
@@ -448,7 +448,7 @@ test_late_first_octet(void **state)
 {
 	(void)state;
 	open_conn(SOCKETPAIR);
-	conn.timeout = 400;
+	conn.deadline.timeout = 400;
 	start_peer(play_late_first_octet);
 	pump_lines();
 	assert_true(wire.eof);
@@ -518,7 +518,7 @@ test_text_earns_time(void **state)
 	(void)state;
 	for (enum kind kind = 0; kind < TCP; kind++) {
 		open_conn(kind);
-		conn.timeout = 2 * LIMIT;
+		conn.deadline.timeout = 2 * LIMIT;
 		start_peer(play_kibibytes);
 		int64_t took = pump_text();
 		assert_true(wire.eof);
@@ -615,7 +615,7 @@ test_heed_input(void **state)
 		open_conn(kind);
 		setsockopt(conn.transport.out_fd, SOL_SOCKET, SO_SNDBUF, &small,
 		    sizeof(small));
-		conn.timeout = MUCH_LATER;
+		conn.deadline.timeout = MUCH_LATER;
 		conn.heed_input = true;
 		start_peer(play_interrupter);
 		int64_t began = clock_now();
@@ -672,7 +672,7 @@ test_slow_reader(void **state)
 		assert_pump(0);
 		assert_true(clock_now() - began > LIMIT);
 		/* Until it has read all. */
-		conn.timeout = MUCH_LATER;
+		conn.deadline.timeout = MUCH_LATER;
 		assert_pump(0);
 		assert_slice(buf_contents(&wire.in), "all");
 		close_all();
@@ -907,7 +907,7 @@ stop_while_waiting(enum kind kind)
 {
 	process_init();
 	open_conn(kind);
-	conn.timeout = 10000;
+	conn.deadline.timeout = 10000;
 	terminate_after(50);
 	int64_t took = pump_lines();
 	if (!wire.stopping || wire.timed_out || took > MUCH_LATER)
@@ -920,7 +920,7 @@ stop_while_busy(enum kind kind)
 {
 	process_init();
 	open_conn(kind);
-	conn.timeout = 10000;
+	conn.deadline.timeout = 10000;
 	start_peer(play_flood);
 	terminate_after(50);
 	wire.text = true;
