@@ -19,7 +19,7 @@
 #include "places.h"
 #include "relay/relay.h"
 #include "protocol/smtp_reply.h"
-#include "trace.h"
+#include "protocol/trace.h"
 
 /* A recipient who has a maildir. */
 struct delivery_target {

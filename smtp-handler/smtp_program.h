@@ -17,7 +17,7 @@
 #include "protocol/sasl.h"
 #include "smtp/smtp.h"
 #include "smtp_settings.h"
-#include "trace.h"
+#include "protocol/trace.h"
 
 #define IN_SIZE 65536
 #define OUT_SIZE 16384

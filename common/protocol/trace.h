@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <time.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 
@@ -25,7 +25,7 @@ struct trace {
 	const char *tls_cipher;
 	const char *id;
 	struct slice recipient;  /* the only one, else empty */
-	time_t time;
+	int64_t time;            /* seconds since 1970 */
 };
 
 /* More than any of the lines below takes. */

@@ -2,7 +2,7 @@
  * trace.c - Return-Path and Received.
  * Layer 3.
  */
-#include "trace.h"
+#include "protocol/trace.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -81,11 +81,50 @@ trace_delivered_to(struct slice path, char *out, size_t size)
 	    SLICE_ARG(path));
 }
 
+/*
+ * RFC 5322 3.3, in UTC. By hand: gmtime(3) would read a time zone file first,
+ * and strftime(3) would speak the language of whoever set a locale.
+ */
+static void
+put_date(int64_t time, char *out, size_t size)
+{
+	static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu",
+		"Fri", "Sat" };
+	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May",
+		"Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30,
+		31, 30, 31 };
+	/* Before 1970 and after 9999 no mail is received. */
+	int64_t second = time < 0 ? 0 : time > 253402300799 ? 253402300799
+	    : time;
+	int64_t day = second / 86400;
+	int64_t year = 1970, length;
+	int month = 0;
+	bool leap;
+
+	second %= 86400;
+	const char *name = days[(day + 4) % 7];
+	for (;; year++) {
+		leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+		if (day < 365 + leap)
+			break;
+		day -= 365 + leap;
+	}
+	for (;; month++) {
+		length = lengths[month] + (month == 1 && leap);
+		if (day < length)
+			break;
+		day -= length;
+	}
+	snprintf(out, size, "%s, %02d %s %04d %02d:%02d:%02d +0000", name,
+	    (int)day + 1, months[month], (int)year, (int)(second / 3600),
+	    (int)(second / 60 % 60), (int)(second % 60));
+}
+
 size_t
 trace_received(const struct trace *trace, char *out, size_t size)
 {
-	struct tm tm;
-	char date[64];
+	char date[128];
 	char tls[128] = "";
 	char address[80] = "";
 	char recipient[FOR_MAX + 16] = "";
@@ -94,9 +133,7 @@ trace_received(const struct trace *trace, char *out, size_t size)
 	    trace->utf8)
 	    ? trace->helo : SLICE("unknown");
 
-	/* UTC, so that no time zone file is read for it. */
-	gmtime_r(&trace->time, &tm);
-	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", &tm);
+	put_date(trace->time, date, sizeof(date));
 	if (trace->address[0] != '\0')
 		snprintf(address, sizeof(address), " ([%s%s])",
 		    trace->address_is_ipv6 ? "IPv6:" : "", trace->address);
