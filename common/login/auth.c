@@ -260,7 +260,7 @@ auth_shares_maildir(const struct auth *auth, struct slice user)
 void
 auth_delay(unsigned n)
 {
-	int64_t deadline = clock_now() + 1000 * (n < 3 ? (int64_t)n : 4);
+	int64_t deadline = clock_now() + (1000 << (n < 5 ? n - 1 : 4));
 	int64_t left;
 
 	/* Any signal ends a wait, a child's late SIGCHLD too. */

@@ -87,8 +87,8 @@ const char *auth_maildir(const struct auth *auth, struct slice user);
 bool auth_shares_maildir(const struct auth *auth, struct slice user);
 
 /*
- * The penalty for the nth failed login of a session, before it is told: 1,
- * 2, then 4 s. Ends early on SIGTERM.
+ * The penalty for the nth failed login (n from 1 on), before it is told: 1,
+ * 2, 4, 8, and then always 16 s. Ends early on SIGTERM.
  */
 void auth_delay(unsigned n);
 

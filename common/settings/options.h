@@ -16,7 +16,7 @@
 #include "base/error.h"
 
 /* Rows in one table, and entries in one list. */
-#define OPTIONS_MAX 48
+#define OPTIONS_MAX 64
 #define OPTION_LIST_MAX 16
 /* A configuration file's size. */
 #define OPTIONS_FILE_MAX 65536

@@ -80,7 +80,9 @@ set_files(posix_spawn_file_actions_t *actions, const struct command_run *run,
 static int
 set_attributes(posix_spawnattr_t *attributes)
 {
-	static const int changed[] = { SIGPIPE, SIGXFSZ, SIGTERM, SIGCHLD };
+	static const int changed[] = {
+		SIGPIPE, SIGXFSZ, SIGTERM, SIGCHLD, SIGINT, SIGHUP,
+	};
 	sigset_t none, defaults;
 
 	sigemptyset(&none);

@@ -74,6 +74,10 @@ static const struct kind kinds[] = {
 	    "8c27f03088e94a94ac0e3d2f72e40e4b", true },
 	[LOG_KIND_TRANSCRIPT] = { "transcript", LOG_INFO,
 	    "e3f989467bda467dbcb44a11962cc683", false },
+	[LOG_KIND_LISTENING] = { "listening", LOG_INFO,
+	    "02ca8c362d6147bbb75d6b53705fc7e7", false },
+	[LOG_KIND_STOPPED] = { "stopped", LOG_INFO,
+	    "b73b269fdf7c4fa29fd8c7203ddb9ded", false },
 };
 
 struct field {
@@ -105,6 +109,8 @@ static const struct field fields[] = {
 	[LOG_FIELD_FILE] = { "file", "MAIL_FILE" },
 	[LOG_FIELD_REASON] = { "reason", "MAIL_REASON" },
 	[LOG_FIELD_LINE] = { "line", "MAIL_LINE" },
+	[LOG_FIELD_ADDRESS] = { "address", "MAIL_ADDRESS" },
+	[LOG_FIELD_SESSIONS] = { "sessions", "MAIL_SESSIONS" },
 };
 
 /* What log_remember keeps. */
@@ -256,6 +262,15 @@ log_set_session(struct slice peer)
 		n += (size_t)snprintf(log_state.session + n,
 		    sizeof(log_state.session) - n, "%02X", random[i]);
 	log_remember(LOG_FIELD_PEER, peer);
+}
+
+void
+log_forget_session(void)
+{
+	log_state.session[0] = '\0';
+	for (size_t i = 0; i < N_REMEMBERED; i++)
+		log_state.remembered[i][0] = '\0';
+	log_state.lines = log_state.transcript_lines = 0;
 }
 
 void
@@ -427,6 +442,23 @@ load_journal(void)
 }
 #endif
 
+static void
+open_syslog(void)
+{
+	if (!log_state.syslog_open)
+		openlog(log_state.program, LOG_PID | LOG_NDELAY, LOG_MAIL);
+	log_state.syslog_open = true;
+}
+
+void
+log_prepare(void)
+{
+	if (log_state.target == LOG_TARGET_JOURNAL)
+		load_journal();
+	else if (log_state.target == LOG_TARGET_SYSLOG)
+		open_syslog();
+}
+
 struct journal_entry {
 	struct iovec iov[FIELDS_MAX + 6 + N_REMEMBERED];
 	int n;
@@ -510,10 +542,7 @@ send_to_stderr(void)
 static void
 send_to_syslog(int priority)
 {
-	if (!log_state.syslog_open) {
-		openlog(log_state.program, LOG_PID | LOG_NDELAY, LOG_MAIL);
-		log_state.syslog_open = true;
-	}
+	open_syslog();
 	syslog(priority, "%s", log_state.text);
 }
 

@@ -43,6 +43,8 @@ enum log_kind {
 	LOG_KIND_CONFIG,       /* a wrong setting */
 	LOG_KIND_NOTICE,       /* something the operator should know */
 	LOG_KIND_TRANSCRIPT,
+	LOG_KIND_LISTENING,    /* connections are accepted from here on */
+	LOG_KIND_STOPPED,      /* and no more */
 };
 
 enum log_field {
@@ -69,6 +71,8 @@ enum log_field {
 	LOG_FIELD_FILE,
 	LOG_FIELD_REASON,
 	LOG_FIELD_LINE,
+	LOG_FIELD_ADDRESS,
+	LOG_FIELD_SESSIONS,
 };
 
 /*
@@ -90,6 +94,14 @@ void log_set_level(int priority);
 /* Names the session (a short random id is made) in every later line, and the
  * peer in every later entry of the journal. */
 void log_set_session(struct slice peer);
+
+/* Forgets the session: its name, its facts, and how many lines it had. For a
+ * parent of sessions and, with log_set_session, its children. */
+void log_forget_session(void);
+
+/* Opens what the target needs, before it is needed: children that are forked
+ * find it open. */
+void log_prepare(void);
 
 /* Puts a fact of the session (its peer, user or TLS) into every later entry
  * of the journal, where each must tell by itself; a line of text has it

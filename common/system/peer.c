@@ -40,8 +40,8 @@ check_connection(int fd, struct error *error)
 	    &len) == 0 && listening != 0)
 		return error_set(error, ERROR_CONFIG, "descriptor %d is a "
 		    "listening socket, one process serves one connection: "
-		    "set Accept=yes in the .socket unit, nowait in inetd",
-		    fd);
+		    "set Accept=yes in the .socket unit, nowait in inetd, "
+		    "or --accept", fd);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #endif
 
 static volatile sig_atomic_t stop_requested;
+static volatile sig_atomic_t reload_requested;
 static sigset_t wait_mask;
 
 static void
@@ -75,6 +76,51 @@ process_catch_children(void)
 	sigaddset(&block, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &block, NULL);
 	sigdelset(&wait_mask, SIGCHLD);
+}
+
+static void
+note_reload(int signal_number)
+{
+	(void)signal_number;
+	reload_requested = 1;
+}
+
+void
+process_watch(void)
+{
+	struct sigaction action = { .sa_handler = note_stop };
+	sigset_t block;
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
+	action.sa_handler = note_reload;
+	sigaction(SIGHUP, &action, NULL);
+	sigemptyset(&block);
+	sigaddset(&block, SIGINT);
+	sigaddset(&block, SIGHUP);
+	sigprocmask(SIG_BLOCK, &block, NULL);
+	sigdelset(&wait_mask, SIGINT);
+	sigdelset(&wait_mask, SIGHUP);
+	process_catch_children();
+}
+
+bool
+process_take_reload(void)
+{
+	bool requested = reload_requested != 0;
+
+	reload_requested = 0;
+	return requested;
+}
+
+void
+process_unwatch(void)
+{
+	struct sigaction action = { .sa_handler = SIG_IGN };
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
 }
 
 void

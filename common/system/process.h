@@ -30,4 +30,17 @@ void process_catch_children(void);
  * is over. */
 void process_wait(int64_t milliseconds);
 
+/*
+ * For a program that accepts connections, after process_init: SIGINT is
+ * heeded as SIGTERM is, SIGHUP is noted, the end of a child ends a wait.
+ */
+void process_watch(void);
+
+/* Has SIGHUP come since this was last asked? */
+bool process_take_reload(void);
+
+/* In its children, which a terminal sends SIGINT and SIGHUP too: what follows
+ * from them is the parent's to say. */
+void process_unwatch(void);
+
 #endif
