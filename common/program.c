@@ -12,6 +12,7 @@
 #include "system/log.h"
 #include "protocol/pattern.h"
 #include "system/process.h"
+#include "system/tls_rehearsal.h"
 #include "system/tls_server.h"
 #include "base/version.h"
 
@@ -87,6 +88,10 @@ check_config(struct program *program)
 	if (log_user_faults(&auth))
 		result = -1;
 	auth_close(&auth);
+	if (warm_check_settings(settings, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
 	if (program->kind->check_config(program) < 0)
 		result = -1;
 	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
@@ -182,6 +187,8 @@ hear_peer(struct program *program, struct error *error)
 	}
 	log_set_session(slice_from(program->peer.name));
 	log_connect(program);
+	program->failed_before = warm_tell_source(&program->warm,
+	    program->peer.address);
 	/* RFC 8314 3: no password in clear text, but to ourselves. */
 	program->secure = program->peer.local ||
 	    settings->tls == TLS_MODE_OUTER;
@@ -253,6 +260,15 @@ log_login(const struct program *program, enum auth_outcome outcome,
 	log_send();
 }
 
+/* Of a machine's own programs none is slowed down by another. */
+static void
+punish(struct program *program)
+{
+	if (!program->peer.local)
+		warm_tell_failed_login(&program->warm);
+	auth_delay(++program->failed_logins + program->failed_before);
+}
+
 int
 program_refuse_login(struct program *program, struct wire *wire,
     struct slice user, const char *why, struct error *error)
@@ -260,7 +276,7 @@ program_refuse_login(struct program *program, struct wire *wire,
 	if (program_flush(program, wire, error) < 0)
 		return -1;
 	log_login(program, AUTH_REFUSED, user, why);
-	auth_delay(++program->failed_logins);
+	punish(program);
 	return 0;
 }
 
@@ -289,7 +305,7 @@ program_login(struct program *program, struct wire *wire,
 	if (*outcome == AUTH_RIGHT)
 		log_remember(LOG_FIELD_USER, login.user);
 	else
-		auth_delay(++program->failed_logins);
+		punish(program);
 	return 0;
 }
 
@@ -319,6 +335,12 @@ program_end_reason(const struct program *program, const struct wire *wire,
 	    : wire->eof ? SLICE("closed by peer")
 	    : program->failed_logins > 0 ? SLICE("too many failed logins")
 	    : SLICE("closed");
+}
+
+void
+program_accepted(struct program *program)
+{
+	warm_tell_accepted(&program->warm);
 }
 
 int64_t
@@ -368,13 +390,61 @@ run_session(struct program *program)
 }
 
 static int
-run(struct program *program)
+check_settings(struct program *program, struct error *error)
+{
+	if (warm_check_settings(program->settings, error) < 0)
+		return -1;
+	return program->kind->check_settings(program, error);
+}
+
+/* What only the first session would have to load is there before it. */
+static int
+prepare_sessions(struct program *program, struct error *error)
+{
+	if (check_settings(program, error) < 0 ||
+	    make_tls(program, error) < 0)
+		return -1;
+	if (program->tls != NULL)
+		tls_rehearsal(program->tls);
+	log_prepare();
+	return 0;
+}
+
+/* Many sessions, each in a child. */
+static int
+accept_sessions(struct program *program, char **argv)
+{
+	struct warm *warm = &program->warm;
+	struct error error;
+	int exit_status;
+
+	warm->settings = program->settings;
+	warm->counts = program->kind->counts;
+	warm->argv = argv;
+	process_init();
+	process_watch();
+	if (warm_open(warm, &error) < 0)
+		return fail(&error);
+	if (prepare_sessions(program, &error) < 0) {
+		warm_turn_away(warm);
+		return fail(&error);
+	}
+	if (warm_accept(warm, &exit_status))
+		exit_status = run_session(program);
+	tls_free(program->tls);
+	return exit_status;
+}
+
+static int
+run(struct program *program, char **argv)
 {
 	struct error error;
 
 	if (program->settings->check_config)
 		return check_config(program);
-	if (program->kind->check_settings(program, &error) < 0)
+	if (program->settings->accept)
+		return accept_sessions(program, argv);
+	if (check_settings(program, &error) < 0)
 		return fail(&error);
 	log_serve();
 	process_init();
@@ -391,6 +461,7 @@ apply_settings(struct common_settings *settings)
 {
 	log_set_target((enum log_target)settings->log);
 	log_set_level(LOG_ERR + settings->log_level);
+	settings_complete(settings);
 	settings_set_names(settings);
 }
 
@@ -404,11 +475,12 @@ program_main(struct program *program, int argc, char **argv)
 
 	log_open(program->kind->name);
 	program->kind->fill_table(&table);
+	settings_init(program->settings);
 	switch (options_parse(&table, argc, argv, program->settings,
 	    &file_text, &error)) {
 	case OPTIONS_OK:
 		apply_settings(program->settings);
-		exit_status = run(program);
+		exit_status = run(program, argv);
 		break;
 	case OPTIONS_HELP:
 		options_print_help(&table);
@@ -418,6 +490,7 @@ program_main(struct program *program, int argc, char **argv)
 		break;
 	default:
 		exit_status = fail(&error);
+		warm_turn_away_passed();
 		break;
 	}
 	free(file_text);

@@ -15,6 +15,7 @@
 #include "system/peer.h"
 #include "settings/settings.h"
 #include "protocol/wire.h"
+#include "warm.h"
 
 struct program;
 
@@ -23,6 +24,7 @@ struct program;
 struct program_kind {
 	const char *name;
 	void (*fill_table)(struct option_table *table);
+	enum warm_counts counts; /* what --exit-after counts */
 
 	/* Do the settings go together? */
 	int (*check_settings)(struct program *program, struct error *error);
@@ -52,6 +54,8 @@ struct program {
 	unsigned failed_logins;
 
 	/* program.c's own. */
+	struct warm warm;
+	unsigned failed_before; /* logins from there, on other connections */
 	struct tls *tls;
 	struct buf transcript;
 	int64_t started;       /* ms, clock_now() */
@@ -99,6 +103,9 @@ int program_login(struct program *program, struct wire *wire,
 /* The same for one that cannot be right, whatever the password. */
 int program_refuse_login(struct program *program, struct wire *wire,
     struct slice user, const char *why, struct error *error);
+
+/* A message was accepted: for --exit-after. */
+void program_accepted(struct program *program);
 
 /* Drains wire->out (unless broken says why that is pointless) and closes. */
 void program_end(struct program *program, struct wire *wire,

@@ -448,6 +448,7 @@ main(int argc, char **argv)
 	static const struct program_kind kind = {
 		.name = "pop3-handler",
 		.fill_table = pop3_settings_table,
+		.counts = WARM_COUNTS_SESSIONS,
 		.check_settings = check_settings,
 		.check_config = check_config,
 		.serve = serve,

@@ -270,6 +270,8 @@ serve_data_end(struct smtp_program *p, struct error *error)
 	for (size_t i = 0; kept && i < p->delivery.n_copies; i++)
 		smtp_log_delivered(p, &p->delivery.copies[i].deliver);
 	*(kept ? &p->accepted : &p->refused) += 1;
+	if (kept)
+		program_accepted(&p->program);
 	smtp_reply(&p->smtp, &verdict);
 	/* LMTP: the recipients share the message, and what becomes of it. */
 	while (p->smtp.recipient > 0)
@@ -418,6 +420,7 @@ main(int argc, char **argv)
 	static const struct program_kind kind = {
 		.name = "smtp-handler",
 		.fill_table = smtp_settings_table,
+		.counts = WARM_COUNTS_MESSAGES,
 		.check_settings = smtp_check_settings,
 		.check_config = smtp_check_config,
 		.read_files = smtp_read_accounts,

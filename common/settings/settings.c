@@ -12,6 +12,11 @@
 #include "login/auth.h"
 #include "protocol/pattern.h"
 #include "base/slice.h"
+#include "system/listener.h"
+
+/* The default of --idle-exit, where --listen does not say otherwise. */
+#define IDLE_EXIT_SECONDS 60
+#define IDLE_EXIT_UNSAID UINT64_MAX
 
 static const char *const tls_modes[] = {
 	"implicit", "starttls", "off", "outer", NULL
@@ -79,6 +84,12 @@ check_protocols(const char *value, char *why, size_t size)
 	return tls_config_parse_protocols(&protocols, value) == 0;
 }
 
+static bool
+check_listen(const char *value, char *why, size_t size)
+{
+	return listener_is_valid(value, why, size);
+}
+
 #define AT(member) offsetof(struct common_settings, member)
 
 const struct option_spec settings_rows[] = {
@@ -115,6 +126,30 @@ const struct option_spec settings_rows[] = {
 	{ .name = "maildir", .type = OPTION_STRING, .offset = AT(maildir),
 	    .value_name = "PATTERN", .check = check_maildir,
 	    .help = "where the mail is" },
+	{ .name = "accept", .type = OPTION_SWITCH, .offset = AT(accept),
+	    .help = "the descriptor is a listening socket: accept there, a "
+	    "process for each connection" },
+	{ .name = "listen", .type = OPTION_LIST, .offset = AT(listen),
+	    .value_name = "[ADDRESS:]PORT", .check = check_listen,
+	    .help = "open that socket and accept there; may be repeated" },
+	{ .name = "port-file", .type = OPTION_STRING, .offset = AT(port_file),
+	    .value_name = "FILE",
+	    .help = "holds the port, once connections are accepted" },
+	{ .name = "idle-exit", .type = OPTION_NUMBER, .offset = AT(idle_exit),
+	    .value_name = "SECONDS", .max = 31536000,
+	    .help = "stop accepting after so long without a connection, 0: "
+	    "never; default is 60, with --listen 0" },
+	{ .name = "exit-after", .type = OPTION_NUMBER,
+	    .offset = AT(exit_after), .value_name = "N",
+	    .max = INT64_MAX, .help = "stop accepting after so much" },
+	{ .name = "max-connections", .type = OPTION_NUMBER,
+	    .offset = AT(max_connections), .value_name = "N",
+	    .fallback = "64", .min = 1, .max = 2048,
+	    .help = "served at once; more wait" },
+	{ .name = "max-per-source", .type = OPTION_NUMBER,
+	    .offset = AT(max_per_source), .value_name = "N",
+	    .fallback = "16", .min = 1, .max = 2048,
+	    .help = "of them from one address; more are closed" },
 	{ .name = "proxy-protocol", .type = OPTION_SWITCH,
 	    .offset = AT(proxy_protocol),
 	    .help = "a PROXY header, version 1 or 2, comes first" },
@@ -136,6 +171,22 @@ const struct option_spec settings_rows[] = {
 
 const size_t settings_rows_count =
     sizeof(settings_rows) / sizeof(settings_rows[0]);
+
+void
+settings_init(struct common_settings *settings)
+{
+	settings->idle_exit = IDLE_EXIT_UNSAID;
+}
+
+void
+settings_complete(struct common_settings *settings)
+{
+	bool listens = settings->listen.count > 0;
+
+	settings->accept |= listens;
+	if (settings->idle_exit == IDLE_EXIT_UNSAID)
+		settings->idle_exit = listens ? 0 : IDLE_EXIT_SECONDS;
+}
 
 void
 settings_set_names(struct common_settings *settings)

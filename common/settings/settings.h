@@ -38,6 +38,15 @@ struct common_settings {
 	int log_level; /* syslog priority - LOG_ERR */
 	bool transcript;
 
+	/* Where the program accepts connections itself. */
+	bool accept;
+	struct option_list listen;
+	const char *port_file;    /* NULL: none */
+	uint64_t idle_exit;       /* seconds, 0: never */
+	uint64_t exit_after;      /* 0: never */
+	uint64_t max_connections;
+	uint64_t max_per_source;
+
 	/* By settings_set_names. */
 	struct domains domains;  /* --domain, else the host name */
 	char machine_name[256]; /* where hostname points by default */
@@ -46,6 +55,12 @@ struct common_settings {
 /* The shared rows, without --timeout, whose default differs. */
 extern const struct option_spec settings_rows[];
 extern const size_t settings_rows_count;
+
+/* Before the options are read: what none of them says. */
+void settings_init(struct common_settings *settings);
+
+/* And after that: what --listen says of other options. */
+void settings_complete(struct common_settings *settings);
 
 /*
  * Where --hostname was not given, the machine's name, or "localhost" where

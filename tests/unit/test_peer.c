@@ -371,7 +371,7 @@ run_closed_out(void)
 
 #define LISTENING "error 2: descriptor 0 is a listening socket, one " \
 	"process serves one connection: set Accept=yes in the .socket unit, " \
-	"nowait in inetd"
+	"nowait in inetd, or --accept"
 #define DATAGRAM "error 2: descriptor 0 is not a stream socket: use " \
 	"ListenStream= and Accept=yes, or socket_type = stream"
 
@@ -469,7 +469,7 @@ test_systemd(void **state)
 	    "unit");
 	CHECK(run_passed_listening, "error 2: descriptor 3 is a listening "
 	    "socket, one process serves one connection: set Accept=yes in "
-	    "the .socket unit, nowait in inetd");
+	    "the .socket unit, nowait in inetd, or --accept");
 	CHECK(run_passed_broken, "error 2: LISTEN_FDS or LISTEN_PID is "
 	    "broken");
 }

@@ -1,0 +1,192 @@
+/*
+ * warm_handover.c - state as text, from a program to the one that replaces
+ * it: "PID COUNTED SESSIONS OWN READ WRITE FD,FD PID:SOURCE,PID:SOURCE".
+ */
+#include "warm_handover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/slice.h"
+
+#define VARIABLE "MAIL_HANDLERS_HANDOVER"
+/* A child: a process id, a colon, nine octets in hexadecimal, a comma. */
+#define CHILD_SIZE 40
+/* All that stands before them. */
+#define HEAD_SIZE (160 + LISTENER_MAX * 12)
+
+static void
+keep_open(int fd, bool keep)
+{
+	fcntl(fd, F_SETFD, keep ? 0 : FD_CLOEXEC);
+}
+
+static void
+keep_all_open(const struct warm_handover *handover, bool keep)
+{
+	for (size_t i = 0; i < handover->listeners->n; i++)
+		keep_open(handover->listeners->fds[i], keep);
+	keep_open(handover->report_fds[0], keep);
+	keep_open(handover->report_fds[1], keep);
+}
+
+static size_t
+put_source(char *at, size_t size, const struct source *source)
+{
+	size_t n = (size_t)snprintf(at, size, "%u", source->family);
+
+	for (size_t i = 0; i < sizeof(source->octets); i++)
+		n += (size_t)snprintf(at + n, size - n, "%02x",
+		    source->octets[i]);
+	return n;
+}
+
+int
+warm_handover_give(const struct warm_handover *handover, struct error *error)
+{
+	const struct warm_table *table = handover->table;
+	size_t size = HEAD_SIZE + table->n * CHILD_SIZE;
+	char *text = malloc(size);
+	size_t n;
+
+	if (text == NULL)
+		return error_system(error, ENOMEM, "handing over");
+	n = (size_t)snprintf(text, size, "%ld %ju %ju %d %d %d ",
+	    (long)getpid(), (uintmax_t)handover->counted,
+	    (uintmax_t)handover->sessions, handover->listeners->own,
+	    handover->report_fds[0], handover->report_fds[1]);
+	for (size_t i = 0; i < handover->listeners->n; i++)
+		n += (size_t)snprintf(text + n, size - n, "%s%d",
+		    i > 0 ? "," : "", handover->listeners->fds[i]);
+	n += (size_t)snprintf(text + n, size - n, " ");
+	for (size_t i = 0; i < table->n; i++) {
+		n += (size_t)snprintf(text + n, size - n, "%s%ld:",
+		    i > 0 ? "," : "", (long)table->children[i].pid);
+		n += put_source(text + n, size - n,
+		    &table->children[i].source);
+	}
+	int set = setenv(VARIABLE, text, 1);
+	free(text);
+	if (set != 0)
+		return error_system(error, errno, "handing over");
+	keep_all_open(handover, true);
+	return 0;
+}
+
+void
+warm_handover_undo(const struct warm_handover *handover)
+{
+	unsetenv(VARIABLE);
+	keep_all_open(handover, false);
+}
+
+/* ---- in the program that was executed ---- */
+
+static bool
+next_number(struct slice *rest, char separator, uint64_t *number)
+{
+	struct slice word;
+
+	slice_cut(*rest, separator, &word, rest);
+	return slice_to_number(word, INT64_MAX, number);
+}
+
+static bool
+next_fd(struct slice *rest, char separator, int *fd)
+{
+	uint64_t number;
+
+	if (!next_number(rest, separator, &number) || number > INT32_MAX ||
+	    fcntl((int)number, F_GETFD) < 0)
+		return false;
+	*fd = (int)number;
+	keep_open(*fd, false);
+	return true;
+}
+
+static bool
+read_source(struct slice text, struct source *source)
+{
+	char pair[3] = "";
+	char *end;
+
+	*source = (struct source){ .family = 0 };
+	if (text.len != 1 + 2 * sizeof(source->octets))
+		return false;
+	source->family = (unsigned char)(text.data[0] - '0');
+	for (size_t i = 0; i < sizeof(source->octets); i++) {
+		memcpy(pair, text.data + 1 + 2 * i, 2);
+		source->octets[i] = (unsigned char)strtoul(pair, &end, 16);
+		if (end != pair + 2)
+			return false;
+	}
+	return true;
+}
+
+static bool
+take_children(struct warm_table *table, struct slice rest)
+{
+	struct warm_child *more;
+	struct source source;
+	struct slice word, pid_text, source_text;
+	uint64_t pid;
+
+	while (rest.len > 0) {
+		slice_cut(rest, ',', &word, &rest);
+		slice_cut(word, ':', &pid_text, &source_text);
+		if (!slice_to_number(pid_text, INT32_MAX, &pid) ||
+		    !read_source(source_text, &source))
+			return false;
+		/* The limit may be lower than it was. */
+		if (table->n == table->max) {
+			more = reallocarray(table->children, table->n + 1,
+			    sizeof(*more));
+			if (more == NULL)
+				return false;
+			table->children = more;
+			table->max++;
+		}
+		warm_table_add(table, (pid_t)pid, &source);
+	}
+	return true;
+}
+
+static bool
+take(struct warm_handover *handover, struct slice rest)
+{
+	struct listeners *listeners = handover->listeners;
+	struct slice fds;
+	uint64_t pid, own;
+
+	if (!next_number(&rest, ' ', &pid) || pid != (uint64_t)getpid() ||
+	    !next_number(&rest, ' ', &handover->counted) ||
+	    !next_number(&rest, ' ', &handover->sessions) ||
+	    !next_number(&rest, ' ', &own) ||
+	    !next_fd(&rest, ' ', &handover->report_fds[0]) ||
+	    !next_fd(&rest, ' ', &handover->report_fds[1]))
+		return false;
+	listeners->own = own != 0;
+	slice_cut(rest, ' ', &fds, &rest);
+	while (fds.len > 0 && listeners->n < LISTENER_MAX) {
+		if (!next_fd(&fds, ',', &listeners->fds[listeners->n]))
+			return false;
+		listeners->n++;
+	}
+	return listeners->n > 0 && take_children(handover->table, rest);
+}
+
+bool
+warm_handover_take(struct warm_handover *handover)
+{
+	const char *text = getenv(VARIABLE);
+
+	if (text == NULL)
+		return false;
+	bool taken = take(handover, slice_from(text));
+	unsetenv(VARIABLE);
+	return taken;
+}

@@ -1,0 +1,40 @@
+/*
+ * warm_private: what the files of warm share. warm.c is the loop, warm_start.c
+ * what comes before it and SIGHUP, warm_report.c the children's side.
+ */
+#ifndef WARM_PRIVATE_H
+#define WARM_PRIVATE_H
+
+#include <sys/types.h>
+
+#include "system/source.h"
+#include "warm.h"
+
+enum warm_report_kind {
+	WARM_REPORT_SOURCE,       /* the peer's, by a PROXY header */
+	WARM_REPORT_FAILED_LOGIN,
+	WARM_REPORT_ACCEPTED,     /* a message */
+};
+
+/* Written at once, and so never mixed with another one (pipe(7)). */
+struct warm_report {
+	pid_t pid;
+	enum warm_report_kind kind;
+	struct source source;
+};
+
+/* Says where connections are accepted: the log, --port-file, the service
+ * manager. */
+void warm_say_ready(struct warm *warm);
+
+/* Removes --port-file. */
+void warm_forget_port(struct warm *warm);
+
+/* SIGHUP: are the settings right? The answer is the end of warm->checking. */
+void warm_reload(struct warm *warm);
+
+/* They are: executes the program anew, in this process. Returns where that
+ * failed, which is logged. */
+void warm_execute(struct warm *warm);
+
+#endif
