@@ -182,6 +182,9 @@ begin(struct delivery *delivery, const struct trace *trace,
 			return -1;
 	}
 	size_t len = trace_received(trace, received, sizeof(received));
+	/* What the client calls itself may be. */
+	delivery->header_8bit = !slice_is_ascii((struct slice){ received,
+	    len });
 	/* Each LF is a CRLF on the wire. */
 	delivery->octets = len;
 	for (size_t i = 0; i < len; i++)
@@ -257,9 +260,11 @@ relay_it(struct delivery *delivery, struct smtp_reply *verdict,
 		.offset = (off_t)delivery->text_offset,
 		.octets = delivery->octets,
 		.has_8bit = delivery->has_8bit,
+		.header_8bit = delivery->header_8bit,
 	};
 
-	return relay_message(delivery->relay, &text, verdict, error);
+	return relay_message(delivery->relay, delivery->envelope, &text,
+	    verdict, error);
 }
 
 /* Visible everywhere, and lasting; or nowhere. */

@@ -40,6 +40,8 @@ struct delivery {
 	const struct envelope *envelope;
 	const struct place *places; /* of the recipients; NULL: none kept */
 	const char *hostname;
+	bool header_8bit; /* before delivery_finish: its header has octets
+	                   * above 0x7F */
 	bool sweep; /* remove what was left in the maildirs long ago */
 
 	/* Distinct maildirs; the text is written to the first and copied to

@@ -255,6 +255,7 @@ serve_data_end(struct smtp_program *p, struct error *error)
 
 	if (program_flush(&p->program, &p->smtp.wire, error) < 0)
 		return -1;
+	p->delivery.header_8bit |= p->counter.has_8bit;
 	int result = delivery_finish(&p->delivery, p->smtp.octets, &verdict,
 	    &why);
 	bool kept = verdict.code / 100 == 2;
@@ -361,6 +362,8 @@ start_core(struct smtp_program *p, struct error *error)
 		.bare_lf = (enum dot_bare_lf)p->settings.bare_lf,
 		.max_recipients = max,
 		.dsn = dsn,
+		.requiretls = p->settings.relay != NULL &&
+		    p->settings.common.tls != TLS_MODE_OFF,
 		.lmtp = p->settings.lmtp,
 	};
 	/* Touched as far as there are recipients, not before. */

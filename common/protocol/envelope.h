@@ -36,6 +36,7 @@ struct envelope_recipient {
 	struct slice path;   /* the mailbox, without brackets */
 	struct slice local;  /* within path */
 	struct slice domain; /* within path; empty for <postmaster> */
+	bool relayed;        /* a next hop has accepted it */
 	struct envelope_notify dsn;
 };
 

@@ -113,6 +113,7 @@ take_keyword(struct smtp_extensions *extensions, struct slice line)
 		{ SLICE("SMTPUTF8"), &extensions->utf8 },
 		{ SLICE("DSN"), &extensions->dsn },
 		{ SLICE("STARTTLS"), &extensions->starttls },
+		{ SLICE("REQUIRETLS"), &extensions->requiretls },
 	};
 
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
@@ -378,10 +379,11 @@ smtp_client_mail(struct smtp_client *client, const struct envelope *envelope)
 	if (offered->size && envelope->size > 0)
 		snprintf(size, sizeof(size), " SIZE=%ju",
 		    (uintmax_t)envelope->size);
-	wire_format(&client->wire, "MAIL FROM:<%.*s>%s%s%s%s%s%.*s",
+	wire_format(&client->wire, "MAIL FROM:<%.*s>%s%s%s%s%s%s%.*s",
 	    SLICE_ARG(envelope->reverse_path), size,
 	    offered->eight_bit && !envelope->seven_bit ? " BODY=8BITMIME" : "",
 	    offered->utf8 && envelope->utf8 ? " SMTPUTF8" : "",
+	    offered->requiretls && envelope->require_tls ? " REQUIRETLS" : "",
 	    offered->dsn ? rets[envelope->ret] : "", envid ? " ENVID=" : "",
 	    envid ? (int)envelope->envid.len : 0, envelope->envid.data);
 }

@@ -43,6 +43,7 @@ struct smtp_extensions {
 	bool utf8;
 	bool dsn;
 	bool starttls;
+	bool requiretls;
 	bool auth_plain;
 	bool auth_login;
 	uint64_t size_max; /* of SIZE (RFC 1870 4); 0: not said */

@@ -34,6 +34,7 @@ void
 trace_count(struct trace_counter *counter, struct slice text)
 {
 	static const struct slice name = SLICE("received:");
+	struct slice header = text;
 
 	while (text.len > 0 && !counter->in_body) {
 		const char *end;
@@ -65,6 +66,8 @@ trace_count(struct trace_counter *counter, struct slice text)
 			counter->received++;
 		text = slice_skip(text, 1);
 	}
+	header.len -= text.len;
+	counter->has_8bit |= !slice_is_ascii(header);
 }
 
 size_t

@@ -34,9 +34,11 @@ struct trace {
 /* More Received lines than this are a loop (RFC 5321 6.3). */
 #define TRACE_RECEIVED_MAX 100
 
-/* Counts the Received lines in a message's header. Start with all zero. */
+/* What a message's header has: Received lines, and octets above 0x7F. Start
+ * with all zero. */
 struct trace_counter {
 	unsigned received;
+	bool has_8bit;
 
 	bool in_body;
 	size_t column; /* octets of the line so far, up to a name's length */

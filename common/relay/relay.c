@@ -72,28 +72,65 @@ begin(struct relay *relay, const struct account *account,
 
 /* ---- the transaction ---- */
 
-/* What the client asked for and the next hop cannot do. */
 static bool
-can_carry(const struct relay *relay, const struct envelope *envelope,
+cannot_carry(unsigned code, const char *enhanced, const char *text,
+    struct smtp_reply *verdict)
+{
+	*verdict = (struct smtp_reply){ code, enhanced, slice_from(text) };
+	return false;
+}
+
+/* Is there anything in it that goes with SMTPUTF8 only (RFC 6531 3.5)? Some
+ * clients say it with all mail where it is offered to them. */
+static bool
+has_utf8(const struct envelope *envelope, size_t i, bool dsn)
+{
+	const struct envelope_recipient *recipient = &envelope->recipients[i];
+
+	return !slice_is_ascii(envelope->reverse_path) ||
+	    !slice_is_ascii(recipient->path) ||
+	    (dsn && !slice_is_ascii(recipient->dsn.orcpt));
+}
+
+bool
+relay_can_carry(const struct relay *relay, const struct envelope *envelope,
     size_t i, struct smtp_reply *verdict)
 {
 	const struct smtp_extensions *offered = &relay->client.extensions;
 
-	/* RFC 6531 3.5. */
-	if (envelope->utf8 && !offered->utf8) {
-		*verdict = (struct smtp_reply){ 550, "5.6.7",
-			SLICE("The next hop takes no SMTPUTF8 mail") };
-		return false;
-	}
+	if (!offered->utf8 && has_utf8(envelope, i, offered->dsn))
+		return cannot_carry(550, "5.6.7",
+		    "The next hop takes no SMTPUTF8 mail", verdict);
+	/* RFC 8689 4.2.1 */
+	if (envelope->require_tls && !offered->requiretls)
+		return cannot_carry(550, "5.7.30",
+		    "The next hop does not offer REQUIRETLS", verdict);
 	/* RFC 3461 5.2.2: it would be for us to notify the sender, and we
 	 * make no messages. */
 	if ((envelope->recipients[i].dsn.notify & ENVELOPE_NOTIFY_SUCCESS) !=
-	    0 && !offered->dsn) {
-		*verdict = (struct smtp_reply){ 550, "5.3.3",
-			SLICE("The next hop sends no delivery notifications")
-			};
-		return false;
-	}
+	    0 && !offered->dsn)
+		return cannot_carry(550, "5.3.3",
+		    "The next hop sends no delivery notifications", verdict);
+	return true;
+}
+
+/* The same as far as it is known before anybody is asked. */
+static bool
+may_carry(const struct relay *relay, const struct account *account,
+    const struct envelope *envelope, struct smtp_reply *verdict)
+{
+	const struct next_hop *hop = &account->hop;
+
+	if (envelope->require_tls && !(next_hop_has_tls(hop) && hop->verify))
+		return cannot_carry(550, "5.7.30", "REQUIRETLS, and the next "
+		    "hop is not under TLS with a verified certificate",
+		    verdict);
+	/* RFC 2033 4.2: each recipient gets a reply of its own after the
+	 * text, and our client gets one for all. The client sends the rest
+	 * in a transaction after this one (RFC 5321 4.5.3.1.10). */
+	if (next_hop_is_lmtp(hop) && relay->accepted > 0)
+		return cannot_carry(452, "4.5.3",
+		    "One recipient at a time, please", verdict);
 	return true;
 }
 
@@ -140,7 +177,6 @@ open_transaction(struct relay *relay, const struct envelope *envelope,
 	struct smtp_client *client = &relay->client;
 	bool together = client->extensions.pipelining;
 
-	relay->seven_bit = envelope->seven_bit;
 	smtp_client_mail(client, envelope);
 	if (together)
 		smtp_client_rcpt(client, &envelope->recipients[i]);
@@ -154,30 +190,30 @@ open_transaction(struct relay *relay, const struct envelope *envelope,
 	return recipient_verdict(relay, verdict, error);
 }
 
+/* A next hop that is ready for a RCPT, or for MAIL. */
+static int
+make_ready(struct relay *relay, const struct account *account,
+    const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
+    struct error *error)
+{
+	if (relay->accepted == 0)
+		return begin(relay, account, verdict, error);
+	if (relay->lost == NULL && relay_expect_silence(relay, error) < 0)
+		relay_drop(relay, NULL);
+	if (relay->broken || (relay->lost != NULL &&
+	    relay_resume(relay, envelope, i, error) < 0))
+		return relay_lost(relay, verdict);
+	return 0;
+}
+
 static int
 put_recipient(struct relay *relay, const struct account *account,
     const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
     struct error *error)
 {
-	if (relay->broken) {
-		error_set(error, ERROR_SYSTEM, "the next hop left");
-		return relay_lost(relay, verdict);
-	}
-	if (relay->refused) {
-		*verdict = relay->kept;
-		return 0;
-	}
-	if (begin(relay, account, verdict, error) < 0)
+	if (make_ready(relay, account, envelope, i, verdict, error) < 0)
 		return -1;
-	/* RFC 2033 4.2: each recipient gets a reply of its own after the
-	 * text, and our client gets one for all. The client sends the rest
-	 * in a transaction after this one (RFC 5321 4.5.3.1.10). */
-	if (next_hop_is_lmtp(&account->hop) && relay->accepted > 0) {
-		*verdict = (struct smtp_reply){ 452, "4.5.3",
-			SLICE("One recipient at a time, please") };
-		return 0;
-	}
-	if (!can_carry(relay, envelope, i, verdict))
+	if (!relay_can_carry(relay, envelope, i, verdict))
 		return 0;
 	if (!relay->mail_sent)
 		return open_transaction(relay, envelope, i, verdict, error);
@@ -187,12 +223,24 @@ put_recipient(struct relay *relay, const struct account *account,
 
 int
 relay_recipient(struct relay *relay, const struct account *account,
-    const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
+    struct envelope *envelope, size_t i, struct smtp_reply *verdict,
     struct error *error)
 {
+	int result = 0;
+
 	relay->taken.code = 0;
-	int result = put_recipient(relay, account, envelope, i, verdict,
-	    error);
+	if (relay->broken) {
+		error_set(error, ERROR_SYSTEM, "the next hop left");
+		result = relay_lost(relay, verdict);
+	} else if (relay->refused) {
+		*verdict = relay->kept;
+	} else if (may_carry(relay, account, envelope, verdict)) {
+		do
+			result = put_recipient(relay, account, envelope, i,
+			    verdict, error);
+		while (result < 0 && relay->lost != NULL);
+	}
+	envelope->recipients[i].relayed = verdict->code / 100 == 2;
 	relay_show(relay);
 	return result;
 }
@@ -208,6 +256,8 @@ relay_reset(struct relay *relay)
 {
 	relay->taken.code = 0;
 	relay->refused = relay->broken = false;
+	relay->lost = NULL;
+	relay->resumed = 0;
 	relay->accepted = 0;
 	relay->reset_due |= relay->mail_sent;
 	relay->mail_sent = false;

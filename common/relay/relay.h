@@ -56,8 +56,10 @@ struct relay {
 	size_t accepted; /* recipients in it */
 	bool refused;    /* MAIL was, or the hop is out of reach: kept is for
 	                  * each recipient of the transaction */
-	bool seven_bit;  /* the client said that the text is */
-	bool broken;     /* the connection was lost with recipients in it */
+	const struct account *lost; /* its hop left with recipients in the
+	                  * transaction: they are to be told to it again */
+	unsigned resumed; /* so often they were */
+	bool broken;     /* they are lost for good */
 	bool reset_due;  /* RSET before the next transaction */
 	char *storage;
 	struct buf dialogue;
@@ -73,14 +75,18 @@ void relay_init(struct relay *relay, const char *hostname);
  * Puts recipient i of the envelope to the account's next hop. *verdict is
  * what to tell the client: the next hop's reply, or for trouble that is not
  * the client's a 451, and then the result is -1 and *error says why; a 421
- * where it was SIGTERM. It lives until the next call.
+ * where it was SIGTERM. It lives until the next call. Whether the next hop
+ * accepted the recipient is also noted in the envelope.
  */
 int relay_recipient(struct relay *relay, const struct account *account,
-    const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
+    struct envelope *envelope, size_t i, struct smtp_reply *verdict,
     struct error *error);
 
-/* Was the next hop lost with recipients that it had accepted? Then no text
- * can be sent in this transaction. */
+/*
+ * Are recipients lost that the next hop had accepted? Then no text can be sent
+ * in this transaction. A next hop that only left is opened again when it is
+ * needed, and told the envelope once more.
+ */
 bool relay_is_broken(const struct relay *relay);
 
 /* A message that is whole, in a file, with LF line ends. */
@@ -89,14 +95,16 @@ struct relay_text {
 	off_t offset;    /* where it begins, up to the end of the file */
 	uint64_t octets; /* with CRLF line ends, as SIZE counts */
 	bool has_8bit;   /* it has octets above 0x7F */
+	bool header_8bit; /* in its header, too */
 };
 
 /*
- * Sends the message to the recipients accepted so far. *verdict and result
- * as above. Whatever the verdict, the transaction is over.
+ * Sends the message to the recipients accepted so far, which the envelope
+ * still has in their places. *verdict and result as above. Whatever the verdict, the transaction is over.
  */
-int relay_message(struct relay *relay, const struct relay_text *text,
-    struct smtp_reply *verdict, struct error *error);
+int relay_message(struct relay *relay, const struct envelope *envelope,
+    const struct relay_text *text, struct smtp_reply *verdict,
+    struct error *error);
 
 /* Gives up the transaction, if one is open; the connection stays, and
  * nothing is said or waited for. Call it whenever the client's transaction

@@ -2,6 +2,7 @@
  * relay_private: what the parts of relay share, and nobody else uses.
  *
  *     relay.c          the order of things: connection, transaction
+ *     relay_resume.c   a next hop that left is told the envelope again
  *     relay_text.c     the text and the verdict on it
  *     relay_talk.c     replies, and what the client is told of them
  *     relay_open.c     TLS, greeting, EHLO, STARTTLS, login
@@ -19,6 +20,23 @@
 /* Connects by the deadline (clock_now): the descriptor, or -1. */
 int relay_connect(const struct account *account, int64_t deadline,
     struct error *error);
+
+/* ---- relay.c ---- */
+
+/* Can the next hop do what the client asked for, for recipient i? If not,
+ * *verdict says so. */
+bool relay_can_carry(const struct relay *relay,
+    const struct envelope *envelope, size_t i, struct smtp_reply *verdict);
+
+/* ---- relay_resume.c ---- */
+
+/*
+ * Opens the next hop of relay->lost again and tells it the sender and those
+ * of the first n recipients that it had accepted. 0: it took them all, as
+ * before. -1: it did not, and never will in this transaction.
+ */
+int relay_resume(struct relay *relay, const struct envelope *envelope,
+    size_t n, struct error *error);
 
 /* ---- relay_open.c ---- */
 

@@ -212,20 +212,36 @@ relay_keep_verdict(struct relay *relay, struct smtp_reply *verdict)
 
 /* ---- the end ---- */
 
+/* Did the next hop end the connection, or say that it does? */
+static bool
+has_left(const struct relay *relay)
+{
+	const struct smtp_client *client = &relay->client;
+
+	return client->wire.eof || relay->conn.transport.eof ||
+	    relay->conn.transport.error != 0 || client->reply.code == 421 ||
+	    slice_starts_with(buf_contents(&client->wire.in), SLICE("421"));
+}
+
 void
 relay_drop(struct relay *relay, struct wire *final_command)
 {
+	bool left = relay->storage != NULL && has_left(relay);
+
 	relay_show(relay);
 	conn_close(&relay->conn, final_command, false);
 	free(relay->storage);
 	relay->storage = NULL;
 	buf_init(&relay->dialogue, NULL, 0);
+	/* Recipients that the client was told are accepted are not there any
+	 * more. Who left, as the idle are sent away, may be told them again;
+	 * whoever is out of step or silent would be so again. */
+	if (relay->account != NULL && relay->accepted > 0) {
+		relay->lost = left ? relay->account : NULL;
+		relay->broken = !left;
+	}
 	relay->account = NULL;
 	relay->mail_sent = false;
-	/* Recipients that the client was told are accepted are not there any
-	 * more: nothing but the end of the transaction mends that. */
-	relay->broken |= relay->accepted > 0;
-	relay->accepted = 0;
 	relay->reset_due = false;
 }
 

@@ -141,12 +141,46 @@ perhaps_taken(struct relay *relay, struct smtp_reply *verdict,
 	return -1;
 }
 
+/* ---- the message ---- */
+
+/* What is known before a round trip. */
+static bool
+can_send(const struct relay *relay, const struct envelope *envelope,
+    const struct relay_text *text, struct smtp_reply *verdict)
+{
+	const struct smtp_extensions *offered = &relay->client.extensions;
+
+	/* RFC 6531 3.5. What came without SMTPUTF8 being said goes on so. */
+	if (text->header_8bit && envelope->utf8 && !offered->utf8) {
+		*verdict = (struct smtp_reply){ 550, "5.6.7",
+			SLICE("The next hop takes no SMTPUTF8 mail, and the "
+			    "header has UTF-8") };
+		return false;
+	}
+	/* RFC 6152 3: not to be sent, and converting is not our business. */
+	if (text->has_8bit && (!offered->eight_bit || envelope->seven_bit)) {
+		*verdict = (struct smtp_reply){ 554, "5.6.3",
+			envelope->seven_bit
+			? SLICE("8-bit text, though MAIL said BODY=7BIT")
+			: SLICE("The next hop takes no 8-bit text") };
+		return false;
+	}
+	/* RFC 1870 6.1: it has said so already. */
+	if (offered->size_max > 0 && text->octets > offered->size_max) {
+		*verdict = (struct smtp_reply){ 552, "5.3.4",
+			SLICE("The message is larger than the next hop "
+			    "takes") };
+		return false;
+	}
+	return true;
+}
+
 /*
  * 1: the next hop waits for the text. 0 and *verdict: it does not take it;
  * -1: nor anything else any more.
  */
 static int
-begin_text(struct relay *relay, struct smtp_reply *verdict,
+say_data(struct relay *relay, struct smtp_reply *verdict,
     struct error *error)
 {
 	smtp_client_data(&relay->client);
@@ -159,8 +193,25 @@ begin_text(struct relay *relay, struct smtp_reply *verdict,
 		relay_unexpected(relay, "DATA", error);
 		return relay_lost(relay, verdict);
 	}
-	/* It refused, and so its transaction may still be open. */
-	relay->reset_due = relay->account != NULL;
+	return result;
+}
+
+/* The same, to a next hop that may have left meanwhile. */
+static int
+begin_text(struct relay *relay, const struct envelope *envelope,
+    const struct relay_text *text, struct smtp_reply *verdict,
+    struct error *error)
+{
+	int result;
+
+	do {
+		if (relay->lost != NULL && relay_resume(relay, envelope,
+		    envelope->n, error) < 0)
+			return relay_lost(relay, verdict);
+		if (!can_send(relay, envelope, text, verdict))
+			return 0;
+		result = say_data(relay, verdict, error);
+	} while (result < 0 && relay->lost != NULL);
 	return result;
 }
 
@@ -180,41 +231,13 @@ finish_text(struct relay *relay, struct smtp_reply *verdict,
 	return result;
 }
 
-/* ---- the message ---- */
-
-/* What is known before a round trip. */
-static bool
-can_send(const struct relay *relay, const struct relay_text *text,
-    struct smtp_reply *verdict)
-{
-	const struct smtp_extensions *offered = &relay->client.extensions;
-
-	/* RFC 6152 3: not to be sent, and converting is not our business. */
-	if (text->has_8bit && (!offered->eight_bit || relay->seven_bit)) {
-		*verdict = (struct smtp_reply){ 554, "5.6.3",
-			relay->seven_bit
-			? SLICE("8-bit text, though MAIL said BODY=7BIT")
-			: SLICE("The next hop takes no 8-bit text") };
-		return false;
-	}
-	/* RFC 1870 6.1: it has said so already. */
-	if (offered->size_max > 0 && text->octets > offered->size_max) {
-		*verdict = (struct smtp_reply){ 552, "5.3.4",
-			SLICE("The message is larger than the next hop "
-			    "takes") };
-		return false;
-	}
-	return true;
-}
-
+/* After 354. */
 static int
 send_message(struct relay *relay, const struct relay_text *text,
     struct smtp_reply *verdict, struct error *error)
 {
-	int result = begin_text(relay, verdict, error);
+	int result;
 
-	if (result <= 0)
-		return result;
 	switch (send_text(relay, text, error)) {
 	case SENT:
 		/* From here on the message may be the next hop's: SIGTERM
@@ -235,22 +258,25 @@ send_message(struct relay *relay, const struct relay_text *text,
 }
 
 int
-relay_message(struct relay *relay, const struct relay_text *text,
-    struct smtp_reply *verdict, struct error *error)
+relay_message(struct relay *relay, const struct envelope *envelope,
+    const struct relay_text *text, struct smtp_reply *verdict,
+    struct error *error)
 {
+	int result;
+
 	relay->taken.code = 0;
-	if (relay->broken || relay->account == NULL) {
+	if (relay->broken || (relay->account == NULL && relay->lost == NULL)) {
 		error_set(error, ERROR_SYSTEM, "the next hop left");
-		relay->broken = false;
-		return relay_lost(relay, verdict);
+		result = relay_lost(relay, verdict);
+	} else {
+		result = begin_text(relay, envelope, text, verdict, error);
 	}
-	if (!can_send(relay, text, verdict)) {
-		relay_reset(relay);
-		return 0;
-	}
-	relay->mail_sent = false;
+	/* The transaction is over, but at a next hop that refused DATA. */
+	relay->reset_due = result != 1 && relay->account != NULL;
+	relay->mail_sent = relay->broken = false;
 	relay->accepted = 0;
-	int result = send_message(relay, text, verdict, error);
+	if (result == 1)
+		result = send_message(relay, text, verdict, error);
 	relay_show(relay);
 	return result;
 }

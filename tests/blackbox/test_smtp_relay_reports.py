@@ -2,8 +2,9 @@
 each test is named after the report that it comes from.  Next hops are tried
 over SMTP in the clear, under STARTTLS and TLS, and over LMTP."""
 
-from mailtest import smtp_wire
-from nexthop import ScriptedHop
+from frontdoor import start_tls
+from mailtest import SMTP, SmtpPeer, smtp_wire
+from nexthop import DROP, AfterReply, ScriptedHop
 from relay import TEXT, Relay
 from replies import QUEUED
 
@@ -45,6 +46,240 @@ class Text(Ways):
                 self.assertEqual(self.split_relayed(hop.messages[0])[1],
                                  smtp_wire(TEXT))
                 smtp.quit()
+
+
+class SmtpUtf8(Ways):
+    def test_gomail_exchange_said_with_all_mail(self):
+        """Go's client says SMTPUTF8 wherever it is offered; Exchange knows
+        it not: ASCII mail needs none."""
+        for scheme in self.schemes:
+            with self.subTest(scheme=scheme):
+                hop, accounts = self.by_scheme(scheme)
+                smtp = self.relay(accounts)
+                for sender in ("joe@example.com", ""):
+                    smtp.expect(f"MAIL FROM:<{sender}> BODY=8BITMIME "
+                                "SMTPUTF8", "250 2.1.0")
+                    smtp.expect("RCPT TO:<a@b.test>", "250 2.1.5")
+                    self.assertRegex(str(smtp.text(smtp_wire(
+                        b"Subject: x\n\n\xe2\x82\xac\n"))), QUEUED)
+                    self.assertIn(f"MAIL FROM:<{sender}> BODY=8BITMIME",
+                                  hop.commands)
+                smtp.quit()
+
+    def test_smtpproto_3_what_needs_it(self):
+        """Addresses are refused at RCPT; a header at the end, when it is
+        known, and then nothing of it has been sent."""
+        for scheme in self.schemes:
+            hop, accounts = self.by_scheme(
+                scheme, extensions=(*USUAL, "DSN"))
+            smtp = self.relay(accounts)
+            for sender, recipient in (
+                    ("j\u00f6@x.test", "a@b.test"),
+                    ("joe@x.test", "\u00e4@b.test"),
+                    ("joe@x.test", "a@\u00fc.test"),
+                    ("joe@x.test", "a@b.test> ORCPT=utf-8;\u00e4@b.test")):
+                with self.subTest(scheme=scheme, recipient=recipient):
+                    smtp.expect(f"MAIL FROM:<{sender}> SMTPUTF8",
+                                "250 2.1.0")
+                    smtp.expect(f"RCPT TO:<{recipient}" +
+                                ("" if ">" in recipient else ">"),
+                                "550 5.6.7")
+                    smtp.expect("RSET", "250 2.0.0")
+            for text, wanted in (
+                    ("Subject: \u20ac\n\nx\n", "550 5.6.7"),
+                    ("Subject: x\nX-Folded: a\n b\n \u20ac\n\nx\n",
+                     "550 5.6.7"),
+                    ("Subject: x\n\nSubject: \u20ac\n", QUEUED)):
+                with self.subTest(scheme=scheme, text=text):
+                    smtp.expect("MAIL FROM:<joe@x.test> SMTPUTF8",
+                                "250 2.1.0")
+                    smtp.expect("RCPT TO:<a@b.test>", "250 2.1.5")
+                    self.assertRegex(str(smtp.text(smtp_wire(
+                        text.encode()))), wanted)
+            smtp.quit()
+            self.assertEqual(len(hop.messages), 1)
+            self.assertNotIn("SMTPUTF8", str(hop.commands))
+
+    def test_passed_on_where_it_is_offered(self):
+        hop, accounts = self.by_scheme("smtp+plain",
+                                       extensions=(*USUAL, "SMTPUTF8"))
+        smtp = self.relay(accounts)
+        smtp.expect("MAIL FROM:<j\u00f6@x.test> SMTPUTF8", "250 2.1.0")
+        smtp.expect("RCPT TO:<\u00e4@b.test>", "250 2.1.5")
+        self.assertRegex(str(smtp.text(smtp_wire(
+            "Subject: \u20ac\n\n".encode()))), QUEUED)
+        self.assertIn("MAIL FROM:<j\u00f6@x.test> BODY=8BITMIME SMTPUTF8",
+                      hop.commands)
+
+
+IDLE = b"421 4.4.2 idle too long, bye\r\n"
+OK = b"250 2.1.5 recipient fine\r\n"
+
+
+class Idle(Ways):
+    """Postfix sends away after 300 s, Exchange after 60 s of silence; an
+    upload may take longer."""
+
+    def check(self, scheme, script, recipients, wanted, **kwargs):
+        hop, accounts = self.by_scheme(scheme, script, **kwargs)
+        smtp = self.relay(accounts)
+        smtp.expect("MAIL FROM:<joe@example.com> BODY=8BITMIME", "250 2.1.0")
+        for recipient, reply in recipients:
+            smtp.expect(f"RCPT TO:<{recipient}>", reply)
+        reply = smtp.text(smtp_wire(TEXT))
+        self.assertRegex(str(reply), wanted)
+        # Whatever became of it, the session goes on
+        smtp.expect("NOOP", "250 2.0.0")
+        self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+        smtp.quit()
+        self.assertEqual(smtp.exit_status(), 0)
+        hop.wait_ended()
+        return hop
+
+    def test_left_during_the_upload(self):
+        for scheme in self.schemes:
+            for said in (AfterReply(OK), AfterReply(OK + IDLE), OK + IDLE):
+                with self.subTest(scheme=scheme, said=said):
+                    hop = self.check(
+                        scheme, {"RCPT": [said, OK]},
+                        [("a@b.test", "250 2.1.5")], QUEUED)
+                    self.assertEqual(len(hop.connections), 2)
+                    self.assertEqual(len(hop.messages), 2)
+                    again = hop.connections[1].commands
+                    self.assertIn(
+                        "MAIL FROM:<joe@example.com> BODY=8BITMIME", again)
+                    self.assertEqual(self.split_relayed(hop.messages[0])[1],
+                                     smtp_wire(TEXT))
+
+    def test_left_at_data(self):
+        for said in (DROP, "421 4.4.2 idle", AfterReply("421 4.4.2 idle"),
+                     AfterReply(b"35")):
+            with self.subTest(said=said):
+                hop = self.check("smtps", {"DATA": [said, "354 go on"]},
+                                 [("a@b.test", "250 2.1.5")], QUEUED)
+                self.assertEqual(len(hop.connections), 2)
+
+    def test_left_between_recipients(self):
+        """All that it had accepted, and nobody else, are told again."""
+        hop = self.check("smtp", {
+            "RCPT a@b.test": OK, "RCPT b@b.test": "550 5.1.1 no",
+            "RCPT c@b.test": [AfterReply(OK), OK],
+            "RCPT d@b.test": [DROP, AfterReply(OK), OK]},
+            [("a@b.test", "250 2.1.5"), ("b@b.test", "550 5.1.1"),
+             ("c@b.test", "250 2.1.5"), ("d@b.test", "250 2.1.5"),
+             ("e@b.test", "250 2.1.5")], QUEUED)
+        last = hop.connections[-1].commands
+        self.assertEqual(
+            [line for line in last if line.startswith("RCPT")][:4],
+            [f"RCPT TO:<{name}@b.test>" for name in "acde"])
+
+    def test_other_verdicts(self):
+        """Whoever takes less than before does not get the text."""
+        left = AfterReply(OK)
+        for script in (
+                {"RCPT": [left, "550 5.1.1 no", OK]},
+                {"RCPT": [left, "450 4.2.1 grey", OK]},
+                {"RCPT": [left, DROP, OK]},
+                {"RCPT": [left, OK], "MAIL": [
+                    "250 2.1.0 a", "550 5.7.1 no", "250 2.1.0 b"]},
+                {"RCPT": [left, OK], "greeting": [
+                    "220 a", "554 no", "220 b"]},
+                {"RCPT": [left, OK], "AUTH": [
+                    "235 2.7.0 a", "535 5.7.8 no", "235 2.7.0 b"]}):
+            with self.subTest(script=script):
+                hop = self.check("smtp+plain", script,
+                                 [("a@b.test", "250 2.1.5")], "451 4.4.2")
+                self.assertEqual(len(hop.messages), 1)
+
+    def test_other_extensions(self):
+        """It does not offer any more what the mail needs."""
+        hop, accounts = self.by_scheme(
+            "lmtp", {"RCPT": [AfterReply(OK), OK], "LHLO": [
+                "250 x\nDSN\nAUTH PLAIN", "250 x\nAUTH PLAIN"]})
+        smtp = self.relay(accounts)
+        smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+        smtp.expect("RCPT TO:<a@b.test> NOTIFY=SUCCESS", "250 2.1.5")
+        self.assertEqual(str(smtp.text(smtp_wire(TEXT))), "451 4.4.2")
+        self.assertEqual(hop.messages, [])
+
+    def test_never_without_end(self):
+        hop = self.check("smtp+plain", {"DATA": [DROP] * 4 + ["354 go on"]},
+                         [("a@b.test", "250 2.1.5")], "451 4.4.2")
+        self.assertEqual(len(hop.connections), 5)
+
+
+class RequireTls(Ways):
+    """RFC 8689."""
+
+    offers = (*USUAL, "REQUIRETLS")
+
+    def under_tls(self, accounts, tls="implicit"):
+        """smtp-handler, its client under TLS and logged in."""
+        server = self.serve(SMTP, "--tls", tls, *self.certs.server.options(),
+                            "--auth", "any", "--relay", accounts)
+        context = self.certs.client_context()
+        smtp = self.connect(server.port, SmtpPeer,
+                            context if tls == "implicit" else None)
+        extensions = smtp.hello()
+        if tls == "starttls":
+            self.assertNotIn("REQUIRETLS", extensions)
+            start_tls(smtp, context)
+            extensions = smtp.ehlo()
+        self.assertIn("REQUIRETLS", extensions)
+        smtp.login()
+        return smtp
+
+    def test_passed_on(self):
+        for scheme, tls in (("smtp", "implicit"), ("smtps", "starttls")):
+            with self.subTest(scheme=scheme):
+                hop, accounts = self.by_scheme(
+                    scheme, extensions=(*USUAL, "REQUIRETLS"))
+                smtp = self.under_tls(accounts, tls)
+                smtp.expect("MAIL FROM:<joe@example.com> REQUIRETLS",
+                            "250 2.1.0")
+                smtp.expect("RCPT TO:<a@b.test>", "250 2.1.5")
+                self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                self.assertEqual(
+                    [line for line in hop.commands if "MAIL" in line],
+                    ["MAIL FROM:<joe@example.com> BODY=8BITMIME REQUIRETLS",
+                     "MAIL FROM:<joe@example.com> BODY=8BITMIME"])
+
+    def test_refused(self):
+        """Where the hop does not offer it, offered it before STARTTLS only,
+        or is not known by a certificate."""
+        secret = (*USUAL, "REQUIRETLS")
+        before = ["250 " + "\n".join(("x", "STARTTLS", "REQUIRETLS")),
+                  "250 x\nAUTH PLAIN"]
+        for scheme, query, extensions, script in (
+                ("smtps", "", USUAL, {}), ("smtp", "", USUAL, {}),
+                ("smtp", "", USUAL, {"EHLO": before}),
+                ("smtps", "verify=no", secret, {}),
+                ("smtp+plain", "", secret, {}), ("lmtp", "", secret, {}),
+                ("lmtp+unix", "", secret, {})):
+            with self.subTest(scheme=scheme, script=script):
+                hop, accounts = self.by_scheme(scheme, script, query,
+                                               extensions=extensions)
+                smtp = self.under_tls(accounts)
+                smtp.expect("MAIL FROM:<joe@example.com> REQUIRETLS",
+                            "250 2.1.0")
+                smtp.expect("RCPT TO:<a@b.test>", "550 5.7.30")
+                smtp.expect("RSET", "250 2.0.0")
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                self.assertEqual(len(hop.messages), 1)
+
+    def test_not_offered(self):
+        """In the clear, and where nothing is sent on."""
+        _, accounts = self.by_scheme("smtps")
+        smtp = self.relay(accounts)
+        self.assertNotIn("REQUIRETLS", smtp.ehlo())
+        smtp.expect("MAIL FROM:<a@b.test> REQUIRETLS", "555 5.5.4")
+        server = self.serve(SMTP, "--tls", "implicit", "--maildir",
+                            self.mail, *self.certs.server.options(), "--auth",
+                            "any")
+        smtp = self.connect(server.port, SmtpPeer,
+                            self.certs.client_context())
+        self.assertNotIn("REQUIRETLS", smtp.hello())
 
 
 del Relay, Ways

@@ -242,7 +242,8 @@ class Log(Trouble):
         said = b"250 2.1.5 ok\r\n421 4.4.2 idle too long, bye\r\n"
         for reply in (said, AfterReply(said)):
             with self.subTest(reply=reply):
-                hop = self.clear_hop({"RCPT": [reply, "250 2.1.5 ok"]})
+                hop = self.clear_hop({"MAIL": ["250 2.1.0 ok", reply],
+                                      "RCPT": [reply, "550 5.1.1 no"]})
                 smtp = self.clear(hop)
                 smtp.envelope("joe@example.com", "a@b.test")
                 time.sleep(0.2)
