@@ -107,6 +107,18 @@ text_add(struct text *text, struct slice s)
 	text->data[text->len] = '\0';
 }
 
+/* All that comes from fd, until its other end is closed everywhere. */
+static inline void
+read_all(int fd, struct text *text)
+{
+	char piece[4096];
+	ssize_t n;
+
+	while ((n = read(fd, piece, sizeof(piece))) > 0)
+		text_add(text, (struct slice){ piece, (size_t)n });
+	assert_int_equal(n, 0);
+}
+
 static inline void text_format(struct text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

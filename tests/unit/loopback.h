@@ -1,8 +1,8 @@
 /*
  * loopback: what tests with a peer of their own over TCP share.
  */
-#ifndef LOOPBACK_H
-#define LOOPBACK_H
+#ifndef UNIT_LOOPBACK_H
+#define UNIT_LOOPBACK_H
 
 #include "drive.h"
 

@@ -25,18 +25,6 @@ null_at(int fd)
 		close(null);
 }
 
-/* All that comes from fd, until its other end is closed everywhere. */
-static void
-read_all(int fd, struct text *text)
-{
-	char piece[4096];
-	ssize_t n;
-
-	while ((n = read(fd, piece, sizeof(piece))) > 0)
-		text_add(text, (struct slice){ piece, (size_t)n });
-	assert_int_equal(n, 0);
-}
-
 /* Runs that in a child; what it wrote, with "[PID]" for its pid. */
 static void
 run_child(void (*run)(void), struct text *text)
