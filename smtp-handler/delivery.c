@@ -5,41 +5,9 @@
 #include "delivery.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "system/file.h"
-
-/* An unnamed file: whatever becomes of this process, it leaves nothing. */
-static int
-open_spool(struct error *error)
-{
-	const char *directory = getenv("TMPDIR");
-	char path[4096];
-	int fd;
-
-	if (directory == NULL || directory[0] != '/')
-		directory = "/var/tmp";
-#ifdef O_TMPFILE
-	fd = open(directory, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		return fd;
-#endif
-	/* Not every file system has unnamed files. */
-	if (snprintf(path, sizeof(path), "%s/smtp-handler.XXXXXXXX",
-	    directory) >= (int)sizeof(path))
-		return error_system(error, ENAMETOOLONG, "spool in %.100s",
-		    directory);
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		return error_system(error, errno, "spool in %.100s",
-		    directory);
-	unlink(path);
-	return fd;
-}
 
 static bool
 is_kept(const struct delivery *delivery)
@@ -50,12 +18,27 @@ is_kept(const struct delivery *delivery)
 static int
 put(struct delivery *delivery, struct slice text, struct error *error)
 {
-	if (is_kept(delivery))
-		return maildir_deliver_write(&delivery->copies[0].deliver,
-		    text, error);
-	if (file_write(delivery->spool_fd, text) == 0)
-		return 0;
-	return error_system(error, errno, "writing the spool");
+	return delivery->spool.fd < 0
+	    ? maildir_deliver_write(&delivery->copies[0].deliver, text, error)
+	    : spool_write(&delivery->spool, text, error);
+}
+
+/* The message as the client sent it, with our Received line: in the spool
+ * where there is one, else in the first maildir. */
+static struct maildir_text
+text_of(const struct delivery *delivery)
+{
+	const struct spool *spool = &delivery->spool;
+	const struct maildir_deliver *first = spool->fd < 0
+	    ? &delivery->copies[0].deliver : NULL;
+	uint64_t lines = first != NULL ? first->lines : spool->lines;
+
+	return (struct maildir_text){
+		.fd = first != NULL ? first->fd : spool->fd,
+		.offset = delivery->text_offset,
+		.end = first != NULL ? first->octets : spool->octets,
+		.lines = lines - delivery->text_line,
+	};
 }
 
 /* ---- which maildirs, and for whom ---- */
@@ -161,6 +144,40 @@ begin_copy(struct delivery *delivery, struct delivery_copy *copy,
 	return write_head(delivery, copy, error);
 }
 
+/* The first maildir's file, where nobody but the maildirs and the next hop
+ * gets the message: nothing is written twice for one maildir. */
+static int
+begin_in_maildir(struct delivery *delivery, struct error *error)
+{
+	struct delivery_copy *first = &delivery->copies[0];
+
+	if (begin_copy(delivery, first, error) < 0)
+		return -1;
+	delivery->text_offset = first->deliver.octets;
+	delivery->text_line = first->deliver.lines;
+	return 0;
+}
+
+/* The spool. Programs that are shown the message find its sender on top. */
+static int
+begin_in_spool(struct delivery *delivery, struct error *error)
+{
+	char line[TRACE_MAX];
+
+	if (spool_open(&delivery->spool, delivery->shown, error) < 0)
+		return -1;
+	if (!delivery->shown)
+		return 0;
+	size_t len = trace_return_path(delivery->envelope->reverse_path, line,
+	    sizeof(line));
+	if (spool_write(&delivery->spool, (struct slice){ line, len },
+	    error) < 0)
+		return -1;
+	delivery->text_offset = delivery->spool.octets;
+	delivery->text_line = delivery->spool.lines;
+	return 0;
+}
+
 static int
 begin(struct delivery *delivery, const struct trace *trace,
     struct error *error)
@@ -169,18 +186,10 @@ begin(struct delivery *delivery, const struct trace *trace,
 
 	if (sort_places(delivery, error) < 0)
 		return -1;
-	if (is_kept(delivery)) {
-		struct delivery_copy *first = &delivery->copies[0];
-
-		if (begin_copy(delivery, first, error) < 0)
-			return -1;
-		delivery->text_offset = first->deliver.octets;
-		delivery->text_line = first->deliver.lines;
-	} else {
-		delivery->spool_fd = open_spool(error);
-		if (delivery->spool_fd < 0)
-			return -1;
-	}
+	if ((is_kept(delivery) && !delivery->shown
+	    ? begin_in_maildir(delivery, error)
+	    : begin_in_spool(delivery, error)) < 0)
+		return -1;
 	size_t len = trace_received(trace, received, sizeof(received));
 	/* What the client calls itself may be. */
 	delivery->header_8bit = !slice_is_ascii((struct slice){ received,
@@ -197,7 +206,7 @@ delivery_begin(struct delivery *delivery, const struct trace *trace,
     struct error *error)
 {
 	delivery->open = true;
-	delivery->spool_fd = -1;
+	delivery->spool = (struct spool){ .fd = -1, .reader = -1 };
 	delivery->copies = NULL;
 	delivery->targets = NULL;
 	delivery->n_copies = delivery->n_begun = 0;
@@ -228,21 +237,22 @@ delivery_write(struct delivery *delivery, struct slice text,
 
 /* ---- the end ---- */
 
-/* The message on disk under tmp of every maildir. */
-static int
-write_copies(struct delivery *delivery, struct error *error)
+int
+delivery_store(struct delivery *delivery, uint64_t octets,
+    struct error *error)
 {
-	struct maildir_deliver *first = &delivery->copies[0].deliver;
+	const struct maildir_text text = text_of(delivery);
 
-	if (maildir_deliver_sync(first, error) < 0)
+	delivery->octets += octets;
+	/* At most the first was begun; it has the text then. */
+	if (delivery->n_begun > 0 && maildir_deliver_sync(
+	    &delivery->copies[0].deliver, error) < 0)
 		return -1;
-	for (size_t i = 1; i < delivery->n_copies; i++) {
+	for (size_t i = delivery->n_begun; i < delivery->n_copies; i++) {
 		struct delivery_copy *copy = &delivery->copies[i];
 
 		if (begin_copy(delivery, copy, error) < 0 ||
-		    maildir_deliver_copy(&copy->deliver, first,
-		    delivery->text_offset,
-		    first->lines - delivery->text_line, error) < 0 ||
+		    maildir_deliver_copy(&copy->deliver, &text, error) < 0 ||
 		    maildir_deliver_sync(&copy->deliver, error) < 0)
 			return -1;
 		maildir_deliver_park(&copy->deliver);
@@ -250,14 +260,21 @@ write_copies(struct delivery *delivery, struct error *error)
 	return 0;
 }
 
+int
+delivery_show(struct delivery *delivery)
+{
+	lseek(delivery->spool.reader, 0, SEEK_SET);
+	return delivery->spool.reader;
+}
+
 static int
 relay_it(struct delivery *delivery, struct smtp_reply *verdict,
     struct error *error)
 {
+	const struct maildir_text whole = text_of(delivery);
 	const struct relay_text text = {
-		.fd = is_kept(delivery) ? delivery->copies[0].deliver.fd
-		                        : delivery->spool_fd,
-		.offset = (off_t)delivery->text_offset,
+		.fd = whole.fd,
+		.offset = (off_t)whole.offset,
 		.octets = delivery->octets,
 		.has_8bit = delivery->has_8bit,
 		.header_8bit = delivery->header_8bit,
@@ -299,8 +316,6 @@ pass_through(struct delivery *delivery, struct smtp_reply *verdict,
     struct error *error)
 {
 	error->kind = ERROR_NONE;
-	if (is_kept(delivery) && write_copies(delivery, error) < 0)
-		return -1;
 	if (delivery->relay != NULL &&
 	    (relay_it(delivery, verdict, error) < 0 ||
 	    verdict->code / 100 != 2))
@@ -315,16 +330,13 @@ close_files(struct delivery *delivery)
 	for (size_t i = 0; i < delivery->n_begun; i++)
 		maildir_deliver_close(&delivery->copies[i].deliver);
 	delivery->n_begun = 0;
-	if (delivery->spool_fd >= 0)
-		close(delivery->spool_fd);
-	delivery->spool_fd = -1;
+	spool_close(&delivery->spool);
 }
 
 int
-delivery_finish(struct delivery *delivery, uint64_t octets,
-    struct smtp_reply *verdict, struct error *error)
+delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
+    struct error *error)
 {
-	delivery->octets += octets;
 	*verdict = (struct smtp_reply){ .code = 0 };
 	int result = pass_through(delivery, verdict, error);
 	/* A 2xx of the next hop does not help where we could not keep it;
@@ -347,11 +359,11 @@ delivery_finish(struct delivery *delivery, uint64_t octets,
 int
 delivery_check(struct error *error)
 {
-	int fd = open_spool(error);
+	struct spool spool;
 
-	if (fd < 0)
+	if (spool_open(&spool, false, error) < 0)
 		return -1;
-	close(fd);
+	spool_close(&spool);
 	return 0;
 }
 

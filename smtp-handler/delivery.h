@@ -3,8 +3,9 @@
  *
  * Accepting means keeping: delivery_finish reports success only after every
  * place has the message for good. In order: the files are on disk under
- * tmp, the next hop has answered 2xx, the message is linked into new
- * everywhere, and the directories are on disk. All places have it, or none.
+ * tmp, the caller has shown it to whom it wants, the next hop has answered
+ * 2xx, the message is linked into new everywhere, and the directories are on
+ * disk. All places have it, or none.
  */
 #ifndef DELIVERY_H
 #define DELIVERY_H
@@ -20,6 +21,7 @@
 #include "relay/relay.h"
 #include "protocol/smtp_reply.h"
 #include "protocol/trace.h"
+#include "spool.h"
 
 /* A recipient who has a maildir. */
 struct delivery_target {
@@ -42,6 +44,7 @@ struct delivery {
 	const char *hostname;
 	bool header_8bit; /* before delivery_finish: its header has octets
 	                   * above 0x7F */
+	bool shown; /* to programs, by delivery_show */
 	bool sweep; /* remove what was left in the maildirs long ago */
 
 	/* Distinct maildirs; the text is written to the first and copied to
@@ -53,7 +56,8 @@ struct delivery {
 	bool open;
 	size_t n_begun;
 	struct delivery_target *targets; /* by maildir */
-	int spool_fd;       /* where there is no maildir, else -1 */
+	struct spool spool; /* where there is no maildir, or programs are
+	                     * shown the message */
 	uint64_t text_offset;  /* in the first file: the Received line */
 	uint64_t text_line;    /* lines before it */
 	uint64_t octets;       /* on the wire: of Received and the text */
@@ -73,14 +77,26 @@ int delivery_write(struct delivery *delivery, struct slice text,
     struct error *error);
 
 /*
- * Keeps it; octets is what the text makes with CRLF line ends. 0: it is kept,
+ * The message is whole: it goes to the disk, under tmp of every maildir.
+ * octets is what the text makes with CRLF line ends. -1 with *error: nothing
+ * but delivery_abort is to follow.
+ */
+int delivery_store(struct delivery *delivery, uint64_t octets,
+    struct error *error);
+
+/* After delivery_store, where it is to be shown: an open file, at its
+ * beginning, which can only be read. It is the delivery's. */
+int delivery_show(struct delivery *delivery);
+
+/*
+ * Keeps what was stored. 0: it is kept,
  * and verdict->code is 250, or the next hop's reply of 4xx or 5xx, and then
  * it is nowhere. -1 with *error and *verdict for trouble of ours; where the
  * next hop had taken it before, relay->taken says so. Whatever the result,
  * the delivery is over; its copies can be looked at until delivery_abort.
  */
-int delivery_finish(struct delivery *delivery, uint64_t octets,
-    struct smtp_reply *verdict, struct error *error);
+int delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
+    struct error *error);
 
 /* Can a message be kept while it is sent on, where no maildir keeps it? For
  * --check-config. */

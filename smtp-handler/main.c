@@ -119,6 +119,38 @@ relay_recipient_on(struct smtp_program *p, struct smtp_reply *verdict,
 	return 0;
 }
 
+/* A recipient who cannot be looked for now. */
+static void
+refuse_for_trouble(struct smtp_program *p, const struct error *why)
+{
+	const struct smtp_reply reply = error_reply(why);
+
+	log_error(why);
+	smtp_log_refused_recipient(p, &reply, why->text);
+	smtp_reply(&p->smtp, &reply);
+}
+
+/* The hooks have decided about recipient i. */
+static void
+answer_as_hooked(struct smtp_program *p, size_t i)
+{
+	const struct smtp_reply *reply = &p->hooked.reply;
+	struct error why;
+	char text[512];
+
+	if (p->hooked.decision == HOOK_REFUSE)
+		smtp_log_refused_recipient(p, reply,
+		    smtp_hooks_reason(p, text, sizeof(text)));
+	else if (places_drop(&p->places, i, &why) < 0) {
+		refuse_for_trouble(p, &why);
+		return;
+	}
+	if (reply->text.len > 0)
+		smtp_reply(&p->smtp, reply);
+	else
+		smtp_accept(&p->smtp);
+}
+
 static int
 serve_recipient(struct smtp_program *p, struct error *error)
 {
@@ -133,18 +165,28 @@ serve_recipient(struct smtp_program *p, struct error *error)
 	struct smtp_reply verdict;
 	struct error why;
 
+	p->hooked.reply.text = slice_from("");
+	if (p->hooks.recipient.n > 0) {
+		if (program_flush(&p->program, &smtp->wire, error) < 0)
+			return -1;
+		if (smtp_hooks_recipient(p) != HOOK_GO_ON) {
+			answer_as_hooked(p, i);
+			return 0;
+		}
+	}
 	if (places_find(&p->places, &envelope->recipients[i], i, &why) < 0) {
-		log_error(&why);
-		verdict = error_reply(&why);
-		smtp_log_refused_recipient(p, &verdict, why.text);
-		smtp_reply(smtp, &verdict);
+		refuse_for_trouble(p, &why);
 		return 0;
 	}
 	const struct place *place = &p->places.items[i];
 	/* Who has a maildir of his own is at home here; one for all keeps a
 	 * copy of what is relayed. */
-	if (place->own || (!relays && place->maildir != NULL)) {
-		smtp_accept(smtp);
+	if (place->own || (!relays && (place->maildir != NULL ||
+	    p->only_shown))) {
+		if (p->hooked.reply.text.len > 0)
+			smtp_reply(smtp, &p->hooked.reply);
+		else
+			smtp_accept(smtp);
 		return 0;
 	}
 	if (relays) {
@@ -178,25 +220,7 @@ static void
 serve_data_begin(struct smtp_program *p)
 {
 	const struct smtp *smtp = &p->smtp;
-	struct tls *tls = p->program.conn.transport.tls;
-	const struct trace trace = {
-		.helo = { smtp->helo, smtp->helo_len },
-		.address = p->program.peer.address,
-		.address_is_ipv6 = p->program.peer.is_ipv6,
-		.hostname = p->settings.common.hostname,
-		.esmtp = smtp->esmtp,
-		.utf8 = smtp->envelope.utf8,
-		.lmtp = smtp->options.lmtp,
-		.authenticated = smtp->authenticated,
-		.secure = tls != NULL ||
-		    p->settings.common.tls == TLS_MODE_OUTER,
-		.tls_version = tls != NULL ? tls_conn_version(tls) : NULL,
-		.tls_cipher = tls != NULL ? tls_conn_cipher(tls) : NULL,
-		.id = p->id,
-		.recipient = smtp->envelope.n == 1
-		    ? smtp->envelope.recipients[0].path : slice_from(""),
-		.time = time(NULL),
-	};
+	const struct trace trace = smtp_trace(p);
 	struct error why;
 
 	if (p->relayed > 0 && relay_is_broken(&p->relay)) {
@@ -208,6 +232,7 @@ serve_data_begin(struct smtp_program *p)
 		.envelope = &smtp->envelope,
 		.places = p->places.items,
 		.hostname = p->settings.common.hostname,
+		.shown = p->hooks.message.n > 0,
 		/* In passing, and not for each of many. */
 		.sweep = p->transactions % SWEEP_EVERY == 1,
 	};
@@ -246,6 +271,34 @@ serve_data(struct smtp_program *p)
 	}
 }
 
+/* Whatever decides its fate, in the order that loses nothing. *why is for the
+ * log. True: it is accepted, and kept nowhere. */
+static bool
+finish_message(struct smtp_program *p, struct smtp_reply *verdict,
+    struct error *why)
+{
+	struct delivery *delivery = &p->delivery;
+	struct error error;
+
+	p->hooked.reply.text = slice_from("");
+	if (delivery_store(delivery, p->smtp.octets, &error) < 0) {
+		*verdict = error_reply(&error);
+		*why = error;
+		return false;
+	}
+	if (p->hooks.message.n > 0 && smtp_hooks_message(p) != HOOK_GO_ON) {
+		*verdict = p->hooked.reply;
+		smtp_hooks_reason(p, why->text, sizeof(why->text));
+		return p->hooked.decision == HOOK_DROP;
+	}
+	if (delivery_finish(delivery, verdict, &error) < 0)
+		*why = error;
+	else if (delivery->relay == NULL)
+		*verdict = (struct smtp_reply){ 250, "2.0.0",
+			p->hooked.reply.text };
+	return false;
+}
+
 static int
 serve_data_end(struct smtp_program *p, struct error *error)
 {
@@ -256,19 +309,19 @@ serve_data_end(struct smtp_program *p, struct error *error)
 	if (program_flush(&p->program, &p->smtp.wire, error) < 0)
 		return -1;
 	p->delivery.header_8bit |= p->counter.has_8bit;
-	int result = delivery_finish(&p->delivery, p->smtp.octets, &verdict,
-	    &why);
+	why.text[0] = '\0';
+	bool dropped = finish_message(p, &verdict, &why);
 	bool kept = verdict.code / 100 == 2;
-	if (kept && p->delivery.relay == NULL) {
+	if (kept && verdict.text.len == 0) {
 		snprintf(text, sizeof(text), "Ok, kept as %s", p->id);
 		verdict.text = slice_from(text);
 	}
 	smtp_log_message(p, kept ? LOG_KIND_ACCEPTED : LOG_KIND_REFUSED,
-	    &verdict, result < 0 ? why.text : "");
+	    &verdict, why.text);
 	/* Whatever the client was told: the next hop has it. */
 	if (p->delivery.relay != NULL && p->relay.taken.code != 0)
 		smtp_log_message(p, LOG_KIND_RELAYED, &p->relay.taken, "");
-	for (size_t i = 0; kept && i < p->delivery.n_copies; i++)
+	for (size_t i = 0; kept && !dropped && i < p->delivery.n_copies; i++)
 		smtp_log_delivered(p, &p->delivery.copies[i].deliver);
 	*(kept ? &p->accepted : &p->refused) += 1;
 	if (kept)
@@ -411,6 +464,8 @@ serve(struct program *program, struct error *error)
 
 	relay_init(&p->relay, p->settings.common.hostname);
 	smtp_init_places(p, &p->program.auth);
+	p->only_shown = p->hooks.message.n > 0 &&
+	    p->settings.relay == NULL && !places_exist(&p->places);
 	if (start_core(p, error) < 0)
 		return -1;
 	run(p);

@@ -219,20 +219,36 @@ make_room(struct places *places, size_t i, struct error *error)
 	return 0;
 }
 
+static int
+put_place(struct places *places, size_t i, struct place place,
+    struct error *error)
+{
+	while (places->n > i)
+		free(places->items[--places->n].maildir);
+	if (make_room(places, i, error) < 0) {
+		free(place.maildir);
+		return -1;
+	}
+	places->items[i] = place;
+	places->n = i + 1;
+	return 0;
+}
+
 int
 places_find(struct places *places, const struct envelope_recipient *who,
     size_t i, struct error *error)
 {
 	struct place place = { .maildir = NULL };
 
-	while (places->n > i)
-		free(places->items[--places->n].maildir);
-	if (make_room(places, i, error) < 0 ||
-	    find_place(places, who, &place, error) < 0)
+	if (find_place(places, who, &place, error) < 0)
 		return -1;
-	places->items[i] = place;
-	places->n = i + 1;
-	return 0;
+	return put_place(places, i, place, error);
+}
+
+int
+places_drop(struct places *places, size_t i, struct error *error)
+{
+	return put_place(places, i, (struct place){ .dropped = true }, error);
 }
 
 void

@@ -19,6 +19,7 @@ struct place {
 	char *maildir; /* NULL: none */
 	size_t fixed;  /* so much of it must be there already */
 	bool own;      /* it is the recipient's, and not for all */
+	bool dropped;  /* the recipient was accepted, and gets nothing */
 };
 
 struct places {
@@ -44,6 +45,9 @@ struct places {
  */
 int places_find(struct places *places, const struct envelope_recipient *who,
     size_t i, struct error *error);
+
+/* The same for one who gets nothing. */
+int places_drop(struct places *places, size_t i, struct error *error);
 
 /* Forgets them all. */
 void places_reset(struct places *places);

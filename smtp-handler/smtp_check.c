@@ -33,7 +33,8 @@ check_places(struct smtp_program *p, struct error *error)
 	struct auth auth;
 	const struct places places = { .auth = &auth };
 
-	if (common->maildir != NULL || p->settings.relay != NULL)
+	if (common->maildir != NULL || p->settings.relay != NULL ||
+	    p->settings.on_message.count > 0)
 		return 0;
 	if (auth_init(&auth, common->auth, (unsigned)common->timeout,
 	    &common->domains, &why) < 0)
@@ -45,7 +46,7 @@ check_places(struct smtp_program *p, struct error *error)
 	if (exist)
 		return 0;
 	return error_set(error, ERROR_CONFIG, "mail has nowhere to go: "
-	    "--maildir or --relay is needed");
+	    "--maildir, --relay or --on-message is needed");
 }
 
 int
@@ -55,6 +56,10 @@ smtp_check_settings(struct program *program, struct error *error)
 	const struct smtp_settings *settings = &p->settings;
 	const struct common_settings *common = &settings->common;
 
+	if (hooks_init(&p->hooks, &settings->on_recipient,
+	    &settings->on_message, (unsigned)settings->hook_timeout,
+	    error) < 0)
+		return -1;
 	if (check_places(p, error) < 0)
 		return -1;
 	if (common->auth == NULL && !settings->no_auth_required)
@@ -64,7 +69,8 @@ smtp_check_settings(struct program *program, struct error *error)
 		return error_set(error, ERROR_CONFIG, "--bare-lf accept and "
 		    "--relay together would let messages be smuggled: use "
 		    "normalize");
-	if (common->auth == NULL && common->maildir == NULL)
+	if (common->auth == NULL && common->maildir == NULL &&
+	    settings->on_message.count == 0)
 		return error_set(error, ERROR_CONFIG, "only mail of those who "
 		    "logged in is relayed: --auth is needed");
 	return 0;
@@ -83,14 +89,15 @@ smtp_read_accounts(struct program *program, struct error *error)
 	return path == NULL ? -1 : accounts_read(&p->accounts, path, error);
 }
 
-/* Is there mail that goes to the next hop alone? */
+/* Is there mail that goes to the next hop alone, or is shown to a hook? */
 static bool
 needs_spool(const struct smtp_program *p)
 {
 	const char *maildir = p->settings.common.maildir;
 
-	return p->settings.relay != NULL &&
-	    (maildir == NULL || pattern_has_name(maildir));
+	return p->settings.on_message.count > 0 ||
+	    (p->settings.relay != NULL &&
+	    (maildir == NULL || pattern_has_name(maildir)));
 }
 
 int
@@ -116,6 +123,8 @@ smtp_check_config(struct program *program)
 		log_error(&error);
 		result = -1;
 	}
+	if (hooks_check(&p->hooks) < 0)
+		result = -1;
 	if (needs_spool(p) && delivery_check(&error) < 0) {
 		log_error(&error);
 		result = -1;

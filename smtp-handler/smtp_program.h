@@ -9,6 +9,7 @@
 #include "relay/account.h"
 #include "delivery.h"
 #include "base/error.h"
+#include "hooks.h"
 #include "system/log.h"
 #include "maildir/maildir_deliver.h"
 #include "places.h"
@@ -32,6 +33,12 @@ struct smtp_program {
 	struct relay relay;
 	struct places places;
 	struct delivery delivery;
+	struct hooks hooks;
+	bool only_shown; /* mail goes nowhere but to --on-message */
+
+	/* What the hooks that were run last have decided. */
+	struct hook_reply hooked;
+	const struct command_line *hooked_by;
 
 	/* The login, once there is one. */
 	char user[SASL_SECRET_MAX];
@@ -62,6 +69,20 @@ int smtp_read_accounts(struct program *program, struct error *error);
 int smtp_check_config(struct program *program);
 
 void smtp_init_places(struct smtp_program *p, const struct auth *auth);
+
+/* ---- smtp_hooks.c ---- */
+
+/* What is known of the session and the transaction. */
+struct trace smtp_trace(const struct smtp_program *p);
+
+/* Runs the hooks, about the last recipient or the whole message;
+ * p->hooked.reply is what the client is to be told. */
+enum hook_decision smtp_hooks_recipient(struct smtp_program *p);
+enum hook_decision smtp_hooks_message(struct smtp_program *p);
+
+/* Which of them decided, and how it is told, for the log; in text. */
+const char *smtp_hooks_reason(const struct smtp_program *p, char *text,
+    size_t size);
 
 /* ---- smtp_log.c ---- */
 

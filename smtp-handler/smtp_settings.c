@@ -38,6 +38,17 @@ static const struct option_spec rows[] = {
 	    .choices = bare_lf_modes,
 	    .help = "lines that end in LF alone: reject, normalize or "
 	    "accept" },
+	{ .name = "on-recipient", .type = OPTION_LIST,
+	    .offset = AT(on_recipient), .value_name = "COMMAND",
+	    .help = "ask a program about each recipient; may be repeated" },
+	{ .name = "on-message", .type = OPTION_LIST,
+	    .offset = AT(on_message), .value_name = "COMMAND",
+	    .help = "show each message to a program before it is kept or sent "
+	    "on; may be repeated" },
+	{ .name = "hook-timeout", .type = OPTION_NUMBER,
+	    .offset = AT(hook_timeout), .value_name = "SECONDS",
+	    .fallback = "60", .min = 1, .max = 3600,
+	    .help = "limit for such a program" },
 	{ .name = "lmtp", .type = OPTION_SWITCH, .offset = AT(lmtp),
 	    .help = "speak LMTP: one reply for each recipient" },
 };

@@ -12,6 +12,9 @@ struct smtp_settings {
 	uint64_t max_recipients;
 	bool create_maildirs;    /* for recipients who have none */
 	const char *relay;       /* accounts file, NULL: no relay */
+	struct option_list on_recipient; /* commands */
+	struct option_list on_message;
+	uint64_t hook_timeout;   /* seconds */
 	bool lmtp;
 	bool no_auth_required;
 	int bare_lf;             /* enum dot_bare_lf */

@@ -288,34 +288,35 @@ maildir_deliver_write(struct maildir_deliver *deliver, struct slice text,
 
 int
 maildir_deliver_copy(struct maildir_deliver *deliver,
-    const struct maildir_deliver *from, uint64_t offset, uint64_t lines,
-    struct error *error)
+    const struct maildir_text *text, struct error *error)
 {
 	char *buffer = malloc(COPY_SIZE);
 	uint64_t before = deliver->lines;
+	uint64_t at = text->offset;
 	int result = 0;
 
 	if (buffer == NULL)
 		return error_system(error, ENOMEM, "copying a message");
-	while (result == 0 && offset < from->octets) {
-		ssize_t n = pread(from->fd, buffer, COPY_SIZE, (off_t)offset);
+	while (result == 0 && at < text->end) {
+		uint64_t left = text->end - at;
+		ssize_t n = pread(text->fd, buffer, left < COPY_SIZE
+		    ? (size_t)left : COPY_SIZE, (off_t)at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		/* Nobody else writes that file: it cannot be shorter. */
 		if (n <= 0)
 			result = error_system(error, n < 0 ? errno : EIO,
-			    "reading back %.120s/tmp", from->path);
+			    "reading back a message");
 		else
 			result = maildir_deliver_write(deliver,
 			    (struct slice){ buffer, (size_t)n }, error);
 		if (n > 0)
-			offset += (uint64_t)n;
+			at += (uint64_t)n;
 	}
 	free(buffer);
-	if (result == 0 && deliver->lines - before != lines)
-		return error_system(error, EIO, "reading back %.120s/tmp",
-		    from->path);
+	if (result == 0 && deliver->lines - before != text->lines)
+		return error_system(error, EIO, "reading back a message");
 	return result;
 }
 

@@ -53,10 +53,17 @@ void maildir_deliver_sweep(const struct maildir_deliver *deliver);
 int maildir_deliver_write(struct maildir_deliver *deliver,
     struct slice text, struct error *error);
 
-/* Another one's text, from offset to its end, which has so many lines. */
+/* Part of an open file: octets from offset to end, and LFs among them. */
+struct maildir_text {
+	int fd;
+	uint64_t offset;
+	uint64_t end;
+	uint64_t lines;
+};
+
+/* Text that lies in a file. */
 int maildir_deliver_copy(struct maildir_deliver *deliver,
-    const struct maildir_deliver *from, uint64_t offset, uint64_t lines,
-    struct error *error);
+    const struct maildir_text *text, struct error *error);
 
 int maildir_deliver_sync(struct maildir_deliver *deliver,
     struct error *error);

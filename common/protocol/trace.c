@@ -14,8 +14,8 @@
 #define FOR_MAX 256
 
 /* RFC 3848, RFC 6531 4.3; HELO is plain SMTP whatever else is known. */
-static const char *
-protocol(const struct trace *trace)
+const char *
+trace_protocol(const struct trace *trace)
 {
 	static const char *const names[2][2][4] = {
 		{ { "ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA" },
@@ -148,6 +148,6 @@ trace_received(const struct trace *trace, char *out, size_t size)
 		    SLICE_ARG(trace->recipient));
 	return (size_t)snprintf(out, size,
 	    "Received: from %.*s%s\n\tby %s with %s%s\n\tid %s%s;\n\t%s\n",
-	    SLICE_ARG(helo), address, trace->hostname, protocol(trace), tls,
+	    SLICE_ARG(helo), address, trace->hostname, trace_protocol(trace), tls,
 	    trace->id, recipient, date);
 }

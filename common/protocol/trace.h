@@ -34,6 +34,9 @@ struct trace {
 /* More Received lines than this are a loop (RFC 5321 6.3). */
 #define TRACE_RECEIVED_MAX 100
 
+/* What it came by, as a Received line says it: "ESMTPSA". */
+const char *trace_protocol(const struct trace *trace);
+
 /* What a message's header has: Received lines, and octets above 0x7F. Start
  * with all zero. */
 struct trace_counter {

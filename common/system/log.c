@@ -70,6 +70,10 @@ static const struct kind kinds[] = {
 	    "41b0fb1467a7400d91e82552d139b133", true },
 	[LOG_KIND_CONFIG] = { "config", LOG_ERR,
 	    "a7cb8ec417a345a29334b25dc4a30d35", false },
+	[LOG_KIND_HOOK] = { "hook", LOG_INFO,
+	    "f33283a893fa4957816045b28d998f4b", true },
+	[LOG_KIND_HOOK_FAILED] = { "hook-failed", LOG_WARNING,
+	    "5ede85e303514608b88556990226e9c5", true },
 	[LOG_KIND_NOTICE] = { "notice", LOG_WARNING,
 	    "8c27f03088e94a94ac0e3d2f72e40e4b", true },
 	[LOG_KIND_TRANSCRIPT] = { "transcript", LOG_INFO,
@@ -111,6 +115,7 @@ static const struct field fields[] = {
 	[LOG_FIELD_LINE] = { "line", "MAIL_LINE" },
 	[LOG_FIELD_ADDRESS] = { "address", "MAIL_ADDRESS" },
 	[LOG_FIELD_SESSIONS] = { "sessions", "MAIL_SESSIONS" },
+	[LOG_FIELD_COMMAND] = { "command", "MAIL_COMMAND" },
 };
 
 /* What log_remember keeps. */

@@ -41,6 +41,8 @@ enum log_kind {
 	LOG_KIND_END,          /* a session ends, with its counts */
 	LOG_KIND_TROUBLE,      /* an error of ours */
 	LOG_KIND_CONFIG,       /* a wrong setting */
+	LOG_KIND_HOOK,         /* what a hook wrote on standard error */
+	LOG_KIND_HOOK_FAILED,
 	LOG_KIND_NOTICE,       /* something the operator should know */
 	LOG_KIND_TRANSCRIPT,
 	LOG_KIND_LISTENING,    /* connections are accepted from here on */
@@ -73,6 +75,7 @@ enum log_field {
 	LOG_FIELD_LINE,
 	LOG_FIELD_ADDRESS,
 	LOG_FIELD_SESSIONS,
+	LOG_FIELD_COMMAND,
 };
 
 /*

@@ -423,18 +423,20 @@ test_copy(void **state)
 		}
 		begin();
 		write_text(text.data);
+		struct maildir_text part = { deliver.fd, 8, deliver.octets,
+			lines + 1 };
 		OK(begin_at(&other, path));
 		OK(maildir_deliver_write(&other, SLICE("A: 1\nB: 2\n"),
 		    &error));
 		/* The number of lines is told, and must be true. */
-		assert_int_equal(maildir_deliver_copy(&other, &deliver, 8,
-		    lines + 1, &error), -1);
+		assert_int_equal(maildir_deliver_copy(&other, &part, &error),
+		    -1);
+		part.lines = lines;
 		maildir_deliver_close(&other);
 		OK(begin_at(&other, path));
 		OK(maildir_deliver_write(&other, SLICE("A: 1\nB: 2\n"),
 		    &error));
-		OK(maildir_deliver_copy(&other, &deliver, 8, lines,
-		    &error));
+		OK(maildir_deliver_copy(&other, &part, &error));
 		OK(maildir_deliver_link(&other, &error));
 		maildir_deliver_close(&other);
 		maildir_deliver_close(&deliver);
