@@ -3,6 +3,7 @@ booted for this (boot_systemd.sh), set up with the commands of README.md.
 The units' comments; DIAGNOSTICS of the man pages."""
 
 import ctypes
+import http.server
 import json
 import os
 import pathlib
@@ -646,6 +647,101 @@ class Units(Systemd):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                     struct.pack("ii", 1, 0))
         return time.monotonic() - began
+
+    # Hooks
+
+    def with_settings(self, *lines):
+        """More of them for smtp-handler, for this test."""
+        path = self.machine.path(f"{SETTINGS}/smtp-handler.conf")
+        before = path.read_text()
+        self.addCleanup(path.write_text, before)
+        path.write_text("\n".join([before.rstrip("\n"), *lines, ""]))
+
+    def script(self, name, text):
+        """A program of the machine; its path there."""
+        path = self.machine.path(f"usr/local/sbin/{name}")
+        path.write_text(text)
+        path.chmod(0o755)
+        self.addCleanup(path.unlink)
+        return f"/usr/local/sbin/{name}"
+
+    def test_hooks(self):
+        """A shell script, a Python program and curl, in the sandbox of the
+        unit as it is."""
+        posted = []
+
+        class Webhook(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                posted.append(self.rfile.read(
+                    int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"250 2.0.0 Ticket 4711\n")
+
+        server = self.machine.inside(lambda: http.server.HTTPServer(
+            ("127.0.0.1", 0), Webhook))
+        self.addCleanup(server.server_close)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        self.addCleanup(server.shutdown)
+        shell = self.script("shell-hook", "#!/bin/sh\n"
+                            "grep -q '^Subject: sh ' || exit 0\n"
+                            "echo '554 5.7.1 by sh'; exit 77\n")
+        python = self.script("python-hook", "#!/usr/bin/python3\n"
+                             "import email, sys\n"
+                             "subject = email.message_from_binary_file("
+                             "sys.stdin.buffer)['Subject']\n"
+                             "print('by Python')\n"
+                             "print(subject, file=sys.stderr)\n"
+                             "sys.exit(65 if subject[:2] == 'py' else 0)\n")
+        recipients = self.script("recipient-hook", "#!/bin/sh\n"
+                                 "case $MAIL_RECIPIENT in nobody@*) exit 67;;"
+                                 " esac\n")
+        self.with_settings(
+            f"on-recipient = {recipients}", f"on-message = {shell}",
+            f"on-message = {python}",
+            "on-message = curl -fsS --data-binary @- "
+            f"http://127.0.0.1:{server.server_port}/mail",
+            "hook-timeout = 20")
+        self.machine.run("/usr/local/sbin/smtp-handler", "--config",
+                         f"/{SETTINGS}/smtp-handler.conf", "--check-config",
+                         check=False)
+        cursor = self.machine.cursor()
+        smtp = self.smtp()
+        smtp.login("anna", PASSWORD)
+        smtp.expect("MAIL FROM:<hooked@example.com>", "250 2.1.0")
+        smtp.expect(f"RCPT TO:<nobody@{HOST}>", "550 5.1.1")
+        smtp.expect("RSET", "250 2.0.0")
+        for subject, reply, text in (
+                ("sh no", "554 5.7.1", "by sh"),
+                ("py no", "550 5.6.0", "by Python"),
+                ("web", "250 2.0.0", "Ticket 4711")):
+            said = smtp.message(f"Subject: {subject} x\n\n",
+                                "hooked@example.com", self.recipient())
+            self.assertEqual((str(said), said.texts[-1]), (reply, text))
+        smtp.quit()
+        (message,) = posted
+        self.assertTrue(message.startswith(b"Return-Path: <hooked@example."))
+        self.assertTrue(message.endswith(b"\nSubject: web x\n\n"))
+        entry = self.machine.event("MAIL_EVENT=hook", "MAIL_LINE=web x",
+                                   since=cursor)
+        self.assertEqual(entry["MAIL_COMMAND"], python)
+        self.assertEqual(self.machine.journal("MAIL_EVENT=hook-failed",
+                                              since=cursor), [])
+        # The server is gone: for now, and the journal says what to do.
+        server.shutdown()
+        server.server_close()
+        smtp = self.smtp()
+        smtp.login("anna", PASSWORD)
+        said = smtp.message("Subject: web\n\n", "hooked@example.com",
+                            self.recipient())
+        self.assertEqual(str(said), "451 4.7.1")
+        failed = self.machine.event("MAIL_EVENT=hook-failed", since=cursor)
+        self.assertRegex(failed["MAIL_REASON"],
+                         r"^exit status 7: curl: \(7\) Failed to connect")
+        self.assertIn("A hook failed", self.machine.run(
+            "journalctl", "-q", "-x", "--no-pager",
+            "MAIL_EVENT=hook-failed"))
 
     def test_scan(self):
         """300 connections in a second leave sockets and units alive."""
