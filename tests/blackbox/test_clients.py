@@ -39,7 +39,8 @@ class Clients(TestCase):
         _, content = self.the_message()
         fields, text = split_stored(content)
         self.assertRegex(fields[0], "^Return-Path: <joe@example.com>$")
-        self.assertIn(" with ESMTPSA", fields[-1])
+        # A newer msmtp says SMTPUTF8 whenever it is offered
+        self.assertRegex(fields[-1], " with (E|UTF8)SMTPSA ")
         return content, text
 
     def assert_sessions_fine(self):
