@@ -270,5 +270,9 @@ install: all units ## install under DESTDIR and PREFIX
 uninstall: ## remove what install put there, but for the configuration
 	printf '%s\n' "$$installed" | units/install.sh uninstall
 
-clean: ## remove the build directory
-	rm -rf $(BUILD)
+# The demo's folder has mail, and a certificate that clients were told to trust.
+clean: ## remove the build directory, but for mail that the demo took
+	[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name demo \
+	    -exec rm -rf {} +
+	[ ! -d $(BUILD) ] || rmdir $(BUILD) 2>/dev/null || \
+	    echo 'kept $(BUILD)/demo'

@@ -4,6 +4,7 @@
 # Makes a certificate for localhost and a maildir with a few messages under
 # $BUILD/demo, listens on 127.0.0.1, sends one message with curl, fetches it
 # back with curl, compares the two octet for octet, and serves until Ctrl-C.
+# Clients may delete; "make clean" does not.
 #
 #   BUILD            the build directory (default: build)
 #   ONCE             1: end after the round trip
@@ -14,6 +15,13 @@
 # 2 nothing could be tried (a port is taken, a program is missing).
 
 set -u
+
+# A shell cannot trap a signal that was ignored when it was started, and a
+# script that puts the demo into the background has SIGINT ignored.
+if [ -z "${DEMO_SIGNALS-}" ] &&
+    env --default-signal=INT true 2>/dev/null; then
+	DEMO_SIGNALS=default exec env --default-signal=INT "$0" "$@"
+fi
 
 cd "$(dirname "$0")/.." || exit 2
 build=$(cd "${BUILD:-build}" 2>/dev/null && pwd) || {
@@ -207,13 +215,15 @@ must_be_free()
 	    "or choose another port: make demo DEMO_$1_PORT=$(($2 + 1000))"
 }
 
-# listen PORT PROGRAM: leaves the process id in $pid.
+# listen PORT PROGRAM OPTION...: leaves the process id in $pid.
 listen()
 {
+	port=$1 program=$2
+	shift 2
 	SYSTEMD_LOG_LEVEL=warning SYSTEMD_LOG_TARGET=console \
-	    systemd-socket-activate --accept --listen="127.0.0.1:$1" \
-	    "$build/$2" --tls-cert "$cert" --tls-key "$key" \
-	    --auth any --maildir "$maildir" </dev/null >>"$log" 2>&1 &
+	    systemd-socket-activate --accept --listen="127.0.0.1:$port" \
+	    "$build/$program" --tls-cert "$cert" --tls-key "$key" \
+	    --auth any --maildir "$maildir" "$@" </dev/null >>"$log" 2>&1 &
 	pid=$!
 }
 
@@ -385,7 +395,7 @@ must_be_free SMTP "$smtp_port"
 make_certificate
 make_maildir
 make_muttrc
-listen "$pop3_port" pop3-handler
+listen "$pop3_port" pop3-handler --allow-delete
 pop3_pid=$pid
 listen "$smtp_port" smtp-handler
 smtp_pid=$pid

@@ -1,0 +1,250 @@
+"""README.md's recipes as they are printed, each twice, in a network and below
+a /usr/local/sbin of their own; and the demo they are for."""
+
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+from mailtest import (DEADLINE, POP3, ROOT, SMTP, TestCase, clean_environment,
+                      wait_for)
+from superservers import listening
+
+README = ROOT / "README.md"
+
+
+def blocks(title):
+    """The indented blocks of the section, whatever its level."""
+    text = README.read_text()
+    match = re.search(rf"(?ms)^#+ {re.escape(title)}\n(.*?)(?=^##|\Z)", text)
+    if not match:
+        raise AssertionError(f"README.md has no section {title}")
+    return [re.sub("(?m)^    ", "", block[1]) for block in re.finditer(
+        r"(?m)(?<=\n\n)((?:    .*\n)+)", "\n" + match[1])]
+
+
+class Recipes(TestCase):
+    """self.dir is the checkout that README speaks of, and the home folder."""
+
+    time_limit = 120
+
+    def setUp(self):
+        super().setUp()
+        self.path("build").mkdir()
+        self.path("sbin").mkdir()
+        for program in (POP3, SMTP):
+            self.path("build", program.name).symlink_to(program)
+            shutil.copy(program, self.path("sbin"))
+        script = ("set -e\nip link set lo up\n"
+                  f"mount --bind {self.path('sbin')} /usr/local/sbin\n"
+                  "echo ready\nexec sleep 600")
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        self.namespaces = subprocess.Popen(
+            ["unshare", *user, "--net", "--mount", "--propagation", "private",
+             "sh", "-c", script], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        self.addCleanup(self.end, self.namespaces)
+        said = self.namespaces.stdout.readline()
+        if said != b"ready\n":
+            if os.geteuid() == 0:
+                self.fail(said)
+            self.skipTest("needs root or user namespaces: "
+                          + said.decode().strip())
+
+    def end(self, process):
+        process.terminate()
+        process.communicate()
+
+    def path(self, *names):
+        return self.dir.joinpath(*names)
+
+    def inside(self, *argv):
+        pid = self.namespaces.pid
+        user = [] if os.geteuid() == 0 else [
+            "--user", "--preserve-credentials"]
+        return ["nsenter", "-t", str(pid), *user, "--net", "--mount",
+                f"--wd={self.dir}", *argv]
+
+    def environment(self):
+        return clean_environment({"HOME": self.dir, "TERM": "xterm",
+                                  "BUILD": self.path("build")})
+
+    def start(self, *argv, **kwargs):
+        process = subprocess.Popen(
+            self.inside(*argv), env=self.environment(),
+            stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, **kwargs)
+        self.addCleanup(self.end, process)
+        return process
+
+    def recipe(self, text, stdin=""):
+        done = subprocess.run(
+            self.inside("sh", "-euc", text), env=self.environment(),
+            input=stdin, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=3 * DEADLINE)
+        print(f"--- {text}--- {done.returncode}\n{done.stdout}")
+        self.assertEqual(done.returncode, 0, f"{text}\n{done.stdout}")
+        return done.stdout
+
+    def demo(self, **kwargs):
+        """Once it serves."""
+        said = self.path("said")
+        with open(said, "wb") as output:
+            process = self.start(str(ROOT / "tests" / "demo.sh"),
+                                 stdout=output, **kwargs)
+        wait_for(lambda: "Serving until" in said.read_text()
+                 or process.poll() is not None, "the demo")
+        self.assertIsNone(process.poll(), said.read_text())
+        return process
+
+    def mails(self):
+        return sum(path.is_file() and path.parent.name in ("cur", "new")
+                   for path in self.path("build/demo/maildir").rglob("*"))
+
+
+class Clients(Recipes):
+    def at_terminal(self, text):
+        """For programs that fill a terminal: q, once a message is shown."""
+        main, terminal = pty.openpty()
+        os.set_blocking(main, False)
+        process = subprocess.Popen(
+            self.inside("setsid", "--ctty", "sh", "-euc", text),
+            env=self.environment(), stdin=terminal, stdout=terminal,
+            stderr=terminal)
+        os.close(terminal)
+        self.addCleanup(os.close, main)
+        self.addCleanup(self.end, process)
+        shown, end = b"", time.monotonic() + DEADLINE
+        while process.poll() is None and time.monotonic() < end:
+            if not select.select([main], [], [], 0.1)[0]:
+                if b"A round trip" in shown:
+                    os.write(main, b"q")
+                continue
+            try:
+                shown += os.read(main, 65536)
+            except OSError:     # its last process has ended
+                break
+        self.assertEqual(process.wait(DEADLINE), 0, shown)
+        self.assertIn(b"A round trip", shown)
+
+    def curl(self, text):
+        before = self.mails()
+        shown = self.recipe(text)
+        self.assertEqual(self.mails(), before + 1)
+        # The list, and message 1 of the demo
+        self.assertIn(f"\n{before + 1} ", shown.replace("\r", ""))
+        self.assertIn("Subject: Plain text", shown)
+
+    def sends(self, text):
+        before = self.mails()
+        self.recipe(text)
+        self.assertEqual(self.mails(), before + 1)
+
+    def mpop(self, text):
+        """Again and again: each message once."""
+        self.recipe(text)
+        inbox = list(self.path("inbox/new").iterdir())
+        self.assertEqual(len(inbox), self.mails())
+
+    def openssl(self, text):
+        shown = self.recipe(text, "USER me\nPASS x\nLIST\nQUIT\n")
+        self.assertRegex(shown, r"\+OK.*\n\+OK.*\n\+OK.*\n\+OK "
+                         rf"{self.mails()} .*\n1 \d+\n")
+
+    def test_each_twice(self):
+        self.demo()
+        ways = {"mutt": self.at_terminal, "printf": self.curl,
+                "msmtp": self.sends, "mkdir": self.mpop, "swaks": self.sends,
+                "openssl": self.openssl}
+        found = blocks("Clients")
+        self.assertEqual([text.split()[0] for text in found], list(ways))
+        for _ in range(2):
+            for text in found:
+                with self.subTest(text=text):
+                    ways[text.split()[0]](text)
+        # Where it is installed
+        self.at_terminal(found[0].replace("mutt ", "neomutt ", 1))
+
+    def test_deleting(self):
+        """Clients that move mail away, as most are set up to, can."""
+        self.demo()
+        before = self.mails()
+        curl = ("curl -sS --cacert build/demo/tls.crt --user me:x "
+                "pop3s://localhost:1995/1 ")
+        self.recipe(curl + "-X DELE --list-only")
+        self.assertEqual(self.mails(), before - 1)
+
+
+class Starting(Recipes):
+    """What starts the programs without systemd."""
+
+    def setUp(self):
+        super().setUp()
+        certificate, users = blocks("Certificate and users")
+        self.recipe(certificate)
+        self.recipe("mkdir -p Maildir/cur Maildir/new Maildir/tmp")
+
+    def serves(self, text):
+        for _ in range(2):
+            process = self.start("sh", "-euc", "exec " + text)
+            wait_for(lambda: "+OK" in subprocess.run(
+                self.inside("openssl", "s_client", "-quiet", "-CAfile",
+                            "tls.crt", "-verify_return_error", "-connect",
+                            "127.0.0.1:1995"), input="QUIT\r\n", text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout,
+                "its greeting")
+            self.end(process)
+
+    def test_socket_activate(self):
+        self.serves(blocks("systemd")[1])
+
+    def test_tcpserver(self):
+        (text,) = blocks("tcpserver")
+        self.serves(text)
+
+    def test_pipe(self):
+        (text,) = blocks("A pipe")
+        for _ in range(2):
+            self.assertRegex(self.recipe(text), r"^\+OK [^\n]*\n\+OK [^\n]*\n"
+                             r"\+OK [^\n]*\n\+OK 0 0\r?\n\+OK [^\n]*\n$")
+
+
+class Demo(Recipes):
+    def ended(self, process, *statuses):
+        self.assertIn(process.wait(DEADLINE), statuses)
+        for port in (1995, 1465):
+            self.assertFalse(listening(
+                port, f"/proc/{self.namespaces.pid}/net"))
+
+    def signal_it(self, process, number):
+        """nsenter does not pass signals on; it became the demo."""
+        os.kill(process.pid, number)
+
+    def test_terminated(self):
+        process = self.demo()
+        self.signal_it(process, signal.SIGTERM)
+        self.ended(process, 143)
+
+    def test_interrupted_in_the_background(self):
+        """As by a shell without job control, which has it ignored."""
+        process = self.demo(preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_IGN))
+        self.signal_it(process, signal.SIGINT)
+        self.ended(process, 0)
+
+    def test_make_clean_leaves_its_mail(self):
+        """And everything else goes."""
+        process = self.demo()
+        self.signal_it(process, signal.SIGTERM)
+        process.wait(DEADLINE)
+        before = self.mails()
+        self.assertGreater(before, 5)
+        subprocess.run(["make", "-s", "-C", str(ROOT), "clean",
+                        f"BUILD={self.path('build')}"], check=True,
+                       env=self.environment(), timeout=DEADLINE)
+        self.assertEqual([path.name for path in self.path("build").iterdir()],
+                         ["demo"])
+        self.assertEqual(self.mails(), before)
