@@ -2,9 +2,11 @@
 mail-handlers(7), Accepting a message and Removing."""
 
 import re
+import subprocess
 
 from certs import certificates
-from mailtest import HOST, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase
+from mailtest import (HOST, POP3, SMTP, Pop3Peer, Process, SmtpPeer, TestCase,
+                      wait_for)
 from nexthop import ScriptedHop
 from power import Disk, Halts, why_not
 
@@ -63,16 +65,33 @@ class Cuts:
 
     # Scenarios
 
-    def deliver(self, *recipients, options=(), less=None, letters=2, env=None):
+    def executed(self, halts, *options):
+        """A client of a handler that was started for it alone."""
+        smtp = self.spawn(
+            SMTP, "--tls", "off", "--auth", "any", *options, kind=SmtpPeer,
+            env=halts.env, pass_fds=halts.pass_fds)
+        halts.close_theirs()
+        return smtp.ready()
+
+    def warm(self, halts, *options):
+        """A client of a handler that listens and forks."""
+        port_file = self.fresh_path("port")
+        process = Process(
+            self.argv(SMTP, "--tls", "off", "--auth", "any", "--listen",
+                      "127.0.0.1:0", "--port-file", port_file, *options),
+            subprocess.DEVNULL, subprocess.DEVNULL, self.fresh_path("log"),
+            env=halts.env, pass_fds=halts.pass_fds)
+        self.addCleanup(process.stop)
+        halts.close_theirs()
+        wait_for(port_file.exists, "the handler to listen")
+        return self.connect(int(port_file.read_text()), SmtpPeer).ready()
+
+    def deliver(self, *recipients, less=None, start=None, letters=2):
         """Letters one after the other, with a cut before each call that
         matters and after each 250."""
         halts = Halts(self, less)
-        smtp = self.spawn(
-            SMTP, "--tls", "off", "--auth", "any", "--maildir",
-            f"{self.store}/%n", "--create-maildirs", *options, kind=SmtpPeer,
-            env={**halts.env, **(env or {})},
-            pass_fds=halts.pass_fds).ready()
-        halts.close_theirs()
+        smtp = (start or self.executed)(
+            halts, "--maildir", f"{self.store}/%n", "--create-maildirs")
         for n in range(letters):
             halts.at = lambda what, n=n: self.disk.cut(
                 {"promised": n, "before": what})
@@ -90,6 +109,30 @@ class Cuts:
         self.deliver("anna")
         self.check("anna")
 
+    def test_warm(self):
+        self.deliver("anna", start=self.warm)
+        self.check("anna")
+
+    def test_hook_that_keeps(self):
+        """--on-message is the only destination; what it was told to keep it
+        keeps, and says so when it has."""
+        keeper = self.write("keep", f"""#!/bin/sh
+set -e
+mkdir -p {self.store}/anna/new
+cat >{self.store}/anna/$MAIL_ID
+sync {self.store}/anna/$MAIL_ID
+mv {self.store}/anna/$MAIL_ID {self.store}/anna/new/
+sync {self.store}/anna/new {self.store}/anna {self.store}
+""", mode=0o755)
+        halts = Halts(self)
+        smtp = self.executed(halts, "--on-message", str(keeper))
+        for n in range(2):
+            reply = smtp.message(letter(n), "joe@example.com", "ann@b.test")
+            self.assertEqual(str(reply), "250 2.0.0")
+            self.disk.cut({"promised": n + 1, "before": "the next"})
+        smtp.quit()
+        self.check("anna")
+
     def test_three_recipients(self):
         """Three maildirs."""
         self.deliver("anna", "bert", "carl")
@@ -103,11 +146,8 @@ class Cuts:
         (self.store / "anna" / "new").mkdir(parents=True)
         self.disk.settle()
         halts = Halts(self)
-        smtp = self.spawn(
-            SMTP, "--tls", "off", "--auth", "any", "--maildir",
-            self.store / "anna", "--relay", relay, kind=SmtpPeer,
-            env=halts.env, pass_fds=halts.pass_fds).ready()
-        halts.close_theirs()
+        smtp = self.executed(halts, "--maildir", self.store / "anna",
+                             "--relay", relay)
         for n in range(2):
             halts.at = lambda what, n=n: self.disk.cut(
                 {"promised": n, "before": what})
