@@ -79,10 +79,13 @@ libraries = $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
 
 unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\
 	$(wildcard tests/unit/test_*.c))
+ports = pop3-handler pop3-handler-stls smtp-handler smtp-handler-submission
 units = $(patsubst units/%.in,$(BUILD)/units/%,\
 	$(wildcard units/*.in units/*/*.in)) \
 	$(BUILD)/units/pop3-handler-stls@.service \
-	$(BUILD)/units/smtp-handler-submission@.service
+	$(BUILD)/units/smtp-handler-submission@.service \
+	$(foreach port,$(ports),$(BUILD)/units/$(port)-warm.socket \
+	$(BUILD)/units/$(port)-warm.service)
 fuzzers = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 man_pages = $(wildcard man/*.[1-9])
 
@@ -182,26 +185,48 @@ $(BUILD)/units/paths: FORCE
 	@echo '$(SBINDIR) $(SYSCONFDIR)' | cmp -s - $@ || \
 	    echo '$(SBINDIR) $(SYSCONFDIR)' > $@
 
+# A unit has a source for two ways to be started: lines that begin with @each@
+# are for a program executed for each connection, those with @warm@ for a
+# process forked for each.
+fill = sed -e '/^@$(1)@/d' -e 's/^@[a-z]*@ \{0,1\}//' \
+	-e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g'
+
 $(BUILD)/units/%: units/%.in $(BUILD)/units/paths Makefile
 	@mkdir -p $(@D)
-	@sed -e 's|@SBINDIR@|$(SBINDIR)|g' \
-	    -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $< > $@
+	@$(call fill,warm) $< > $@
 
-# The STARTTLS ports are the same services under other names: a socket with
-# Accept=yes starts its own NAME@.service and no other.
+$(BUILD)/units/%-warm.socket: units/%.socket.in $(BUILD)/units/paths Makefile
+	@mkdir -p $(@D)
+	@$(call fill,each) $< > $@
+
+$(BUILD)/units/%-warm.service: units/%@.service.in $(BUILD)/units/paths \
+    Makefile
+	@mkdir -p $(@D)
+	@$(call fill,each) $< > $@
+
+# The STARTTLS ports are the same services under other names: a socket starts
+# the service of its own name.
+starttls = sed -e '/^ExecStart=/s/$$/ --tls starttls/' \
+	-e 's/POP3S connection/POP3 connection/' \
+	-e 's/SMTPS connection/SMTP connection/' \
+	-e 's/$(1)\(-warm\)\{0,1\}\.socket/$(1)-$(2)\1.socket/' \
+	-e 's/edit $(1)/edit $(1)-$(2)/'
+
 $(BUILD)/units/pop3-handler-stls@.service: \
     $(BUILD)/units/pop3-handler@.service
-	sed -e '/^ExecStart=/s/$$/ --tls starttls/' \
-	    -e 's/POP3S connection/POP3 connection/' \
-	    -e 's/pop3-handler\.socket/pop3-handler-stls.socket/' \
-	    -e 's/edit pop3-handler@/edit pop3-handler-stls@/' $< > $@
+	@$(call starttls,pop3-handler,stls) $< > $@
+
+$(BUILD)/units/pop3-handler-stls-warm.service: \
+    $(BUILD)/units/pop3-handler-warm.service
+	@$(call starttls,pop3-handler,stls) $< > $@
 
 $(BUILD)/units/smtp-handler-submission@.service: \
     $(BUILD)/units/smtp-handler@.service
-	sed -e '/^ExecStart=/s/$$/ --tls starttls/' \
-	    -e 's/SMTPS connection/SMTP connection/' \
-	    -e 's/smtp-handler\.socket/smtp-handler-submission.socket/' \
-	    -e 's/edit smtp-handler@/edit smtp-handler-submission@/' $< > $@
+	@$(call starttls,smtp-handler,submission) $< > $@
+
+$(BUILD)/units/smtp-handler-submission-warm.service: \
+    $(BUILD)/units/smtp-handler-warm.service
+	@$(call starttls,smtp-handler,submission) $< > $@
 
 # Corpora run through the fuzzers' checks, by any compiler; and the fuzzers
 # themselves, which need clang: make fuzz FUZZ=smtp SECONDS=600
@@ -241,8 +266,8 @@ define installed
 644 MANDIR/man5 $(filter %.5,$(man_pages))
 644 MANDIR/man7 $(filter %.7,$(man_pages))
 644 MANDIR/man8 $(filter %.8,$(man_pages))
-644 UNITDIR $(wildcard units/*.socket units/*.slice)
-644 UNITDIR $(filter %.service,$(units))
+644 UNITDIR $(wildcard units/*.slice)
+644 UNITDIR $(filter %.service %.socket,$(units))
 644 SYSUSERSDIR units/mail-handlers.sysusers.conf=mail-handlers.conf
 644 TMPFILESDIR units/mail-handlers.tmpfiles.conf=mail-handlers.conf
 644 CATALOGDIR units/mail-handlers.catalog

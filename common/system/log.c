@@ -214,11 +214,14 @@ log_open(const char *program)
 	for (int fd = 0; fd <= 1; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
 			descriptors_cover(fd, &ignored);
-	if (fstat(STDERR_FILENO, &st2) != 0 || stderr_is_connection(&st2)) {
+	/* Of the journal first: its socket is descriptor 1 as well, where
+	 * systemd was not told otherwise. */
+	bool open = fstat(STDERR_FILENO, &st2) == 0;
+	if (open && stderr_is_journal(&st2)) {
+		log_state.automatic = LOG_TARGET_JOURNAL;
+	} else if (!open || stderr_is_connection(&st2)) {
 		descriptors_cover(STDERR_FILENO, &ignored);
 		log_state.automatic = LOG_TARGET_SYSLOG;
-	} else if (stderr_is_journal(&st2)) {
-		log_state.automatic = LOG_TARGET_JOURNAL;
 	}
 	log_set_target(LOG_TARGET_AUTO);
 }

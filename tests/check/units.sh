@@ -28,13 +28,13 @@ for file in $(cd units && find . -name '*.in'); do
 	[ -s "$build/units/${file%.in}" ] ||
 	    fail "$build/units/${file%.in} is missing"
 done
-grep -rn '@[A-Z][A-Z]*@' "$build/units" >&2 && fail "left to fill in: see above"
+grep -rn '@[A-Za-z][A-Za-z]*@' "$build/units" >&2 && fail "left to fill in: see above"
 
 # The programs are not installed: verify the units with those just built, by a
 # name without blanks.
 mkdir "$work/units"
 ln -s "$build" "$work/build"
-for unit in "$build"/units/*.service units/*.socket units/*.slice; do
+for unit in "$build"/units/*.service "$build"/units/*.socket units/*.slice; do
 	name=${unit##*/}
 	sed "s,^ExecStart=[^ ]*/,ExecStart=$work/build/," "$unit" \
 	    >"$work/units/$name"
@@ -76,6 +76,8 @@ security()
 }
 security pop3-handler@.service 8
 security smtp-handler@.service 11
+security pop3-handler-warm.service 8
+security smtp-handler-warm.service 11
 
 [ "$failed" -eq 0 ] && echo "units: ok"
 exit "$failed"
