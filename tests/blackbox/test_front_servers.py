@@ -4,6 +4,7 @@ they are, under the real programs: in a network and with files of their own
 README.md, Who starts them."""
 
 import os
+import pathlib
 import re
 import subprocess
 
@@ -227,6 +228,44 @@ class Installed(FrontDoor):
         Inetd(self, self.unit("inetd.conf").replace("\ttcp\t", "\ttcp6\t"),
               network=self.network, ports=PORTS.values())
         self.sessions(*self.IPV6)
+
+    # Warm: one program for many connections, and the next one when it ended
+
+    def warm_sessions(self, server):
+        for _ in range(2):
+            self.sessions(Network.REMOTE)
+            wait_for(lambda: not self.programs(), "their end")
+        self.assertNotIn("looping", server.log())
+
+    def programs(self):
+        """Processes of the two programs in that network."""
+        network = os.readlink(f"/proc/{self.network.pid}/ns/net")
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(path / "ns/net") == network:
+                    found.append((path / "comm").read_text().strip())
+            except OSError:
+                pass
+        return {"pop3-handler", "smtp-handler"} & set(found)
+
+    def test_xinetd_wait(self):
+        text = "".join(self.unit(f"xinetd/{program.name}")
+                       for program in BOTH)
+        for old, new in (("wait\t\t= no", "wait\t\t= yes"),
+                         (".conf\n", ".conf --accept --idle-exit 1\n")):
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        self.warm_sessions(Xinetd(self, text, network=self.network,
+                                  ports=PORTS.values()))
+
+    def test_inetd_wait(self):
+        lines = [line[1:] + " --idle-exit 1" for line
+                 in self.unit("inetd.conf").splitlines()
+                 if line.startswith("#") and "\twait\t" in line]
+        self.assertEqual(len(lines), 2)
+        self.warm_sessions(Inetd(self, "\n".join(lines) + "\n",
+                                 network=self.network, ports=PORTS.values()))
 
     def daemontools(self, kind):
         folder = self.path("service")

@@ -375,7 +375,8 @@ class Clean(WarmCase):
         peer.hello()
         child, = warm.wait_children(1)
         ours, theirs = status_of(child), status_of(executed.process.pid)
-        for name in ("SigBlk", "SigPnd", "ShdPnd", "NoNewPrivs", "CoreDumping"):
+        for name in ("SigBlk", "SigPnd", "ShdPnd", "NoNewPrivs",
+                     "CoreDumping"):
             self.assertEqual(ours[name], theirs[name], name)
         # Of the signals those to the parent alone are ignored, and the end of
         # a child is heeded already.

@@ -329,7 +329,8 @@ class Systemd(TestCase):
 
     def wait_idle(self):
         """No connection is left: its unit is gone."""
-        wait_for(lambda: set(self.show("NConnections", *self.sockets)) == {"0"},
+        wait_for(lambda: set(self.show("NConnections",
+                                       *self.sockets)) == {"0"},
                  "the last connection")
 
     def assert_healthy(self, cursor):
