@@ -75,6 +75,8 @@ pop3_objects = $(call objects,$(pop3_sources))
 smtp_objects = $(call objects,$(smtp_sources))
 pop3_program_objects = $(call objects,$(call sources,pop3-handler))
 smtp_program_objects = $(call objects,$(call sources,smtp-handler))
+# What smtp-handler has beside its main.c, for tests of its parts.
+smtp_parts = $(BUILD)/smtp-handler.a
 libraries = $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
 
 unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\
@@ -115,7 +117,8 @@ $(BUILD)/smtp-handler: $(smtp_program_objects) $(libraries)
 $(BUILD)/libcommon.a: $(common_objects)
 $(BUILD)/libpop3.a: $(pop3_objects)
 $(BUILD)/libsmtp.a: $(smtp_objects)
-$(libraries):
+$(smtp_parts): $(filter-out %/main.o,$(smtp_program_objects))
+$(libraries) $(smtp_parts):
 	$(say) AR $@
 	rm -f $@
 	$(AR) rcs $@ $^
@@ -132,10 +135,10 @@ $(OBJ)/%.o: %.c $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries)
+$(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries) $(smtp_parts)
 	@mkdir -p $(@D)
 	$(say) LD $@
-	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
+	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< $(smtp_parts) \
 	    $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a \
 	    $(LIBS) -lcmocka
 
@@ -234,11 +237,11 @@ $(BUILD)/units/smtp-handler-submission-warm.service: \
 build-replays: $(fuzzers:%=$(BUILD)/tests/fuzz/replay_%)
 
 $(BUILD)/tests/fuzz/replay_%: $(OBJ)/tests/fuzz/fuzz_%.o \
-    $(OBJ)/tests/fuzz/replay.o $(libraries)
+    $(OBJ)/tests/fuzz/replay.o $(libraries) $(smtp_parts)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
-	    $(OBJ)/tests/fuzz/replay.o $(BUILD)/libpop3.a \
+	    $(OBJ)/tests/fuzz/replay.o $(smtp_parts) $(BUILD)/libpop3.a \
 	    $(BUILD)/libsmtp.a $(BUILD)/libcommon.a $(LIBS)
 
 SECONDS ?= 60
@@ -252,9 +255,9 @@ fuzz: ## FUZZ=name SECONDS=n: fuzz one module
 	    sed 's/^/-dict=/') $(BUILD)/fuzz/corpus/$(FUZZ) \
 	    tests/fuzz/corpus/$(FUZZ)
 
-fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries)
+fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries) $(smtp_parts)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined \
-	    -o $(BUILD)/fuzz_$* $< $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
+	    -o $(BUILD)/fuzz_$* $< $(smtp_parts) $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
 	    $(BUILD)/libcommon.a $(LIBS)
 .PRECIOUS: $(OBJ)/%.o
 

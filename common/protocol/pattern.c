@@ -11,7 +11,8 @@ pattern_has_name(const char *pattern)
 {
 	for (const char *at = pattern; (at = strchr(at, '%')) != NULL;
 	    at += 2) {
-		if (at[1] == 'u' || at[1] == 'n' || at[1] == 'd')
+		if (at[1] == 'u' || at[1] == 'l' || at[1] == 'n' ||
+		    at[1] == 'd')
 			return true;
 		if (at[1] == '\0')
 			break;
@@ -24,7 +25,7 @@ pattern_is_valid(const char *pattern)
 {
 	for (const char *at = pattern; (at = strchr(at, '%')) != NULL;
 	    at += 2)
-		if (at[1] == '\0' || strchr("und%", at[1]) == NULL)
+		if (at[1] == '\0' || strchr("ulnd%", at[1]) == NULL)
 			return false;
 	return true;
 }
@@ -87,7 +88,7 @@ pattern_expand(const char *pattern, struct slice name, const char *hostname,
 			continue;
 		}
 		p++;
-		part = *p == 'u' ? name : *p == 'n' ? local
+		part = *p == 'u' || *p == 'l' ? name : *p == 'n' ? local
 		    : *p == 'd' ? domain : SLICE("%");
 		if (!is_safe(part))
 			return error_set(error, ERROR_PEER,
@@ -98,6 +99,60 @@ pattern_expand(const char *pattern, struct slice name, const char *hostname,
 	return 0;
 too_long:
 	return error_set(error, ERROR_CONFIG, "--maildir: path too long");
+}
+
+bool
+pattern_has_login(const char *pattern)
+{
+	for (const char *at = pattern; (at = strchr(at, '%')) != NULL &&
+	    at[1] != '\0'; at += 2)
+		if (at[1] == 'l')
+			return true;
+	return false;
+}
+
+/* A name for a pattern: its % are no signs. */
+static bool
+put_quoted(char *pattern, size_t size, size_t *len, struct slice name)
+{
+	struct slice before;
+
+	while (slice_cut(name, '%', &before, &name))
+		if (!put(pattern, size, len, before) ||
+		    !put(pattern, size, len, SLICE("%%")))
+			return false;
+	return put(pattern, size, len, before);
+}
+
+int
+pattern_set_login(const char *pattern, struct slice login, char *out,
+    size_t size, struct error *error)
+{
+	size_t len = 0;
+	bool fits = size > 0;
+
+	for (const char *p = pattern; *p != '\0' && fits; p++) {
+		if (p[0] == '%' && p[1] == 'l') {
+			if (!is_safe(login))
+				return error_set(error, ERROR_PEER,
+				    "this name cannot be part of a path");
+			fits = put_quoted(out, size, &len, login);
+			p++;
+		} else {
+			/* "%%l" has no %l in it. */
+			size_t n = p[0] == '%' && p[1] != '\0' ? 2 : 1;
+
+			fits = n < size - len;
+			memcpy(out + len, p, fits ? n : 0);
+			len += fits ? n : 0;
+			p += n - 1;
+		}
+	}
+	if (!fits)
+		return error_set(error, ERROR_CONFIG,
+		    "--maildir: path too long");
+	out[len] = '\0';
+	return 0;
 }
 
 size_t

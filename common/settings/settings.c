@@ -70,7 +70,7 @@ check_auth(const char *value, char *why, size_t size)
 static bool
 check_maildir(const char *value, char *why, size_t size)
 {
-	snprintf(why, size, "must have u, n, d or another %% after each %%");
+	snprintf(why, size, "must have u, l, n, d or another %% after each %%");
 	return pattern_is_valid(value);
 }
 

@@ -49,7 +49,7 @@ expand(struct text *path, struct slice pattern, struct slice name,
 
 		if (pattern.data[i] == '%') {
 			char letter = pattern.data[++i];
-			part = letter == 'u' ? name : letter == 'n' ? local
+			part = letter == 'u' || letter == 'l' ? name : letter == 'n' ? local
 			    : letter == 'd' ? domain : part;
 			if (!is_safe(part))
 				return ERROR_PEER;
@@ -95,8 +95,7 @@ is_good(struct slice pattern)
 {
 	for (size_t i = 0; i < pattern.len; i++)
 		if (pattern.data[i] == '%' && (++i == pattern.len ||
-		    (pattern.data[i] != 'u' && pattern.data[i] != 'n' &&
-		    pattern.data[i] != 'd' && pattern.data[i] != '%')))
+		    memchr("ulnd%", pattern.data[i], 5) == NULL))
 			return false;
 	return true;
 }
@@ -148,6 +147,35 @@ check_expansion(const char *pattern, const char *hostname, struct slice name)
 	text_free(&want);
 }
 
+/* With the login put into the pattern first, where the name is the login's:
+ * the same path. */
+static void
+check_login(const char *pattern, const char *hostname, struct slice name)
+{
+	char *path = malloc(PATH_SIZE), *set = malloc(PATH_SIZE);
+	char *again = malloc(PATH_SIZE);
+	struct error error, set_error;
+
+	CHECK(path != NULL && set != NULL && again != NULL);
+	int result = pattern_expand(pattern, name, hostname, path, PATH_SIZE,
+	    &error);
+	if (pattern_set_login(pattern, name, set, PATH_SIZE, &set_error) < 0) {
+		/* A pattern may be longer than its path. */
+		CHECK(result < 0 || set_error.kind == ERROR_CONFIG);
+	} else {
+		CHECK(!pattern_has_login(set));
+		CHECK(pattern_is_valid(set));
+		CHECK(pattern_has_login(pattern) ||
+		    strcmp(set, pattern) == 0);
+		CHECK(pattern_expand(set, name, hostname, again, PATH_SIZE,
+		    &set_error) == result);
+		CHECK(result < 0 || strcmp(path, again) == 0);
+	}
+	free(path);
+	free(set);
+	free(again);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -166,6 +194,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (good) {
 		CHECK(has_name == needs_name(slice_from(pattern)));
 		check_expansion(pattern, hostname, name);
+		check_login(pattern, hostname, name);
 	}
 	free(pattern);
 	free(hostname);

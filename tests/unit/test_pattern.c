@@ -14,6 +14,8 @@ test_kinds(void **state)
 		{ "/var/mail", false, true },
 		{ "/var/mail/%u", true, true },
 		{ "%n", true, true },
+		{ "%l", true, true },
+		{ "%%l", false, true },
 		{ "%d/%n", true, true },
 		{ "/a%%b", false, true },
 		/* A percent sign, and the letter u. */
@@ -70,6 +72,7 @@ test_expand(void **state)
 		const char *path;
 	} rows[] = {
 		{ "/m/%u", SLICE("joe"), "/m/joe" },
+		{ "/m/%l", SLICE("Joe"), "/m/joe" },
 		{ "/m/%u", SLICE("Joe@Example.ORG"), "/m/joe@example.org" },
 		{ "/M/%d/%n/X", SLICE("Joe@Example.ORG"),
 		    "/M/example.org/joe/X" },
@@ -176,6 +179,54 @@ test_length(void **state)
 	}
 }
 
+/* smtp-handler(8): %l is the login, whoever the recipient is. */
+static void
+test_login(void **state)
+{
+	static const struct {
+		const char *pattern;
+		struct slice login;
+		const char *set; /* NULL: it cannot be part of a path */
+	} rows[] = {
+		{ "/m/%l", SLICE("Joe"), "/m/joe" },
+		{ "/m/%l/%u", SLICE("joe@x"), "/m/joe@x/%u" },
+		{ "%l%%%l", SLICE("a"), "a%%a" },
+		{ "/m/%%l/%n", SLICE("../x"), "/m/%%l/%n" },
+		{ "/m/%l", SLICE("100%u"), "/m/100%%u" },
+		{ "/m/%l", SLICE(""), NULL },
+		{ "/m/%l", SLICE("../x"), NULL },
+		{ "/m/%l", SLICE(".x"), NULL },
+	};
+	struct error error;
+	char out[64];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		int result = pattern_set_login(rows[i].pattern,
+		    rows[i].login, out, sizeof(out), &error);
+
+		if (result != (rows[i].set != NULL ? 0 : -1))
+			fail_msg("%s", rows[i].pattern);
+		if (rows[i].set == NULL) {
+			assert_int_equal(error.kind, ERROR_PEER);
+			continue;
+		}
+		assert_string_equal(out, rows[i].set);
+		size_t len = strlen(rows[i].set) + 1;
+		for (size_t size = 0; size <= len; size++) {
+			struct guarded storage;
+
+			guarded_new(&storage, size);
+			assert_int_equal(pattern_set_login(rows[i].pattern,
+			    rows[i].login, storage.data, size, &error),
+			    size < len ? -1 : 0);
+			guarded_free(&storage);
+		}
+	}
+	assert_true(pattern_has_login("/%u/%l"));
+	assert_false(pattern_has_login("/%u/%%l"));
+}
+
 int
 main(void)
 {
@@ -185,6 +236,7 @@ main(void)
 		cmocka_unit_test(test_expand),
 		cmocka_unit_test(test_unsafe),
 		cmocka_unit_test(test_length),
+		cmocka_unit_test(test_login),
 	};
 
 	return cmocka_run_group_tests_name("pattern", tests, NULL, NULL);
