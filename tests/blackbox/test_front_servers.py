@@ -56,7 +56,7 @@ class Services(InNetwork):
 
     def environ(self, env):
         found = tool_environment(self.package, env)
-        found["PATH"] += ":/usr/sbin:/sbin"
+        found["PATH"] = f"/usr/local/bin:{found['PATH']}:/usr/sbin:/sbin"
         return found
 
 
@@ -125,8 +125,11 @@ class Installed(FrontDoor):
             "echo pop3s 995/tcp >>/etc/services",
             "grep -q ^submissions /etc/services || "
             "echo submissions 465/tcp >>/etc/services",
-            "umask 022", "mkdir -p /usr/local/sbin /etc/mail-handlers",
+            "umask 022",
+            "mkdir -p /usr/local/bin /usr/local/sbin /etc/mail-handlers",
             f"cp {POP3} {SMTP} /usr/local/sbin",
+            # Not every user may enter the checkout
+            f"cp '{TOOLS}'/daemontools/usr/bin/* /usr/local/bin",
             f"cp '{ROOT}'/units/*-handler.conf {files}/* /etc/mail-handlers",
             "cd /etc/mail-handlers", "chgrp mail-handlers tls.key users",
             "chmod 640 tls.key users",

@@ -136,7 +136,8 @@ push "<fetch-mail><exit>"
 """)
         self.path("inbox").write_bytes(b"")
         self.run_client("script", "-qec",
-                        f"TERM=xterm mutt -n -F {self.path('muttrc')}",
+                        "stty cols 80 rows 24; TERM=xterm mutt -n -F "
+                        f"{self.path('muttrc')}",
                         "/dev/null")
         inbox = self.path("inbox").read_bytes()
         for n in range(1, 6):

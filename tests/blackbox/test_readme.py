@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import termios
 import time
 
 from mailtest import (DEADLINE, POP3, ROOT, SMTP, TestCase, clean_environment,
@@ -109,6 +110,7 @@ class Clients(Recipes):
     def at_terminal(self, text):
         """For programs that fill a terminal: q, once a message is shown."""
         main, terminal = pty.openpty()
+        termios.tcsetwinsize(terminal, (24, 80))
         os.set_blocking(main, False)
         process = subprocess.Popen(
             self.inside("setsid", "--ctty", "sh", "-euc", text),
