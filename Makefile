@@ -26,7 +26,7 @@ SANITIZE ?=
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wundef -Wvla -Wformat=2
-HARDENING = -pthread -fPIE -fstack-protector-strong -fno-plt \
+HARDENING = -pthread -fPIC -fvisibility=hidden -fstack-protector-strong -fno-plt \
 	-fno-strict-overflow
 HARDENING_LD = -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 
@@ -64,12 +64,15 @@ endif
 
 # A folder is a layer, and its sources are what lies in it: common/README.md.
 sources = $(wildcard $(1:%=%/*.c))
-common_sources = $(call sources,common common/*)
+library_sources = $(call sources,common/library)
+common_sources = $(filter-out $(library_sources),\
+	$(call sources,common common/*))
 pop3_sources = $(call sources,pop3-handler/pop3)
 smtp_sources = $(call sources,smtp-handler/smtp)
 
 OBJ = $(BUILD)/obj
 objects = $(1:%.c=$(OBJ)/%.o)
+library_objects = $(call objects,$(library_sources))
 common_objects = $(call objects,$(common_sources))
 pop3_objects = $(call objects,$(pop3_sources))
 smtp_objects = $(call objects,$(smtp_sources))
@@ -77,7 +80,9 @@ pop3_program_objects = $(call objects,$(call sources,pop3-handler))
 smtp_program_objects = $(call objects,$(call sources,smtp-handler))
 # What smtp-handler has beside its main.c, for tests of its parts.
 smtp_parts = $(BUILD)/smtp-handler.a
-libraries = $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
+# Each needs what stands after it.
+libraries = $(BUILD)/liblibrary.a $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
+	$(BUILD)/libcommon.a
 
 unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\
 	$(wildcard tests/unit/test_*.c))
@@ -114,6 +119,7 @@ $(BUILD)/smtp-handler: $(smtp_program_objects) $(libraries)
 	    $(smtp_program_objects) $(BUILD)/libsmtp.a \
 	    $(BUILD)/libcommon.a $(LIBS)
 
+$(BUILD)/liblibrary.a: $(library_objects)
 $(BUILD)/libcommon.a: $(common_objects)
 $(BUILD)/libpop3.a: $(pop3_objects)
 $(BUILD)/libsmtp.a: $(smtp_objects)
@@ -139,8 +145,7 @@ $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries) $(smtp_parts)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< $(smtp_parts) \
-	    $(BUILD)/libpop3.a $(BUILD)/libsmtp.a $(BUILD)/libcommon.a \
-	    $(LIBS) -lcmocka
+	    $(libraries) $(LIBS) -lcmocka
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 
@@ -241,8 +246,7 @@ $(BUILD)/tests/fuzz/replay_%: $(OBJ)/tests/fuzz/fuzz_%.o \
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
-	    $(OBJ)/tests/fuzz/replay.o $(smtp_parts) $(BUILD)/libpop3.a \
-	    $(BUILD)/libsmtp.a $(BUILD)/libcommon.a $(LIBS)
+	    $(OBJ)/tests/fuzz/replay.o $(smtp_parts) $(libraries) $(LIBS)
 
 SECONDS ?= 60
 fuzz: ## FUZZ=name SECONDS=n: fuzz one module
@@ -257,8 +261,7 @@ fuzz: ## FUZZ=name SECONDS=n: fuzz one module
 
 fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries) $(smtp_parts)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined \
-	    -o $(BUILD)/fuzz_$* $< $(smtp_parts) $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
-	    $(BUILD)/libcommon.a $(LIBS)
+	    -o $(BUILD)/fuzz_$* $< $(smtp_parts) $(libraries) $(LIBS)
 .PRECIOUS: $(OBJ)/%.o
 
 # What is installed, and so what uninstall removes: a line for each, as

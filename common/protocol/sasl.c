@@ -173,6 +173,21 @@ sasl_server_start(struct sasl_server *sasl, struct wire *wire,
 	return take_response(sasl, wire, initial, challenge);
 }
 
+const char *
+sasl_server_mechanism(const struct sasl_server *sasl)
+{
+	switch (sasl->state) {
+	case SASL_PLAIN:
+		return "PLAIN";
+	case SASL_LOGIN_USER:
+	case SASL_LOGIN_PASSWORD:
+		return "LOGIN";
+	case SASL_IDLE:
+		break;
+	}
+	return "";
+}
+
 void
 sasl_wipe(struct sasl_server *sasl, struct wire *wire)
 {

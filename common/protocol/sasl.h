@@ -64,6 +64,10 @@ enum sasl_outcome sasl_server_start(struct sasl_server *sasl,
 enum sasl_outcome sasl_server_take(struct sasl_server *sasl,
     struct wire *wire, struct slice line, struct slice *challenge);
 
+/* The name of the mechanism that is used, by its registered name; "" for
+ * none. */
+const char *sasl_server_mechanism(const struct sasl_server *sasl);
+
 /* Ends it and overwrites everything the client sent, in the wire too. */
 void sasl_wipe(struct sasl_server *sasl, struct wire *wire);
 

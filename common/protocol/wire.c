@@ -14,8 +14,29 @@ wire_init(struct wire *wire, char *in, size_t in_size, char *out,
     size_t out_size)
 {
 	*wire = (struct wire){ .eof = false };
+	wire_lend(wire, in, in_size, out, out_size);
+}
+
+static bool
+is_empty(const struct buf *buf)
+{
+	return buf->start == buf->end && buf->kept == 0;
+}
+
+bool
+wire_is_idle(const struct wire *wire)
+{
+	return is_empty(&wire->in) && is_empty(&wire->out);
+}
+
+void
+wire_lend(struct wire *wire, char *in, size_t in_size, char *out,
+    size_t out_size)
+{
+	assert(wire_is_idle(wire));
 	buf_init(&wire->in, in, in_size);
 	buf_init(&wire->out, out, out_size);
+	wire->scanned = 0;
 }
 
 static void

@@ -53,6 +53,12 @@ enum wire_line {
 void wire_init(struct wire *wire, char *in, size_t in_size, char *out,
     size_t out_size);
 
+/* Nothing is in either queue or kept: another storage would do as well. */
+bool wire_is_idle(const struct wire *wire);
+/* Gives it another storage, while it is idle; or a first one. */
+void wire_lend(struct wire *wire, char *in, size_t in_size, char *out,
+    size_t out_size);
+
 /*
  * Takes the next line from in; *line is it without its end and lives until
  * the next read. limit counts the line end too (RFC 5321 4.5.3.1.4) and is

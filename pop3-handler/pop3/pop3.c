@@ -144,9 +144,17 @@ void
 pop3_init(struct pop3 *pop3, const struct pop3_options *options,
     char *in, size_t in_size, char *out, size_t out_size)
 {
-	assert(in_size >= POP3_IN_MIN && out_size >= POP3_OUT_MIN);
 	*pop3 = (struct pop3){ .options = *options, .state = POP3_GREETING };
-	wire_init(&pop3->wire, in, in_size, out, out_size);
+	if (in != NULL)
+		pop3_lend(pop3, in, in_size, out, out_size);
+}
+
+void
+pop3_lend(struct pop3 *pop3, char *in, size_t in_size, char *out,
+    size_t out_size)
+{
+	assert(in_size >= POP3_IN_MIN && out_size >= POP3_OUT_MIN);
+	wire_lend(&pop3->wire, in, in_size, out, out_size);
 }
 
 static const struct command *

@@ -122,7 +122,20 @@ struct pop3 {
 void pop3_init(struct pop3 *pop3, const struct pop3_options *options,
     char *in, size_t in_size, char *out, size_t out_size);
 
+/* Other storage, while wire_is_idle; whoever calls pop3_init without any
+ * gives it so. */
+void pop3_lend(struct pop3 *pop3, char *in, size_t in_size, char *out,
+    size_t out_size);
+
 enum pop3_event pop3_next(struct pop3 *pop3);
+
+/*
+ * Answers POP3_STLS, POP3_LOGIN, POP3_MESSAGE or POP3_UPDATE with a status
+ * ("-ERR", "-ERR [AUTH]") and a text in words of the caller's. Or, before the
+ * first pop3_next: the peer hears this and no greeting, and the session is
+ * over. Of a text that is too long for a line the beginning is said.
+ */
+void pop3_refused(struct pop3 *pop3, const char *status, struct slice text);
 
 /* The go-ahead for STLS; and the connection is TLS now, and all that came
  * before is forgotten (RFC 2595 4). */

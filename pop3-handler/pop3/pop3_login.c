@@ -8,20 +8,10 @@
 
 #include "pop3/pop3_private.h"
 
-/* A login's tries. */
-#define LOGINS_MAX 3
-
 bool
 pop3_login_possible(const struct pop3 *pop3)
 {
 	return pop3->options.allow_login && pop3->options.secure;
-}
-
-void
-pop3_forget_name(struct pop3 *pop3)
-{
-	pop3->name = slice_from("");
-	sasl_wipe(&pop3->sasl, &pop3->wire);
 }
 
 static bool
@@ -143,14 +133,6 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 }
 
 void
-pop3_forget_login(struct pop3 *pop3)
-{
-	pop3->pending = POP3_WANT_IO;
-	pop3->user = pop3->password = slice_from(NULL);
-	pop3_forget_name(pop3);
-}
-
-void
 pop3_accept_stls(struct pop3 *pop3)
 {
 	assert(pop3->pending == POP3_STLS);
@@ -195,8 +177,6 @@ pop3_login_failed(struct pop3 *pop3, enum pop3_login_failure failure)
 	};
 
 	assert(pop3->pending == POP3_LOGIN);
-	pop3_forget_login(pop3);
-	pop3_say(pop3, texts[failure]);
-	if (++pop3->failed_logins >= LOGINS_MAX)
-		pop3_close_session(pop3);
+	pop3_refused(pop3, pop3_text_status(texts[failure]),
+	    slice_from(pop3_text(texts[failure], pop3->language)));
 }

@@ -3,6 +3,7 @@
  * Layer 1.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pop3/pop3_private.h"
@@ -278,14 +279,11 @@ pop3_message_end(struct pop3 *pop3, bool whole)
 void
 pop3_message_failed(struct pop3 *pop3, const struct error *error)
 {
+	char status[32];
+
 	assert(pop3->pending == POP3_MESSAGE);
-	pop3->pending = POP3_WANT_IO;
-	if (pop3->sending) {
-		pop3->sending = false;
-		pop3_close_session(pop3);
-		return;
-	}
-	wire_format(&pop3->wire, "-ERR %s %s",
-	    error_meaning(error->kind)->pop3_code,
-	    pop3_text(POP3_TEXT_CANNOT_READ, pop3->language));
+	snprintf(status, sizeof(status), "-ERR %s",
+	    error_meaning(error->kind)->pop3_code);
+	pop3_refused(pop3, status,
+	    slice_from(pop3_text(POP3_TEXT_CANNOT_READ, pop3->language)));
 }

@@ -22,14 +22,14 @@ void pop3_refuse(struct pop3 *pop3, enum pop3_text text);
 /* Refuses what stands behind a command that takes nothing. */
 bool pop3_no_argument(struct pop3 *pop3, struct slice argument);
 void pop3_close_session(struct pop3 *pop3);
-
-/* pop3_login.c: can names and passwords be given now? A step of AUTH's
- * dialogue; and commands. */
-bool pop3_login_possible(const struct pop3 *pop3);
 /* Whatever was said of a login so far. */
 void pop3_forget_name(struct pop3 *pop3);
 /* A question about a login is answered, or will not be. */
 void pop3_forget_login(struct pop3 *pop3);
+
+/* pop3_login.c: can names and passwords be given now? A step of AUTH's
+ * dialogue; and commands. */
+bool pop3_login_possible(const struct pop3 *pop3);
 void pop3_take_sasl(struct pop3 *pop3, enum sasl_outcome outcome,
     struct slice challenge);
 void pop3_run_user(struct pop3 *pop3, struct slice name);

@@ -1,9 +1,16 @@
 /*
- * pop3_replies.c - how a reply is put out, for the files that have commands.
+ * pop3_replies.c - how a reply is put out, and a question's end, for the files
+ * that have commands.
  * Layer 1.
  */
+#include <assert.h>
+
 #include "pop3/pop3_private.h"
 
+/* A login's tries. */
+#define LOGINS_MAX 3
+/* RFC 2449 4: a reply's first line has 512 octets at most. */
+#define TEXT_MAX 480
 /* Bad commands before a login. */
 #define BAD_COMMANDS_MAX 20
 
@@ -43,4 +50,49 @@ pop3_no_argument(struct pop3 *pop3, struct slice argument)
 		return true;
 	pop3_refuse(pop3, POP3_TEXT_NO_ARGUMENT);
 	return false;
+}
+
+void
+pop3_forget_name(struct pop3 *pop3)
+{
+	pop3->name = slice_from("");
+	sasl_wipe(&pop3->sasl, &pop3->wire);
+}
+
+void
+pop3_forget_login(struct pop3 *pop3)
+{
+	pop3->pending = POP3_WANT_IO;
+	pop3->user = pop3->password = slice_from(NULL);
+	pop3_forget_name(pop3);
+}
+
+void
+pop3_refused(struct pop3 *pop3, const char *status, struct slice text)
+{
+	enum pop3_event event = pop3->pending;
+	char line[TEXT_MAX];
+
+	assert(event == POP3_STLS || event == POP3_LOGIN ||
+	    event == POP3_MESSAGE || event == POP3_UPDATE ||
+	    pop3->state == POP3_GREETING);
+	if (text.len > sizeof(line))
+		text.len = sizeof(line);
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+		/* It is not to end the line. */
+		line[i] = c < 0x20 || c == 0x7F ? ' ' : (char)c;
+	}
+	if (event == POP3_LOGIN)
+		pop3_forget_login(pop3);
+	pop3->pending = POP3_WANT_IO;
+	/* Within a message there is nothing to be said. */
+	if (!pop3->sending)
+		wire_format(&pop3->wire, "%s %.*s", status, (int)text.len,
+		    line);
+	if ((event == POP3_LOGIN && ++pop3->failed_logins >= LOGINS_MAX) ||
+	    event == POP3_UPDATE || pop3->sending ||
+	    pop3->state == POP3_GREETING)
+		pop3_close_session(pop3);
+	pop3->sending = false;
 }

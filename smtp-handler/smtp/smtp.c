@@ -19,9 +19,25 @@ void
 smtp_init(struct smtp *smtp, const struct smtp_options *options,
     char *in, size_t in_size, char *out, size_t out_size)
 {
-	assert(in_size >= SMTP_IN_MIN && out_size >= SMTP_OUT_MIN);
 	*smtp = (struct smtp){ .options = *options, .state = SMTP_START };
-	wire_init(&smtp->wire, in, in_size, out, out_size);
+	if (in != NULL)
+		smtp_lend(smtp, in, in_size, out, out_size);
+}
+
+void
+smtp_lend(struct smtp *smtp, char *in, size_t in_size, char *out,
+    size_t out_size)
+{
+	assert(in_size >= SMTP_IN_MIN && out_size >= SMTP_OUT_MIN);
+	wire_lend(&smtp->wire, in, in_size, out, out_size);
+}
+
+void
+smtp_refuse_session(struct smtp *smtp, const struct smtp_reply *reply)
+{
+	assert(smtp->state == SMTP_START);
+	smtp_put_reply(smtp, reply);
+	smtp->state = SMTP_ENDED;
 }
 
 /* ---- what comes in ---- */
@@ -129,13 +145,6 @@ ask_next_recipient(struct smtp *smtp)
 		return false;
 	smtp->pending = SMTP_DATA_END;
 	return true;
-}
-
-void
-smtp_ask_reset(struct smtp *smtp, enum smtp_after_reset then)
-{
-	smtp->pending = SMTP_RESET;
-	smtp->after_reset = then;
 }
 
 /* The last things that happen: SMTP_RESET where it is due. */
@@ -263,8 +272,8 @@ smtp_drop(struct smtp *smtp)
 {
 	if (smtp->pending == SMTP_AUTH)
 		answer_auth(smtp, false);
-	/* That was the end, whatever the answer. */
-	if (smtp->pending == SMTP_DATA_END || smtp->recipient > 0)
+	/* LMTP: the message was some recipients' already. */
+	if (smtp->recipient > 0)
 		end_transaction(smtp);
 	smtp->pending = SMTP_WANT_IO;
 	smtp->state = SMTP_ENDED;

@@ -57,10 +57,10 @@ enum smtp_event {
 	                  * LMTP asked for each recipient, smtp->recipient */
 	SMTP_RESET,      /* the transaction is void: nothing of it may remain.
 	                  * Each accepted SMTP_MAIL is followed by one
-	                  * SMTP_DATA_END (in LMTP as many as recipients, but
-	                  * after 421 no more) or else by one SMTP_RESET,
-	                  * before SMTP_STARTTLS and SMTP_CLOSED at the
-	                  * latest */
+	                  * SMTP_DATA_END that is answered (in LMTP as many as
+	                  * recipients, but after 421 no more) or else by one
+	                  * SMTP_RESET, before SMTP_STARTTLS and SMTP_CLOSED
+	                  * at the latest */
 	SMTP_CLOSED,     /* drain out and close */
 };
 
@@ -178,7 +178,16 @@ struct smtp {
 void smtp_init(struct smtp *smtp, const struct smtp_options *options,
     char *in, size_t in_size, char *out, size_t out_size);
 
+/* Other storage, while wire_is_idle and there is no transaction; whoever
+ * calls smtp_init without any gives it so. */
+void smtp_lend(struct smtp *smtp, char *in, size_t in_size, char *out,
+    size_t out_size);
+
 enum smtp_event smtp_next(struct smtp *smtp);
+
+/* Before the first smtp_next: the peer hears this and no greeting (RFC 5321
+ * 3.1: 554), and the session is over. */
+void smtp_refuse_session(struct smtp *smtp, const struct smtp_reply *reply);
 
 /* The connection is TLS now; everything said before is forgotten, and all
  * input that came before with it (RFC 3207 4.2). */

@@ -96,8 +96,6 @@ struct smtp_reply smtp_keep_reply(struct smtp *smtp,
  * recipient (RFC 2033 4.2). */
 bool smtp_put_next_verdict(struct smtp *smtp);
 
-/* ---- smtp.c ---- */
-
 /* The transaction is to end without a message; then what says why. */
 void smtp_ask_reset(struct smtp *smtp, enum smtp_after_reset then);
 

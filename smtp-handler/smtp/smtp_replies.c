@@ -217,3 +217,10 @@ smtp_put_next_verdict(struct smtp *smtp)
 		buf_forget(&smtp->wire.out);
 	return true;
 }
+
+void
+smtp_ask_reset(struct smtp *smtp, enum smtp_after_reset then)
+{
+	smtp->pending = SMTP_RESET;
+	smtp->after_reset = then;
+}

@@ -5,12 +5,14 @@
 #   5  common/                           program: the frame around a session
 #   4  common/settings/
 #   3  common/login/ maildir/ relay/
+#   3  common/library/                   the machines, for other programs
 #   2  common/system/; pop3/, smtp/      I/O; the protocol machines
 #   1  common/protocol/
 #   0  common/base/
 #
 # - Includes name their folder and go down or stay in it; common/ takes
-#   nothing from a program, and the two programs nothing from each other.
+#   nothing from a program, but library/ the two machines, and the two programs
+#   nothing from each other.
 # - Objects of base/, protocol/, pop3/ and smtp/ do no I/O, allocate nothing,
 #   read no clock and log nothing: what they need from elsewhere is a short
 #   list.
@@ -40,7 +42,7 @@ layer()
 	common/base) echo 0 ;;
 	common/protocol) echo 1 ;;
 	common/system | pop3-handler/pop3 | smtp-handler/smtp) echo 2 ;;
-	common/login | common/maildir | common/relay) echo 3 ;;
+	common/login | common/maildir | common/relay | common/library) echo 3 ;;
 	common/settings) echo 4 ;;
 	common) echo 5 ;;
 	pop3-handler | smtp-handler) echo 6 ;;
@@ -64,11 +66,19 @@ for folder in $(printf '%s\n' $files | sed 's|/[^/]*$||' | sort -u); do
 	    fail "$folder has no layer: give it one in $0"
 done
 
-# Includes: "FOLDER/NAME.h", from the program's own folder or from common/;
-# files that lie directly in one of these three have no folder to name.
+# Includes: "FOLDER/NAME.h", from the program's own folder or from common/, of
+# the library from both machines' too; files that lie directly in one of these
+# three have no folder to name.
 find_header()
 {
-	for header in "common/$2" "${1%%/*}/$2"; do
+	for header in "common/$2" "${1%%/*}/$2" "pop3-handler/$2" \
+	    "smtp-handler/$2"; do
+		case $1:$header in
+		common/library/*:*/pop3/* | common/library/*:*/smtp/*) ;;
+		common/*:*-handler/*) continue ;;
+		pop3-handler/*:smtp-handler/* | smtp-handler/*:pop3-handler/*)
+			continue ;;
+		esac
 		if [ -e "$header" ]; then
 			echo "$header"
 			return
@@ -135,6 +145,22 @@ for file in $sources; do
 done
 [ "$machines" -gt 0 ] || fail "no machines found"
 
+# A session of the library is as pure as the machine behind it.
+sessions=$(printf '%s\n' $sources | grep '^common/library/session')
+[ -n "$sessions" ] || fail "no sessions found"
+cat "$work"/defined.common.base "$work"/defined.common.protocol \
+    "$work"/defined.*.pop3 "$work"/defined.*.smtp >"$work/defined"
+for file in $sessions; do
+	nm -g --defined-only "$(object "$file")" | awk '{ print $3 }'
+done >>"$work/defined"
+for file in $sessions; do
+	nm -u "$(object "$file")" | awk '{ print $2 }' |
+	    grep -vFx -f "$work/defined" | grep -vE "$may_need" >"$work/wrong"
+	while read -r symbol; do
+		fail "${file%.c}.o needs $symbol"
+	done <"$work/wrong"
+done
+
 # Circles: which object uses what another one of its folder defines. tsort(1)
 # names the members of each circle.
 for file in $sources; do
@@ -147,8 +173,7 @@ done | sort | join "$work/definers" - |
     awk '{ from = $3; to = $2; sub("/[^/]*$", "", from)
 	sub("/[^/]*$", "", to) }
 	from == to { print $3, $2 }' | sort -u |
-    grep -v -e 'maildir_scan.c .*/maildir_doubles.c' \
-        -e 'smtp/smtp_.*.c .*/smtp.c' >"$work/uses" # not yet mended
+    grep -v 'maildir_scan.c .*/maildir_doubles.c' >"$work/uses" # not yet mended
 [ -s "$work/uses" ] || fail "no module uses another one"
 tsort "$work/uses" 2>&1 >/dev/null | sed '/: input contains a loop:$/d
 	s/^tsort: //' | sort -u | tr '\n' ' ' >"$work/wrong"
