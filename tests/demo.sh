@@ -1,15 +1,17 @@
 #!/bin/sh
-# A POP3S and an SMTPS server for trying things out, on this machine only.
+# A POP3S and an SMTPS server for trying things out, on this machine only, and
+# an SMTP server without TLS and login for programs that are to send mail.
 #
 # Makes a certificate for localhost and a maildir with a few messages under
-# $BUILD/demo, listens on 127.0.0.1, sends one message with curl, fetches it
-# back with curl, compares the two octet for octet, and serves until Ctrl-C.
-# Clients may delete; "make clean" does not.
+# $BUILD/demo, listens on 127.0.0.1 and ::1, sends one message with curl,
+# fetches it back with curl, compares the two octet for octet, and serves until
+# Ctrl-C or SIGTERM. Clients may delete; "make clean" does not.
 #
 #   BUILD            the build directory (default: build)
 #   ONCE             1: end after the round trip
 #   DEMO_POP3_PORT   default 1995
 #   DEMO_SMTP_PORT   default 1465
+#   DEMO_PLAIN_PORT  default 1025
 #
 # Exit status: 0 the message came back as it was sent; 1 it did not;
 # 2 nothing could be tried (a port is taken, a program is missing).
@@ -31,13 +33,13 @@ build=$(cd "${BUILD:-build}" 2>/dev/null && pwd) || {
 demo=$build/demo
 pop3_port=${DEMO_POP3_PORT:-1995}
 smtp_port=${DEMO_SMTP_PORT:-1465}
+plain_port=${DEMO_PLAIN_PORT:-1025}
 cert=$demo/tls.crt
 key=$demo/tls.key
 maildir=$demo/maildir
 log=$demo/log
 
-pop3_pid=
-smtp_pid=
+pids=
 tail_pid=
 
 say()
@@ -53,14 +55,13 @@ give_up()
 	exit "$status"
 }
 
-# Whatever way the script ends, the two listeners end with it, and with them
-# the sessions still open: systemd-socket-activate has the kernel send its
-# children SIGTERM when it dies.
+# Whatever way the script ends, the programs that listen end with it, and with
+# them the sessions still open.
 stop_all()
 {
 	status=$?
 	trap - EXIT INT TERM HUP
-	for pid in $tail_pid $pop3_pid $smtp_pid; do
+	for pid in $tail_pid $pids; do
 		kill "$pid" 2>/dev/null
 	done
 	wait
@@ -215,34 +216,28 @@ must_be_free()
 	    "or choose another port: make demo DEMO_$1_PORT=$(($2 + 1000))"
 }
 
-# listen PORT PROGRAM OPTION...: leaves the process id in $pid.
+# listen PORT PROGRAM OPTION...: until it says that it listens. Where this
+# script is killed, it ends too.
 listen()
 {
 	port=$1 program=$2
 	shift 2
-	SYSTEMD_LOG_LEVEL=warning SYSTEMD_LOG_TARGET=console \
-	    systemd-socket-activate --accept --listen="127.0.0.1:$port" \
-	    "$build/$program" --tls-cert "$cert" --tls-key "$key" \
-	    --auth any --maildir "$maildir" "$@" </dev/null >>"$log" 2>&1 &
+	with=
+	command -v setpriv >/dev/null && with='setpriv --pdeathsig TERM'
+	$with "$build/$program" --listen "$port" --port-file "$demo/port.$port" \
+	    --maildir "$maildir" "$@" </dev/null >>"$log" 2>&1 &
 	pid=$!
-}
-
-# wait_for PORT PROGRAM PID: until a verified TLS handshake gets through.
-wait_for()
-{
-	tries=100
-	until kill -0 "$3" 2>/dev/null &&
-	    timeout 5 openssl s_client -connect "127.0.0.1:$1" -brief \
-	    -CAfile "$cert" -verify_return_error -verify_hostname localhost \
-	    </dev/null >"$demo/probe" 2>&1; do
-		if ! kill -0 "$3" 2>/dev/null; then
+	pids="$pids $pid"
+	tries=300
+	until [ -s "$demo/port.$port" ]; do
+		if ! kill -0 "$pid" 2>/dev/null; then
 			tail -n 20 "$log" >&2
-			give_up 2 "cannot listen on 127.0.0.1:$1"
+			give_up 2 "cannot listen on port $port"
 		fi
 		tries=$((tries - 1))
 		if [ "$tries" -eq 0 ]; then
-			tail -n 20 "$log" "$demo/probe" >&2
-			give_up 1 "$2 does not answer on port $1"
+			tail -n 20 "$log" >&2
+			give_up 1 "$program does not listen on port $port"
 		fi
 		sleep 0.1
 	done
@@ -343,11 +338,17 @@ make_muttrc()
 print_help()
 {
 	cat <<-END
-		POP3S  127.0.0.1:$pop3_port    SMTPS  127.0.0.1:$smtp_port
+		POP3S  localhost:$pop3_port    SMTPS  localhost:$smtp_port
+		SMTP   localhost:$plain_port    without TLS and login, for programs under test
 		Any user name and any password are right. Nothing leaves this machine.
 		certificate  $cert
 		maildir      $maildir
 		log          $log
+
+		What came
+		  mutt -f $maildir
+		  python3 -c 'import mailbox
+		[print(m) for m in mailbox.Maildir("$maildir")]'
 
 		Thunderbird
 		  New account: any name, tester@example.com, any password, then
@@ -373,11 +374,11 @@ print_help()
 		  openssl s_client -quiet -crlf -CAfile $cert \\
 		    -connect localhost:$smtp_port        (then: EHLO me)
 
-		Serving until Ctrl-C; what the two programs log follows.
+		Serving until Ctrl-C or SIGTERM; what the programs log follows.
 	END
 }
 
-need openssl curl systemd-socket-activate awk cmp
+need openssl curl awk cmp
 for program in pop3-handler smtp-handler; do
 	[ -x "$build/$program" ] || give_up 2 "no $build/$program: run make first"
 done
@@ -391,22 +392,24 @@ mkdir -p "$demo" || exit 2
 # Before anything of a demo that is running is touched
 must_be_free POP3 "$pop3_port"
 must_be_free SMTP "$smtp_port"
+must_be_free PLAIN "$plain_port"
+rm -f "$demo"/port.*
 : >"$log"
 make_certificate
 make_maildir
 make_muttrc
-listen "$pop3_port" pop3-handler --allow-delete
+listen "$pop3_port" pop3-handler --allow-delete --auth any \
+    --tls-cert "$cert" --tls-key "$key"
 pop3_pid=$pid
-listen "$smtp_port" smtp-handler
-smtp_pid=$pid
-wait_for "$pop3_port" pop3-handler "$pop3_pid"
-wait_for "$smtp_port" smtp-handler "$smtp_pid"
+listen "$smtp_port" smtp-handler --auth any \
+    --tls-cert "$cert" --tls-key "$key"
+listen "$plain_port" smtp-handler --tls off --no-auth-required
 
 round_trip
 [ "${ONCE:-0}" = 1 ] && exit 0
 
 print_help
-trap 'exit 0' INT
+trap 'exit 0' INT TERM
 tail -n 0 -f "$log" &
 tail_pid=$!
 wait "$pop3_pid"

@@ -23,15 +23,15 @@ build_packages='gcc make pkg-config libc6-dev libcrypt-dev libtls-dev
 build_commands='cc make pkg-config'
 build_modules='libtls libcrypto libsystemd'
 
-demo_packages="$build_packages openssl curl systemd"
-demo_commands="$build_commands openssl curl systemd-socket-activate"
+demo_packages="$build_packages openssl curl"
+demo_commands="$build_commands openssl curl"
 
-check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev mandoc
+check_packages="$demo_packages systemd libcmocka-dev clang libclang-rt-dev mandoc
 	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux procps whois s6
 	mount e2fsprogs xfsprogs btrfs-progs"
-check_commands="$demo_commands clang mandoc python3 swaks msmtp mpop tcpserver
+check_commands="$demo_commands systemd-socket-activate clang mandoc python3 swaks msmtp mpop tcpserver
 	fetchmail getmail inetd xinetd strace ip unshare setpriv ps mkpasswd mutt
 	neomutt node perl s6-svscan mkfs.ext4 mkfs.xfs mkfs.btrfs"
 check_modules="$build_modules cmocka"

@@ -180,6 +180,42 @@ class Clients(Recipes):
         self.assertEqual(self.mails(), before - 1)
 
 
+class Catcher(Recipes):
+    """As a mail catcher in development and CI."""
+
+    def test_commands(self):
+        """Those that listen until they are ended."""
+        one, other, _ = blocks("As a mail catcher in development and CI")
+        for text, port in ((one, 1025), (other, 1110)):
+            process = self.start("sh", "-euc", "exec " + text)
+            wait_for(lambda: listening(
+                port, f"/proc/{self.namespaces.pid}/net"), text)
+            self.recipe(
+                "curl -sS --mail-from a@example.com --mail-rcpt "
+                "b@example.org --upload-file - smtp://localhost:1025"
+                if port == 1025 else
+                "curl -sS --user me:x pop3://localhost:1110/1",
+                "Subject: hello\r\n\r\ntext\r\n")
+            self.end(process)
+
+    def test_script(self):
+        """The lines for CI, again and again."""
+        script = blocks("As a mail catcher in development and CI")[2]
+        for _ in range(3):
+            self.assertIn("Subject: Welcome", self.recipe(script))
+
+    def test_script_without_mail(self):
+        """It is told by the status."""
+        script = blocks("As a mail catcher in development and CI")[2]
+        script = re.sub(r"(?s)\n *printf.*?\(cat port\)\"", "", script)
+        script = script.replace("--idle-exit 30", "--idle-exit 1")
+        done = subprocess.run(
+            self.inside("sh", "-euc", script), env=self.environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=3 * DEADLINE)
+        self.assertEqual(done.returncode, 1, done.stdout)
+
+
 class Starting(Recipes):
     """What starts the programs without systemd."""
 
@@ -200,8 +236,11 @@ class Starting(Recipes):
                 "its greeting")
             self.end(process)
 
+    def test_listen(self):
+        self.serves(blocks("systemd")[2])
+
     def test_socket_activate(self):
-        self.serves(blocks("systemd")[1])
+        self.serves(blocks("systemd")[3])
 
     def test_tcpserver(self):
         (text,) = blocks("tcpserver")
@@ -217,7 +256,7 @@ class Starting(Recipes):
 class Demo(Recipes):
     def ended(self, process, *statuses):
         self.assertIn(process.wait(DEADLINE), statuses)
-        for port in (1995, 1465):
+        for port in (1995, 1465, 1025):
             self.assertFalse(listening(
                 port, f"/proc/{self.namespaces.pid}/net"))
 
@@ -228,7 +267,7 @@ class Demo(Recipes):
     def test_terminated(self):
         process = self.demo()
         self.signal_it(process, signal.SIGTERM)
-        self.ended(process, 143)
+        self.ended(process, 0)
 
     def test_interrupted_in_the_background(self):
         """As by a shell without job control, which has it ignored."""
