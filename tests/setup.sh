@@ -93,7 +93,6 @@ may_become_root() {
 }
 
 as_root() {
-	may_become_root || die "not root and no sudo: run as root: $*"
 	if [ "$(id -u)" = 0 ]; then
 		env DEBIAN_FRONTEND=noninteractive "$@"
 	else
@@ -128,6 +127,8 @@ allow_daemons() {
 }
 
 install_packages() {
+	may_become_root || die "not root and no sudo; as root:" \
+		"apt-get install --no-install-recommends $*"
 	say "installing: $*"
 	update_once
 	[ -e "$policy" ] || forbidden=yes

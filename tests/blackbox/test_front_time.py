@@ -833,8 +833,7 @@ class Sigpipe(Timed):
                 peer.transport.reader = peer.transport.writer
 
     def test_in_data(self):
-        """Gone after the message but before its reply: it is kept, or it is
-        not; never half."""
+        """Gone after the message but before its reply: it is kept."""
         for tls in (False, True):
             with self.subTest(tls=tls):
                 if tls:
@@ -866,15 +865,15 @@ class Sigpipe(Timed):
     def test_check_that_reads_nothing(self):
         """The pipe to a checkpassword program is written by us, too."""
         for program in BOTH:
-            peer = self.door(program, "--tls", "off", "--auth", "exec:true")
-            offers(peer)
-            for _ in range(20):     # some of them end before we write
+            for _ in range(10):     # some of them end before we write
+                peer = self.door(program, "--tls", "off", "--auth",
+                                 "exec:true")
+                offers(peer)
                 send_login(peer)
-                reply = peer.line()
                 if program == POP3:
-                    reply = peer.line()
-                self.assertRegex(reply, rb"^(235|503|\+OK|-ERR)")
-                if program == POP3:
-                    break
-            noop(peer)
-            self.assert_ended_well(peer)
+                    self.assertEqual(peer.line(), b"+OK Send the password")
+                    self.assertEqual(peer.line(), b"+OK 0 messages (0 octets)")
+                else:
+                    self.assertEqual(peer.line(), b"235 2.7.0 Logged in")
+                noop(peer)
+                self.assert_ended_well(peer)

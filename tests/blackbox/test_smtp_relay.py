@@ -693,7 +693,7 @@ class Broken(Relay):
         smtp.cmd("NOOP")
         before = smtp.process.peak_kib()
         reply = smtp.cmd("RCPT TO:<a@b.test>")
-        self.assertRegex(str(reply), rf"^({TROUBLE}|550 5\.0\.0)$")
+        self.assertEqual(str(reply), "451 4.4.2")
         # OpenSSL's client side is loaded meanwhile
         self.assertLess(smtp.process.peak_kib(), before + 12_000)
         self.assertLess(sum(map(len, reply.raw)), 100_000)
@@ -703,10 +703,8 @@ class Broken(Relay):
         hop = self.hop({"RCPT": "550 5.1.1 no\x1b[2J\r250 2.1.5 yes\0"})
         smtp = self.relay(self.account(hop))
         smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
-        smtp.send("RCPT TO:<a@b.test>\r\n")
-        reply = smtp.reply()
-        self.assertIn(reply.code, (550, 451))
-        self.assertRegex(reply.text, r"^[ -~\n]*$")
+        self.assertEqual(smtp.cmd("RCPT TO:<a@b.test>").raw,
+                         [b"550 5.1.1 no [2J 250 2.1.5 yes "])
 
 
 class Verified(Relay):
