@@ -316,6 +316,10 @@ program_end(struct program *program, struct wire *wire,
 	unsigned timeout = (unsigned)program->settings->timeout;
 
 	log_lines(program);
+	/* Of a stranger all of that has one limit. */
+	if (!program->admitted)
+		program->conn.hard_deadline = clock_now() +
+		    FINAL_REPLY_TIMEOUT * 1000;
 	conn_set_timeout(&program->conn, timeout < FINAL_REPLY_TIMEOUT
 	    ? timeout : FINAL_REPLY_TIMEOUT);
 	conn_close(&program->conn, broken == NULL ? wire : NULL,
@@ -329,12 +333,23 @@ program_end_reason(const struct program *program, const struct wire *wire,
 {
 	return broken != NULL ? slice_from(broken->text)
 	    : quit ? SLICE("quit")
+	    : wire->timed_out && !program->admitted &&
+	    program_age(program) >=
+	    (int64_t)program->settings->login_timeout * 1000
+	    ? SLICE("no login in time")
 	    : wire->timed_out ? SLICE("timed out")
 	    : wire->stopping ? SLICE("stopped")
 	    : said.len > 0 ? said
 	    : wire->eof ? SLICE("closed by peer")
 	    : program->failed_logins > 0 ? SLICE("too many failed logins")
 	    : SLICE("closed");
+}
+
+void
+program_admit(struct program *program)
+{
+	program->admitted = true;
+	program->conn.hard_deadline = 0;
 }
 
 void
@@ -379,6 +394,8 @@ run_session(struct program *program)
 		conn_open(&program->conn, program->peer.in_fd,
 		    program->peer.out_fd,
 		    (unsigned)program->settings->timeout);
+		program->conn.hard_deadline = program->started +
+		    (int64_t)program->settings->login_timeout * 1000;
 		/* Whatever the peer did: no failed unit for that. */
 		if (hear_peer(program, &error) < 0)
 			conn_close(&program->conn, NULL, true);

@@ -50,6 +50,7 @@ struct program {
 	struct peer peer;
 	struct conn conn;
 	struct auth auth;
+	bool admitted;         /* see program_admit */
 	bool secure;           /* a password may cross this connection */
 	unsigned failed_logins;
 
@@ -103,6 +104,10 @@ int program_login(struct program *program, struct wire *wire,
 /* The same for one that cannot be right, whatever the password. */
 int program_refuse_login(struct program *program, struct wire *wire,
     struct slice user, const char *why, struct error *error);
+
+/* The peer is one that may be here, by its login or by a recipient of its
+ * that was accepted: --login-timeout does not count any more. */
+void program_admit(struct program *program);
 
 /* A message was accepted: for --exit-after. */
 void program_accepted(struct program *program);

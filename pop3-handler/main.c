@@ -219,6 +219,7 @@ serve_maildrop(struct pop3_program *p, const struct error *not_found)
 	else if (open_maildrop(p, p->pop3.user, &why) == 0) {
 		log_maildrop(p);
 		p->cache_waits = true;
+		program_admit(&p->program);
 		pop3_logged_in(&p->pop3, p->maildir.index.messages,
 		    p->maildir.index.n);
 		return;

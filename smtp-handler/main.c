@@ -39,6 +39,7 @@ serve_auth(struct smtp_program *p, struct error *error)
 	case AUTH_RIGHT:
 		p->user_len = smtp->user.len;
 		memcpy(p->user, smtp->user.data, p->user_len);
+		program_admit(&p->program);
 		smtp_accept(smtp);
 		break;
 	case AUTH_WRONG:
@@ -372,7 +373,11 @@ answer(struct smtp_program *p, enum smtp_event event, struct error *error)
 		serve_mail(p);
 		break;
 	case SMTP_RCPT:
-		return serve_recipient(p, error);
+		if (serve_recipient(p, error) < 0)
+			return -1;
+		if (p->smtp.envelope.n > 0)
+			program_admit(&p->program);
+		break;
 	case SMTP_REFUSED:
 		smtp_log_refused_line(&p->smtp);
 		smtp_accept(&p->smtp);

@@ -34,6 +34,7 @@ struct common_settings {
 	const char *maildir; /* NULL: none */
 	bool proxy_protocol;
 	uint64_t timeout; /* seconds */
+	uint64_t login_timeout; /* seconds */
 	int log; /* enum log_target */
 	int log_level; /* syslog priority - LOG_ERR */
 	bool transcript;

@@ -239,7 +239,13 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 
 	if (room == 0)
 		return error_set(error, ERROR_SYSTEM, "no room for input");
-	int64_t until = deadline_read(&conn->deadline, wire, clock_now());
+	int64_t now = clock_now();
+	int64_t until = deadline_read(&conn->deadline, wire, now);
+	/* A peer that always has something to say is never waited for. */
+	if (conn->hard_deadline != 0 && now >= conn->hard_deadline) {
+		wire->timed_out = true;
+		return 0;
+	}
 	if (++conn->unwaited > UNWAITED_MAX)
 		look_for_signals(conn);
 	for (;;) {
@@ -265,7 +271,8 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 		/* What libtls holds in small records comes along now: a
 		 * client may have made one of each line. */
 		while (transport_pending(&conn->transport) > 0 && got < room &&
-		    (n = transport_read(&conn->transport, at + got, room - got)) > 0)
+		    (n = transport_read(&conn->transport, at + got,
+		    room - got)) > 0)
 			got += (size_t)n;
 		buf_commit(&wire->in, got);
 		deadline_came(&conn->deadline, wire, got, clock_now());

@@ -93,6 +93,9 @@ const struct smtp_reply smtp_replies[] = {
 	/* Octets will follow, and nobody can say where they end. */
 	[REPLY_CHUNK_ENDLESS] = { 521, "5.5.4",
 	    SLICE("Nobody can tell where that chunk ends") },
+	/* To read it to its end could take for ever. */
+	[REPLY_CHUNK_TOO_LONG] = { 521, "5.3.4",
+	    SLICE("No message may be that large, closing") },
 	[REPLY_TLS_TWICE] = { 503, "5.5.1", SLICE("This is TLS already") },
 	[REPLY_AUTH_TWICE] = { 503, "5.5.1", SLICE("Logged in already") },
 	[REPLY_AUTH_NONE] = { 502, "5.5.1", SLICE("No logins here") },
@@ -160,7 +163,7 @@ smtp_say(struct smtp *smtp, enum smtp_reply_id id)
 	smtp->refused_with = &smtp_replies[id]; /* should it be one */
 	smtp_put_reply(smtp, &smtp_replies[id]);
 	if (id == REPLY_SMUGGLING || id == REPLY_CHUNK_ENDLESS ||
-	    id == REPLY_FOREIGN)
+	    id == REPLY_CHUNK_TOO_LONG || id == REPLY_FOREIGN)
 		smtp->state = SMTP_ENDED;
 	if (smtp->state == SMTP_ENDED && smtp_replies[id].code >= 400)
 		smtp->closed_with = &smtp_replies[id];

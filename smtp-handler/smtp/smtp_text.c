@@ -166,8 +166,13 @@ smtp_begin_chunk(struct smtp *smtp, struct slice argument,
 		smtp_say(smtp, REPLY_CHUNK_ENDLESS);
 		return;
 	}
+	bool placed = first || smtp->state == SMTP_CHUNKS;
+	if (!placed && smtp->chunk_left > smtp->options.max_size) {
+		smtp_say(smtp, REPLY_CHUNK_TOO_LONG);
+		return;
+	}
 	smtp->wire.text = true;
-	if (!first && smtp->state != SMTP_CHUNKS) {
+	if (!placed) {
 		smtp->skip_reply = wrong;
 		/* RFC 3030 2: what the message lacks now cannot be mended by
 		 * a recipient and another chunk. */

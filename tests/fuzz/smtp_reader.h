@@ -383,7 +383,7 @@ reader_take_chunk(struct smtp_reader *reader, struct slice argument,
 	bool placed = first || reader->transaction == CHUNKS;
 	struct smtp_said said;
 
-	if (chunk.endless) {
+	if (chunk.endless || (!placed && chunk.size > reader->max_size)) {
 		CHECK(reader_take_reply(reader).code == 521);
 		return;
 	}

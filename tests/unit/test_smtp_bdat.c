@@ -181,6 +181,13 @@ test_endless(void **state)
 	smtp_drive_replay(&d, "as much as can be counted",
 	    ENVELOPE "BDAT 18446744073709551615 LAST\r\nRSET\r\nNOOP\r\n",
 	    ENVELOPE_OK, ENVELOPE_EVENTS, false);
+	/* One that has no place is read to its end only where it could be a
+	 * message's. */
+	smtp_drive_replay(&d, "too large to be skipped",
+	    "BDAT 1001\r\nNOOP\r\n",
+	    "521 5.3.4 No message may be that large, closing\r\n", "", true);
+	smtp_drive_replay(&d, "as large as a message",
+	    "BDAT 1000\r\nNOOP\r\n", "", "", false);
 }
 
 static void
