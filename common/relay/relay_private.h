@@ -2,6 +2,7 @@
  * relay_private: what the parts of relay share, and nobody else uses.
  *
  *     relay.c          the order of things: connection, transaction
+ *     relay_carry.c    what the next hop cannot do
  *     relay_resume.c   a next hop that left is told the envelope again
  *     relay_text.c     the text and the verdict on it
  *     relay_talk.c     replies, and what the client is told of them
@@ -21,12 +22,17 @@
 int relay_connect(const struct account *account, int64_t deadline,
     struct error *error);
 
-/* ---- relay.c ---- */
+/* ---- relay_carry.c ---- */
 
 /* Can the next hop do what the client asked for, for recipient i? If not,
  * *verdict says so. */
 bool relay_can_carry(const struct relay *relay,
     const struct envelope *envelope, size_t i, struct smtp_reply *verdict);
+
+/* The same as far as it is known before anybody is asked. */
+bool relay_may_carry(const struct relay *relay,
+    const struct account *account, const struct envelope *envelope,
+    struct smtp_reply *verdict);
 
 /* ---- relay_resume.c ---- */
 
