@@ -10,6 +10,7 @@
 
 #include "accounts_show.h"
 #include "protocol/pattern.h"
+#include "relay/account_secret.h"
 #include "system/file.h"
 
 void
@@ -86,7 +87,16 @@ smtp_read_accounts(struct program *program, struct error *error)
 		return 0;
 	const char *path = file_path(p->settings.relay, buffer,
 	    sizeof(buffer), error);
-	return path == NULL ? -1 : accounts_read(&p->accounts, path, error);
+	if (path == NULL || accounts_read(&p->accounts, path, error) < 0)
+		return -1;
+	/* Whoever is to have no password hears of it here and not with the
+	 * first message. What is read is overwritten at once. */
+	for (size_t i = 0; i < p->accounts.n; i++)
+		if (account_secret_check(&p->accounts.items[i], error) < 0) {
+			accounts_free(&p->accounts);
+			return -1;
+		}
+	return 0;
 }
 
 /* Is there mail that goes to the next hop alone, or is shown to a hook? */

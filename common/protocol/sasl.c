@@ -6,82 +6,7 @@
 
 #include <string.h>
 
-static const char alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static int
-digit_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/*
- * RFC 4648 section 4, strictly: whole groups of four, padding only at the
- * end. False for anything else. out has room for 3 octets a group, and may
- * be where the text is: no octet is written before its group was read.
- */
-static bool
-decode_base64(struct slice text, char *out, size_t *len)
-{
-	size_t n = 0;
-
-	if (text.len % 4 != 0)
-		return false;
-	for (size_t i = 0; i < text.len; i += 4) {
-		unsigned long group = 0;
-		size_t digits = 0;
-
-		while (digits < 4) {
-			int value = digit_value(text.data[i + digits]);
-			if (value < 0)
-				break;
-			group = group << 6 | (unsigned long)value;
-			digits++;
-		}
-		if (digits < 2 || (digits < 4 && i + 4 < text.len))
-			return false;
-		for (size_t k = digits; k < 4; k++) {
-			if (text.data[i + k] != '=')
-				return false;
-			group <<= 6;
-		}
-		out[n++] = (char)(group >> 16 & 0xFF);
-		if (digits > 2)
-			out[n++] = (char)(group >> 8 & 0xFF);
-		if (digits > 3)
-			out[n++] = (char)(group & 0xFF);
-	}
-	*len = n;
-	return true;
-}
-
-static size_t
-encode_base64(struct slice data, char *out, size_t size)
-{
-	size_t n = 0;
-
-	if ((data.len + 2) / 3 * 4 > size)
-		return 0;
-	while (data.len > 0) {
-		unsigned long group = 0;
-		size_t octets = data.len < 3 ? data.len : 3;
-
-		for (size_t i = 0; i < 3; i++)
-			group = group << 8 | (i < octets
-			    ? (unsigned char)data.data[i] : 0);
-		for (size_t i = 0; i < 4; i++)
-			out[n++] = i <= octets
-			    ? alphabet[group >> (18 - 6 * i) & 63] : '=';
-		data = slice_skip(data, octets);
-	}
-	return n;
-}
+#include "base/base64.h"
 
 /* RFC 4616: [authzid] NUL authcid NUL passwd. */
 static enum sasl_outcome
@@ -111,7 +36,7 @@ take_response(struct sasl_server *sasl, struct wire *wire,
 	if (text.len > 0) {
 		char *at = wire->in.data + (text.data - wire->in.data);
 
-		if (!decode_base64(text, at, &message.len))
+		if (!base64_decode(text, at, &message.len))
 			return SASL_BAD_BASE64;
 		message.data = at;
 	}
@@ -194,30 +119,4 @@ sasl_wipe(struct sasl_server *sasl, struct wire *wire)
 	*sasl = (struct sasl_server){ .state = SASL_IDLE };
 	wire_forget(wire);
 	wire_wipe_taken(wire);
-}
-
-size_t
-sasl_client_plain(struct slice user, struct slice password, char *out,
-    size_t size)
-{
-	char message[2 * SASL_SECRET_MAX + 2];
-	size_t len = 0;
-
-	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX)
-		return 0;
-	message[len++] = '\0';
-	memcpy(message + len, user.data, user.len);
-	len += user.len;
-	message[len++] = '\0';
-	memcpy(message + len, password.data, password.len);
-	len += password.len;
-	size_t n = encode_base64((struct slice){ message, len }, out, size);
-	explicit_bzero(message, sizeof(message));
-	return n;
-}
-
-size_t
-sasl_client_login(struct slice name_or_password, char *out, size_t size)
-{
-	return encode_base64(name_or_password, out, size);
 }

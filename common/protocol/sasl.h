@@ -1,8 +1,8 @@
 /*
- * sasl: PLAIN (RFC 4616) and LOGIN exchanges, for both sides.
+ * sasl: PLAIN (RFC 4616) and LOGIN exchanges, the server's side.
  *
- * The server side takes base64 lines as the protocol core reads them and
- * says what to send next; in the end it has a name and a password. It has no
+ * It takes base64 lines as the protocol core reads them and says what to send
+ * next; in the end it has a name and a password. It has no
  * storage: base64 shrinks, and so it is decoded where the line stands, in
  * the wire's input; a name that came on a line before is kept there, too.
  */
@@ -70,15 +70,5 @@ const char *sasl_server_mechanism(const struct sasl_server *sasl);
 
 /* Ends it and overwrites everything the client sent, in the wire too. */
 void sasl_wipe(struct sasl_server *sasl, struct wire *wire);
-
-/*
- * The client side: writes a response in base64 to out, of the size given,
- * and returns its length, 0 where it does not fit. For PLAIN all at once
- * (an empty authorization identity), for LOGIN name and password in turn.
- */
-size_t sasl_client_plain(struct slice user, struct slice password, char *out,
-    size_t size);
-size_t sasl_client_login(struct slice name_or_password, char *out,
-    size_t size);
 
 #endif

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "protocol/sasl.h"
+/* A command with its CRLF (RFC 5321 4.5.3.1.4). */
+#define AUTH_LINE_MAX 512
 
 void
 smtp_client_init(struct smtp_client *client, char *in, size_t in_size,
@@ -88,15 +89,6 @@ cut_word(struct slice *rest)
 	return word;
 }
 
-static bool
-has_word(struct slice words, struct slice wanted)
-{
-	while (words.len > 0)
-		if (slice_equal_nocase(cut_word(&words), wanted))
-			return true;
-	return false;
-}
-
 /* RFC 5321 4.1.1.1: a line of the reply to EHLO. */
 static void
 take_keyword(struct smtp_extensions *extensions, struct slice line)
@@ -122,10 +114,11 @@ take_keyword(struct smtp_extensions *extensions, struct slice line)
 	if (slice_equal_nocase(keyword, SLICE("SIZE")) && !slice_to_number(
 	    slice_trim(rest), UINT64_MAX, &extensions->size_max))
 		extensions->size_max = 0;
-	if (slice_equal_nocase(keyword, SLICE("AUTH"))) {
-		extensions->auth_plain |= has_word(rest, SLICE("PLAIN"));
-		extensions->auth_login |= has_word(rest, SLICE("LOGIN"));
-	}
+	if (slice_equal_nocase(keyword, SLICE("AUTH")))
+		while (rest.len > 0)
+			extensions->auth |= 1u <<
+			    sasl_client_find(cut_word(&rest));
+	extensions->auth &= ~(1u << SASL_CLIENT_NONE);
 }
 
 static void
@@ -326,43 +319,42 @@ put_secret(struct smtp_client *client, struct slice line, const char *shown)
 	buf_append(transcript, SLICE("\n"));
 }
 
-bool
-smtp_client_auth_plain(struct smtp_client *client, struct slice user,
-    struct slice password)
-{
-	static const char verb[] = "AUTH PLAIN ";
-	char line[4096 + sizeof(verb)];
-	size_t begin = sizeof(verb) - 1;
-	size_t len = sasl_client_plain(user, password, line + begin,
-	    sizeof(line) - begin);
-
-	memcpy(line, verb, begin);
-	if (len > 0)
-		put_secret(client, (struct slice){ line, begin + len },
-		    "AUTH PLAIN (SASL response)");
-	explicit_bzero(line, sizeof(line));
-	return len > 0;
-}
-
 void
-smtp_client_auth_login(struct smtp_client *client)
+smtp_client_auth(struct smtp_client *client,
+    enum sasl_client_mechanism mechanism, const struct sasl_client *who,
+    unsigned *step)
 {
-	put_secret(client, SLICE("AUTH LOGIN"), "AUTH LOGIN");
+	char line[AUTH_LINE_MAX + 1];
+	char shown[64];
+	size_t n = (size_t)snprintf(line, sizeof(line), "AUTH %s ",
+	    sasl_client_name(mechanism));
+	size_t len;
+
+	/* An empty response would be "=", which nobody has to say. */
+	*step = sasl_client_is_first(mechanism) && sasl_client_respond(who,
+	    mechanism, 0, line + n, AUTH_LINE_MAX - 2 - n, &len) && len > 0;
+	snprintf(shown, sizeof(shown), "%.*s%s", (int)n - 1, line,
+	    *step == 1 ? " (SASL response)" : "");
+	put_secret(client, (struct slice){ line, *step == 1 ? n + len
+	    : n - 1 }, shown);
+	explicit_bzero(line, sizeof(line));
 }
 
 bool
-smtp_client_auth_response(struct smtp_client *client,
-    struct slice name_or_password)
+smtp_client_auth_respond(struct smtp_client *client,
+    enum sasl_client_mechanism mechanism, const struct sasl_client *who,
+    unsigned step)
 {
-	char response[4096];
-	size_t len = sasl_client_login(name_or_password, response,
-	    sizeof(response));
+	char response[SASL_CLIENT_RESPONSE_MAX];
+	size_t len;
+	bool made = sasl_client_respond(who, mechanism, step, response,
+	    sizeof(response), &len);
 
-	if (len > 0 || name_or_password.len == 0)
+	if (made)
 		put_secret(client, (struct slice){ response, len },
 		    "(SASL response)");
 	explicit_bzero(response, sizeof(response));
-	return len > 0 || name_or_password.len == 0;
+	return made;
 }
 
 void

@@ -20,6 +20,7 @@
 
 #include "protocol/dot.h"
 #include "protocol/envelope.h"
+#include "protocol/sasl_client.h"
 #include "protocol/smtp_reply.h"
 #include "protocol/wire.h"
 
@@ -44,8 +45,7 @@ struct smtp_extensions {
 	bool dsn;
 	bool starttls;
 	bool requiretls;
-	bool auth_plain;
-	bool auth_login;
+	unsigned auth; /* a bit for each mechanism: 1u << SASL_CLIENT_PLAIN */
 	uint64_t size_max; /* of SIZE (RFC 1870 4); 0: not said */
 };
 
@@ -82,14 +82,18 @@ void smtp_client_helo(struct smtp_client *client, const char *hostname);
 void smtp_client_lhlo(struct smtp_client *client, const char *hostname);
 
 void smtp_client_starttls(struct smtp_client *client);
-/* "AUTH PLAIN" with everything in it, or "AUTH LOGIN", whose two challenges
- * are answered with smtp_client_auth_response. False where it does not
- * fit. Wipe the wire afterwards. */
-bool smtp_client_auth_plain(struct smtp_client *client, struct slice user,
-    struct slice password);
-void smtp_client_auth_login(struct smtp_client *client);
-bool smtp_client_auth_response(struct smtp_client *client,
-    struct slice name_or_password);
+/*
+ * AUTH, and with it the mechanism's first response where it has one and the
+ * line has at most 512 octets (RFC 4954 4): then *step is 1, else 0. And the
+ * response to the 334 after that: false where it knows of none.
+ * Wipe the wire's out afterwards.
+ */
+void smtp_client_auth(struct smtp_client *client,
+    enum sasl_client_mechanism mechanism, const struct sasl_client *who,
+    unsigned *step);
+bool smtp_client_auth_respond(struct smtp_client *client,
+    enum sasl_client_mechanism mechanism, const struct sasl_client *who,
+    unsigned step);
 
 /*
  * With the parameters of the envelope that the server offers. MAIL is said

@@ -17,17 +17,15 @@
 #include "base/lines.h"
 #include "base/percent.h"
 #include "protocol/address.h"
-#include "protocol/sasl.h"
+#include "protocol/sasl_client.h"
 #include "system/file.h"
 
-/* One more than an account has: a comment may be behind it. */
-#define WORDS_MAX 6
-#define PASSWORD_FILE_MAX 4096
-/* Of the file's path, an error shows so much of its end. */
-#define PATH_SHOWN 180
+#define BLANKS " \t\r"
 
 struct line {
 	const char *path;
+	const char *text; /* the whole file's */
+	uint64_t digest;
 	unsigned number;
 	struct error *error;
 };
@@ -35,7 +33,7 @@ struct line {
 static int __attribute__((format(printf, 2, 3)))
 wrong(const struct line *line, const char *format, ...)
 {
-	const char *path = error_tail(line->path, PATH_SHOWN);
+	const char *path = error_tail(line->path, ACCOUNT_FILE_SHOWN);
 	char what[300];
 	va_list args;
 
@@ -54,52 +52,34 @@ bad_percent(const struct line *line, const char *where)
 
 /* ---- login and password ---- */
 
-static int
-read_password(struct account *account, const char *name,
-    const struct line *line)
-{
-	char path[4096];
-	char why[sizeof(line->error->text)];
-	char *text;
-	size_t len;
-	const char *where = file_path(name, path, sizeof(path),
-	    line->error);
-
-	if (where == NULL || file_read(where, PASSWORD_FILE_MAX,
-	    true, &text, &len, line->error) < 0) {
-		memcpy(why, line->error->text, sizeof(why));
-		return wrong(line, "%s", why);
-	}
-	/* There may be more than the line that is the password. */
-	size_t line_len = strcspn(text, "\r\n");
-	explicit_bzero(text + line_len, len - line_len);
-	account->password = text;
-	return 0;
-}
-
-/* Inline with %XX, or file:PATH, its first line. */
+/* file:PATH, exec:COMMAND, or the password itself with %XX, which is only
+ * looked at here. */
 static int
 parse_password(struct account *account, char *word, const struct line *line)
 {
-	static const char file[] = "file:";
+	const struct slice file = SLICE("file:"), command = SLICE("exec:");
 
-	if (strncmp(word, file, sizeof(file) - 1) == 0) {
-		if (read_password(account, word + sizeof(file) - 1, line) < 0)
-			return -1;
-	} else {
-		if (!percent_decode(word))
-			return bad_percent(line, "the password");
-		char *copy = strdup(word);
-		if (copy == NULL)
-			return error_system(line->error, ENOMEM, "accounts");
-		account->password = copy;
+	if (slice_starts_with(slice_from(word), file)) {
+		account->password_kind = ACCOUNT_PASSWORD_FILE;
+		account->password = word + file.len;
+		return 0;
 	}
-	if (account->password[0] == '\0')
-		return wrong(line, "the password is empty");
-	if (strlen(account->password) > SASL_SECRET_MAX)
-		return wrong(line, "the password has more than %d octets",
-		    SASL_SECRET_MAX);
-	return 0;
+	if (slice_starts_with(slice_from(word), command)) {
+		account->password_kind = ACCOUNT_PASSWORD_COMMAND;
+		account->password = word + command.len;
+		return percent_decode(word) ? 0
+		    : bad_percent(line, "the command");
+	}
+	account->password_kind = ACCOUNT_PASSWORD_LINE;
+	account->password_at = (size_t)(word - line->text);
+	account->password_len = strlen(word);
+	bool good = percent_decode(word);
+	size_t len = strlen(word);
+	explicit_bzero(word, account->password_len);
+	if (!good)
+		return bad_percent(line, "the password");
+	return len <= SASL_CLIENT_SECRET_MAX ? 0 : wrong(line,
+	    "the password has more than %d octets", SASL_CLIENT_SECRET_MAX);
 }
 
 static int
@@ -110,20 +90,11 @@ parse_login(struct account *account, char *word, const struct line *line)
 		    "login that begins with # is written %%23)");
 	if (!percent_decode(word))
 		return bad_percent(line, "the login");
-	if (strlen(word) > SASL_SECRET_MAX)
+	if (strlen(word) > SASL_CLIENT_NAME_MAX)
 		return wrong(line, "the login has more than %d octets",
-		    SASL_SECRET_MAX);
+		    SASL_CLIENT_NAME_MAX);
 	account->login = word;
 	return 0;
-}
-
-static void
-free_password(struct account *account)
-{
-	if (account->password == NULL)
-		return;
-	explicit_bzero(account->password, strlen(account->password));
-	free(account->password);
 }
 
 /* ---- the sender ---- */
@@ -158,102 +129,201 @@ sender_fault(struct slice sender)
 	    slice_starts_with(domain, SLICE(".")))
 		return "a domain is for addresses right in it, and those below "
 		    "it need lines of their own";
-	if (slice_ends_with(domain, SLICE(".")))
-		return "without a dot at the end";
 	return "the first word is none of these";
 }
 
 /* ---- lines ---- */
 
-/* SENDER URL [LOGIN PASSWORD] [for=NAME] */
+/* The words of a line; NULL where there is none. */
+struct words {
+	char *sender;
+	char *url;
+	char *login;
+	char *password; /* of exec: with all that stands behind it */
+	char *only_for; /* the name */
+	bool more;      /* than an account has */
+	bool comment;   /* at the end of the line */
+};
+
+/* Takes the first word off the text: NULL where there is none. */
+static char *
+take_word(char **text)
+{
+	char *word = *text + strspn(*text, BLANKS);
+
+	*text = word + strcspn(word, BLANKS);
+	if (**text != '\0')
+		*(*text)++ = '\0';
+	return word[0] != '\0' ? word : NULL;
+}
+
+/* The same with the last one. */
+static char *
+last_word(char *text)
+{
+	size_t len = strlen(text);
+
+	while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
+		text[--len] = '\0';
+	while (len > 0 && strchr(BLANKS, text[len - 1]) == NULL)
+		len--;
+	return text + len;
+}
+
+static bool
+has_comment(const char *text)
+{
+	for (text += strspn(text, BLANKS); *text != '\0' && *text != '#';
+	    text += strspn(text, BLANKS))
+		text += strcspn(text, BLANKS);
+	return *text == '#';
+}
+
+static void
+split_words(char *text, struct words *words)
+{
+	static const char only_for[] = "for=", command[] = "exec:";
+
+	*words = (struct words){ .sender = take_word(&text) };
+	words->url = take_word(&text);
+	words->comment = has_comment(text);
+	char *last = last_word(text);
+	if (slice_starts_with_nocase(slice_from(last), SLICE("for="))) {
+		words->only_for = last + sizeof(only_for) - 1;
+		if (last > text)
+			last[-1] = '\0';
+		else
+			text = words->only_for + strlen(words->only_for);
+	}
+	words->login = take_word(&text);
+	text += strspn(text, BLANKS);
+	if (strncmp(text, command, sizeof(command) - 1) == 0) {
+		words->password = text;
+		return;
+	}
+	words->password = take_word(&text);
+	words->more = take_word(&text) != NULL;
+}
+
 static int
-parse_account(struct account *account, char **words, size_t n,
+parse_only_for(struct account *account, char *name, const struct line *line)
+{
+	if (name == NULL)
+		return 0;
+	if (!percent_decode(name))
+		return bad_percent(line, "the name after for=");
+	account->only_for = slice_from(name);
+	return name[0] != '\0' ? 0
+	    : wrong(line, "for= needs a login's name");
+}
+
+static int
+parse_next_hop(struct account *account, const struct words *words,
     const struct line *line)
 {
-	const struct slice only_for = SLICE("for=");
-	const char *fault;
+	struct next_hop *hop = &account->hop;
+	const char *fault = next_hop_parse(hop, words->url);
 
-	*account = (struct account){ .line = line->number };
-	account->sender = slice_from(words[0]);
-	if (n > 2 && n <= WORDS_MAX && slice_starts_with_nocase(
-	    slice_from(words[n - 1]), only_for)) {
-		char *name = words[n - 1] + only_for.len;
+	if (fault != NULL)
+		return wrong(line, "%s", fault);
+	if (words->login == NULL)
+		return hop->auth == SASL_CLIENT_NONE ? 0
+		    : wrong(line, "auth= needs a login and a password");
+	if (!next_hop_has_tls(hop) && !next_hop_is_this_machine(hop))
+		return wrong(line, "a password leaves this machine only under "
+		    "TLS, with smtps or smtp");
+	return 0;
+}
 
-		if (!percent_decode(name))
-			return bad_percent(line, "the name after for=");
-		account->only_for = slice_from(name);
-		if (name[0] == '\0')
-			return wrong(line, "for= needs a login's name");
-		n--;
-	}
-	if (n != 2 && n != 4) {
-		for (size_t i = 2; i < n && i < WORDS_MAX; i++)
-			if (words[i][0] == '#')
-				return wrong(line, "comments stand on lines "
-				    "of their own");
-		return wrong(line, "an account is SENDER URL [LOGIN PASSWORD] "
-		    "[for=NAME]");
-	}
-	fault = sender_fault(account->sender);
+/* SENDER URL [LOGIN PASSWORD] [for=NAME] */
+static int
+parse_account(struct account *account, const struct words *words,
+    const struct line *line)
+{
+	if (parse_only_for(account, words->only_for, line) < 0)
+		return -1;
+	if (words->url == NULL || words->more ||
+	    (words->login == NULL) != (words->password == NULL))
+		return words->comment
+		    ? wrong(line, "comments stand on lines of their own")
+		    : wrong(line, "an account is SENDER URL [LOGIN PASSWORD] "
+		          "[for=NAME]; a blank in one of them is written "
+		          "%%20");
+	account->sender = slice_from(words->sender);
+	/* The root's: mail from there has none. */
+	if (account->sender.len > 1 &&
+	    slice_ends_with(account->sender, SLICE(".")))
+		account->sender.len--;
+	const char *fault = sender_fault(account->sender);
 	if (fault != NULL)
 		return wrong(line, "a sender is an address, a domain, or * "
 		    "for any: %s", fault);
-	fault = next_hop_parse(&account->hop, words[1]);
-	if (fault != NULL)
-		return wrong(line, "%s", fault);
-	if (n == 2)
-		return 0;
-	if (parse_login(account, words[2], line) < 0)
+	if (parse_next_hop(account, words, line) < 0)
 		return -1;
-	if (!next_hop_has_tls(&account->hop) &&
-	    !next_hop_is_this_machine(&account->hop))
-		return wrong(line, "a password leaves this machine only under "
-		    "TLS, with smtps or smtp");
-	return parse_password(account, words[3], line);
-}
-
-/* Cuts a line into words, NUL-terminated in place: max + 1 where there are
- * more. */
-static size_t
-split_words(char *text, char **words, size_t max)
-{
-	size_t n = 0;
-
-	for (;;) {
-		text += strspn(text, " \t\r");
-		if (*text == '\0')
-			return n;
-		if (n == max)
-			return max + 1;
-		words[n++] = text;
-		text += strcspn(text, " \t\r");
-		if (*text != '\0')
-			*text++ = '\0';
-	}
+	if (words->login == NULL)
+		return 0;
+	return parse_login(account, words->login, line) < 0 ? -1
+	    : parse_password(account, words->password, line);
 }
 
 static int
 add_account(struct accounts *accounts, char *text, const struct line *line)
 {
-	char *words[WORDS_MAX];
-	size_t n = split_words(text, words, WORDS_MAX);
-	struct account account;
+	struct account account = {
+		.file = accounts->path, .line = line->number,
+		.digest = line->digest,
+	};
+	struct words words;
 
-	if (n == 0 || words[0][0] == '#')
+	split_words(text, &words);
+	if (words.sender == NULL || words.sender[0] == '#')
 		return 0;
-	int parsed = parse_account(&account, words, n, line);
-	if (parsed == 0) {
-		struct account *grown = realloc(accounts->items,
-		    (accounts->n + 1) * sizeof(account));
-		if (grown != NULL) {
-			accounts->items = grown;
-			accounts->items[accounts->n++] = account;
-			return 0;
-		}
-		error_system(line->error, ENOMEM, "accounts");
+	if (parse_account(&account, &words, line) < 0)
+		return -1;
+	struct account *grown = realloc(accounts->items,
+	    (accounts->n + 1) * sizeof(account));
+	if (grown == NULL)
+		return error_system(line->error, ENOMEM, "accounts");
+	accounts->items = grown;
+	accounts->items[accounts->n++] = account;
+	return 0;
+}
+
+/* FNV-1a. */
+uint64_t
+accounts_digest(struct slice text)
+{
+	uint64_t digest = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < text.len; i++)
+		digest = (digest ^ (unsigned char)text.data[i]) *
+		    UINT64_C(1099511628211);
+	return digest;
+}
+
+static int
+read_lines(struct accounts *accounts, struct line *line)
+{
+	struct lines lines = { .next = accounts->text };
+	char *text;
+
+	line->text = accounts->text;
+	line->digest = accounts_digest((struct slice){ accounts->text,
+	    accounts->text_len });
+	if (slice_starts_with(slice_from(accounts->text),
+	    SLICE("\xEF\xBB\xBF"))) {
+		line->number = 1;
+		return wrong(line, "the file begins with a byte order mark: "
+		    "save it without");
 	}
-	free_password(&account);
-	return -1;
+	while ((text = lines_next(&lines)) != NULL) {
+		line->number = lines.number;
+		if (add_account(accounts, text, line) < 0)
+			return -1;
+	}
+	return accounts->n > 0 ? 0 : error_set(line->error, ERROR_CONFIG,
+	    "%s: no account in it",
+	    error_tail(accounts->path, ACCOUNT_FILE_SHOWN));
 }
 
 int
@@ -262,30 +332,15 @@ accounts_read(struct accounts *accounts, const char *path,
 {
 	struct line line = { .path = path, .error = error };
 
-	*accounts = (struct accounts){ .n = 0 };
+	*accounts = (struct accounts){ .path = strdup(path) };
+	if (accounts->path == NULL)
+		return error_system(error, ENOMEM, "accounts");
 	if (file_read(path, ACCOUNTS_FILE_MAX, true, &accounts->text,
-	    &accounts->text_len, error) < 0)
-		return -1;
-	char *at = accounts->text;
-	if (slice_starts_with(slice_from(at), SLICE("\xEF\xBB\xBF"))) {
-		line.number = 1;
-		accounts_free(accounts);
-		return wrong(&line, "the file begins with a byte order mark: "
-		    "save it without");
-	}
-	struct lines lines = { .next = at };
-	while ((at = lines_next(&lines)) != NULL) {
-		line.number = lines.number;
-		if (add_account(accounts, at, &line) < 0) {
-			accounts_free(accounts);
-			return -1;
-		}
-	}
-	if (accounts->n > 0)
+	    &accounts->text_len, error) == 0 &&
+	    read_lines(accounts, &line) == 0)
 		return 0;
 	accounts_free(accounts);
-	return error_set(error, ERROR_CONFIG, "%s: no account in it",
-	    error_tail(path, PATH_SHOWN));
+	return -1;
 }
 
 static bool
@@ -323,11 +378,10 @@ accounts_find(const struct accounts *accounts, struct slice sender,
 void
 accounts_free(struct accounts *accounts)
 {
-	for (size_t i = 0; i < accounts->n; i++)
-		free_password(&accounts->items[i]);
 	if (accounts->text != NULL)
 		explicit_bzero(accounts->text, accounts->text_len);
 	free(accounts->items);
 	free(accounts->text);
+	free(accounts->path);
 	*accounts = (struct accounts){ .n = 0 };
 }

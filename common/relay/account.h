@@ -8,6 +8,7 @@
 #define ACCOUNT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/slice.h"
@@ -15,12 +16,28 @@
 
 #define ACCOUNTS_FILE_MAX 262144
 
+/* Of an error's path, so much of its end is shown. */
+#define ACCOUNT_FILE_SHOWN 180
+
+/* Where the password is; account_secret.h reads it. */
+enum account_password_kind {
+	ACCOUNT_PASSWORD_NONE,
+	ACCOUNT_PASSWORD_LINE,    /* in the account's line */
+	ACCOUNT_PASSWORD_FILE,    /* the first line of a file */
+	ACCOUNT_PASSWORD_COMMAND, /* the first line that a command writes */
+};
+
 struct account {
-	unsigned line;         /* in the file */
+	const char *file;
+	unsigned line;         /* in it */
 	struct slice sender;   /* an address, a domain, or "*" */
 	struct next_hop hop;
 	const char *login;     /* NULL: none */
-	char *password;
+	enum account_password_kind password_kind;
+	const char *password;  /* the file's name, or the command */
+	size_t password_at;    /* in its line: where in the file it stands */
+	size_t password_len;
+	uint64_t digest;       /* and the file's, accounts_digest */
 	struct slice only_for; /* this login here; empty: any */
 };
 
@@ -29,25 +46,28 @@ struct accounts {
 	size_t n;
 
 	/* account.c's own. */
+	char *path;
 	char *text;
 	size_t text_len;
 };
 
 /*
- * Reads the file, which must not be readable for others. Login and password
- * have at most SASL_SECRET_MAX octets, and at least one. Errors: ERROR_CONFIG
- * with file and line, and nothing in it of what the line says. On failure
- * there is nothing to free.
+ * Reads the file, which must not be readable for others. Passwords are looked
+ * at and not kept: they are overwritten before this returns. Errors:
+ * ERROR_CONFIG with file and line, and nothing in it of what the line says. On
+ * failure there is nothing to free.
  */
 int accounts_read(struct accounts *accounts, const char *path,
     struct error *error);
+
+/* Tells the file's text from any other that stood there since. */
+uint64_t accounts_digest(struct slice text);
 
 /* The first account for mail from sender (empty for <>, which only "*"
  * matches) by this login; NULL where there is none. */
 const struct account *accounts_find(const struct accounts *accounts,
     struct slice sender, struct slice login);
 
-/* Overwrites the passwords. */
 void accounts_free(struct accounts *accounts);
 
 #endif

@@ -51,12 +51,25 @@ cut_scheme(char *url, enum next_hop_scheme *scheme)
 
 /* ---- parameters ---- */
 
-/* One of "?ca=FILE&verify=no". */
+static const char *
+parse_auth(struct next_hop *hop, struct slice name)
+{
+	hop->auth = sasl_client_find(name);
+	return hop->auth != SASL_CLIENT_NONE ? NULL
+	    : "auth= in a URL is plain, login, xoauth2 or oauthbearer";
+}
+
+/* One of "?ca=FILE&verify=no&auth=login". */
 static const char *
 parse_parameter(struct next_hop *hop, char *word)
 {
 	struct slice parameter = slice_from(word);
 
+	if (slice_starts_with_nocase(parameter, SLICE("auth=")))
+		return parse_auth(hop, slice_skip(parameter, 5));
+	if (!schemes[hop->scheme].tls)
+		return "ca= and verify= are for smtps and smtp: there is no "
+		    "TLS in the others, which know auth= only";
 	if (slice_starts_with_nocase(parameter, SLICE("ca=")) &&
 	    parameter.len > 3)
 		hop->ca_file = word + 3;
@@ -65,8 +78,8 @@ parse_parameter(struct next_hop *hop, char *word)
 	else if (slice_equal_nocase(parameter, SLICE("verify=yes")))
 		hop->verify = true;
 	else
-		return "allowed after ? in a URL are ca=FILE, verify=yes and "
-		    "verify=no";
+		return "allowed after ? in a URL are ca=FILE, verify=yes, "
+		    "verify=no and auth=MECHANISM";
 	return NULL;
 }
 
@@ -176,6 +189,23 @@ parse_path(struct next_hop *hop, char *path)
 
 /* ---- the whole ---- */
 
+/* A port that always has TLS from the first octet, or never has: one would
+ * wait for the other without end, or not understand it. */
+static const char *
+wrong_scheme(const struct next_hop *hop)
+{
+	bool implicit = hop->scheme == NEXT_HOP_SMTPS;
+
+	/* RFC 8314 7.3 */
+	if (!implicit && strcmp(hop->port, "465") == 0)
+		return "port 465 is TLS from the first octet: that is smtps://";
+	if (implicit && (strcmp(hop->port, "587") == 0 ||
+	    strcmp(hop->port, "25") == 0))
+		return "ports 587 and 25 begin in the clear, with STARTTLS: "
+		    "that is smtp://";
+	return NULL;
+}
+
 /* "smtps://joe:secret@host"? A file's name may have an @ in it. */
 static bool
 has_login(struct slice url)
@@ -212,16 +242,13 @@ next_hop_parse(struct next_hop *hop, char *url)
 	char *query = strchr(rest, '?');
 	if (query != NULL)
 		*query++ = '\0';
-	if (query != NULL && !schemes[hop->scheme].tls)
-		return "ca= and verify= are for smtps and smtp: there is no "
-		    "TLS in the others";
-	if (is_path)
-		return parse_path(hop, rest);
 	/* A slash at the end is what URLs often have. */
 	size_t len = strlen(rest);
-	if (len > 2 && rest[len - 1] == '/')
+	if (!is_path && len > 2 && rest[len - 1] == '/')
 		rest[len - 1] = '\0';
-	fault = parse_host(hop, rest + 2);
+	fault = is_path ? parse_path(hop, rest) : parse_host(hop, rest + 2);
+	if (fault == NULL)
+		fault = wrong_scheme(hop);
 	return fault != NULL ? fault : parse_query(hop, query);
 }
 

@@ -1,14 +1,15 @@
 /*
  * next_hop: where an account's mail goes, by the grammar of its URL.
  *
- *     smtps://HOST[:PORT][?PARAMETERS]   smtp:// the same
- *     smtp+plain://HOST[:PORT]           lmtp:// the same
- *     lmtp+unix:/PATH
+ *     SCHEME://HOST[:PORT][?PARAMETER[&PARAMETER...]]
+ *     lmtp+unix:/PATH[?PARAMETER...]
  */
 #ifndef NEXT_HOP_H
 #define NEXT_HOP_H
 
 #include <stdbool.h>
+
+#include "protocol/sasl_client.h"
 
 enum next_hop_scheme {
 	NEXT_HOP_SMTPS,      /* TLS from the first octet (RFC 8314) */
@@ -24,6 +25,8 @@ struct next_hop {
 	const char *port;    /* and then "" */
 	const char *ca_file; /* NULL: the system's */
 	bool verify;         /* the certificate and its name */
+	enum sasl_client_mechanism auth; /* the only one that is tried; NONE:
+	                      * PLAIN and LOGIN, as they are offered */
 };
 
 /*

@@ -1,7 +1,7 @@
 /*
  * relay_open.c - from an account to a next hop that waits for MAIL.
  *
- * TLS, greeting, EHLO, STARTTLS and login. Nothing of a message, and no
+ * TLS, greeting, EHLO and STARTTLS. Nothing of a message, and no
  * password, is sent before the next hop is known to be who the account
  * says.
  * Layer 2.
@@ -161,7 +161,7 @@ start_tls(struct relay *relay, const struct account *account,
 	    why.text);
 }
 
-/* ---- opening: greeting, EHLO, AUTH ---- */
+/* ---- opening: greeting, EHLO, STARTTLS ---- */
 
 static int
 say_hello(struct relay *relay, struct error *error)
@@ -216,58 +216,6 @@ say_starttls(struct relay *relay, struct error *error)
 	return say_hello(relay, error);
 }
 
-/* LOGIN has two challenges, "Username:" and "Password:". */
-static int
-log_in_by_login(struct relay *relay, struct error *error)
-{
-	const char *const answers[] = { relay->account->login,
-		relay->account->password };
-
-	smtp_client_auth_login(&relay->client);
-	for (size_t i = 0; i < 2; i++) {
-		if (relay_await_reply(relay, error) < 0)
-			return -1;
-		if (relay->client.reply.code != 334)
-			return 0;
-		if (!smtp_client_auth_response(&relay->client,
-		    slice_from(answers[i])))
-			return error_set(error, ERROR_CONFIG,
-			    "login or password is too long");
-	}
-	return relay_await_reply(relay, error);
-}
-
-static int
-log_in(struct relay *relay, struct error *error)
-{
-	const struct account *account = relay->account;
-	const struct smtp_extensions *extensions = &relay->client.extensions;
-	int result;
-
-	if (account->login == NULL)
-		return 0;
-	if (extensions->auth_plain) {
-		if (!smtp_client_auth_plain(&relay->client,
-		    slice_from(account->login),
-		    slice_from(account->password)))
-			return error_set(error, ERROR_CONFIG,
-			    "login or password is too long");
-		result = relay_await_reply(relay, error);
-	} else if (extensions->auth_login) {
-		result = log_in_by_login(relay, error);
-	} else {
-		return error_set(error, ERROR_SYSTEM,
-		    "%s offers neither AUTH PLAIN nor LOGIN", account->hop.host);
-	}
-	buf_wipe(&relay->client.wire.out);
-	if (result == 0 && relay->client.reply.code != 235)
-		/* Without its text: servers do quote what they were sent. */
-		return error_set(error, ERROR_SYSTEM,
-		    "%s answered AUTH with %u %s", account->hop.host,
-		    relay->client.reply.code, relay->client.reply.enhanced);
-	return result;
-}
-
 static int
 begin_connection(struct relay *relay, const struct account *account,
     struct error *error)
@@ -310,7 +258,7 @@ open_session(struct relay *relay, const struct account *account,
 	if (account->hop.scheme == NEXT_HOP_SMTP && say_starttls(relay, error) < 0)
 		return -1;
 	*stage = RELAY_AT_LOGIN;
-	return log_in(relay, error);
+	return relay_log_in(relay, error);
 }
 
 int

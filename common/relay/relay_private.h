@@ -6,7 +6,8 @@
  *     relay_resume.c   a next hop that left is told the envelope again
  *     relay_text.c     the text and the verdict on it
  *     relay_talk.c     replies, and what the client is told of them
- *     relay_open.c     TLS, greeting, EHLO, STARTTLS, login
+ *     relay_open.c     TLS, greeting, EHLO, STARTTLS
+ *     relay_login.c    AUTH
  *     relay_connect.c  a descriptor for an account
  */
 #ifndef RELAY_PRIVATE_H
@@ -56,6 +57,11 @@ enum relay_stage { RELAY_AT_CONNECTING, RELAY_AT_HELLO, RELAY_AT_LOGIN };
  */
 int relay_open_connection(struct relay *relay, const struct account *account,
     enum relay_stage *stage, struct error *error);
+
+/* ---- relay_login.c ---- */
+
+/* Logs in, if the account has a login. */
+int relay_log_in(struct relay *relay, struct error *error);
 
 /* ---- relay_talk.c ---- */
 

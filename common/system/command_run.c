@@ -155,6 +155,7 @@ take(struct capture *capture)
 
 		if (n > 0) {
 			keep(capture, (struct slice){ buffer, (size_t)n });
+			explicit_bzero(buffer, (size_t)n);
 			/* Of one that never stops only so much at a time, or
 			 * its deadline would never be looked at. */
 			return;
@@ -310,8 +311,10 @@ command_run(struct command_run *run, struct error *error)
 	process_catch_children();
 	int wrong = spawn(run, output[1], errors[1], &pid);
 	struct capture captures[2] = {
-		{ .fd = output[0], .text = run->output, .lines_left = 1,
-		    .line_max = COMMAND_OUTPUT_MAX },
+		{ .fd = output[0], .lines_left = 1,
+		    .text = run->secret != NULL ? run->secret : run->output,
+		    .line_max = run->secret != NULL ? run->secret_max
+		    : COMMAND_OUTPUT_MAX },
 		{ .fd = errors[0], .text = run->errors,
 		    .lines_left = COMMAND_ERROR_LINES_MAX,
 		    .line_max = COMMAND_ERROR_LINE_MAX },

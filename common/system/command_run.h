@@ -40,6 +40,9 @@ struct command_run {
 	bool finish;      /* a SIGTERM to us does not end it */
 	bool capture;     /* keep what it writes; else its descriptors 1 and 2
 	                   * are ours, which are no peer's */
+	char *secret;     /* its first line goes here, and only here, in place
+	                   * of output; NULL: it is no secret */
+	size_t secret_max; /* so much of it, and there is room for one more */
 
 	/* What came of it. */
 	int64_t took;     /* milliseconds */

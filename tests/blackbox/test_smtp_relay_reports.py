@@ -282,4 +282,176 @@ class RequireTls(Ways):
         self.assertNotIn("REQUIRETLS", smtp.hello())
 
 
+TOKEN = "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"
+EXPIRED = (b'{"status":"invalid_token","schemes":"bearer",'
+           b'"scope":"https://mail.example.com/"}')
+
+
+class Mechanisms(Ways):
+    """AUTH, over each way to the hop; LMTP and SMTP alike."""
+
+    def trouble(self, accounts, why, *options):
+        """At RCPT, for every recipient at once; the log says why, and shows
+        no secret."""
+        smtp = self.relay(accounts, "--transcript", *options)
+        smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+        smtp.expect("RCPT TO:<a@b.test>", "451 4.7.0")
+        smtp.quit()
+        self.assertEqual(smtp.exit_status(), 0)
+        log = smtp.process.log()
+        self.assertRegex(log, why)
+        for secret in ("relay-secret", TOKEN, "cmVsYXktc2VjcmV0"):
+            self.assertNotIn(secret, log)
+
+    def test_cakephp_14639_plain_listed_and_login_works(self):
+        for scheme in self.schemes:
+            for refusal in ("504 5.5.4 no such mechanism",
+                            "534 5.7.9 too weak"):
+                with self.subTest(scheme=scheme, refusal=refusal):
+                    hop, accounts = self.by_scheme(
+                        scheme, {"AUTH PLAIN": refusal})
+                    smtp = self.relay(accounts)
+                    self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                    smtp.quit()
+                    (connection,) = hop.connections
+                    self.assertEqual(connection.logins,
+                                     [("relay-user", "relay-secret")])
+
+    def test_no_other_is_tried(self):
+        """A wrong password is not said twice: that locks accounts."""
+        for refusal in ("535 5.7.8 no", "454 4.7.0 later", "500 5.5.6 long",
+                        "501 5.5.2 what?", "530 5.7.0 what?"):
+            with self.subTest(refusal=refusal):
+                hop, accounts = self.by_scheme("smtps",
+                                               {"AUTH PLAIN": refusal})
+                self.trouble(accounts, "answered AUTH PLAIN with "
+                             f"{refusal[:9]}")
+                self.assertNotIn("AUTH LOGIN", hop.commands)
+
+    def test_none_works(self):
+        hop, accounts = self.by_scheme("smtp", {
+            "AUTH PLAIN": "504 5.5.4 no", "AUTH LOGIN": "504 5.5.4 no"})
+        self.trouble(accounts, "answered AUTH LOGIN with 504 5.5.4")
+        _, accounts = self.by_scheme("smtp", auth="CRAM-MD5")
+        self.trouble(accounts, "offers neither AUTH PLAIN nor LOGIN")
+        _, accounts = self.by_scheme("smtp", auth="XOAUTH2 OAUTHBEARER")
+        self.trouble(accounts, r"the URL needs \?auth=xoauth2")
+
+    def test_chosen_by_the_account(self):
+        for scheme in self.schemes:
+            for chosen in ("plain", "login", "xoauth2", "oauthbearer"):
+                with self.subTest(scheme=scheme, chosen=chosen):
+                    hop, accounts = self.by_scheme(
+                        scheme, query=f"auth={chosen}",
+                        auth="PLAIN OAUTHBEARER LOGIN XOAUTH2")
+                    smtp = self.relay(accounts)
+                    self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                    smtp.quit()
+                    self.assertIn(f"AUTH {chosen.upper()}",
+                                  " ".join(hop.commands))
+                    self.assertEqual(hop.connections[0].logins,
+                                     [("relay-user", "relay-secret")])
+        hop, accounts = self.by_scheme("smtps", query="auth=login",
+                                       auth="PLAIN")
+        self.trouble(accounts, "does not offer AUTH LOGIN")
+        self.assertNotIn("AUTH", str(hop.commands))
+
+    def test_net_smtp_69_roundcube_8623_long_password(self):
+        """380 octets: the line would have 525."""
+        for secret, commands in (("x" * 350, 1), ("x" * 380, 2),
+                                 ("x" * 6144, 2)):
+            with self.subTest(octets=len(secret)):
+                hop, accounts = self.by_scheme(
+                    "smtps", login=f"relay-user {secret}")
+                smtp = self.relay(accounts)
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                smtp.quit()
+                (connection,) = hop.connections
+                self.assertEqual(connection.logins,
+                                 [("relay-user", secret)])
+                said = connection.commands[1:1 + commands]
+                self.assertLessEqual(len(said[0]) + 2, 512)
+                self.assertEqual(said[0] == "AUTH PLAIN", commands == 2)
+
+    def test_go_smtp_301_long_token(self):
+        token = TOKEN * 40
+        for chosen in ("xoauth2", "oauthbearer"):
+            with self.subTest(chosen=chosen):
+                helper = self.helper(f"echo {token}")
+                hop, accounts = self.by_scheme(
+                    "smtp", query=f"auth={chosen}", auth=chosen.upper(),
+                    login=f"joe@x.test exec:{helper}")
+                smtp = self.relay(accounts)
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                smtp.quit()
+                (connection,) = hop.connections
+                self.assertEqual(connection.logins, [("joe@x.test", token)])
+                self.assertIn(f"AUTH {chosen.upper()}", connection.commands)
+
+    def helper(self, script):
+        """A token helper, as oama or mutt_oauth2.py."""
+        path = self.write(f"helper{len(script)}", f"#!/bin/sh\n{script}\n",
+                          0o755)
+        return path
+
+    def test_token_helper(self):
+        """Its first line, each time anew, and with no environment of ours."""
+        count = self.fresh_path("count")
+        helper = self.helper(f"echo x >>{count}; env >{count}.env; "
+                             f"echo {TOKEN}$(wc -l <{count}); echo more")
+        hop, accounts = self.by_scheme(
+            "smtps", {"final": [DROP, "250 2.0.0 kept"]},
+            query="auth=oauthbearer", auth="OAUTHBEARER",
+            login=f"joe,=@x.test exec:{helper} 'an argument' for=joe")
+        smtp = self.relay(accounts)
+        self.assertEqual(str(smtp.message(TEXT)), "451 4.4.2")
+        self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+        smtp.quit()
+        self.assertEqual(
+            [connection.bearer for connection in hop.connections],
+            [[f"n,a=joe=2C=3D@x.test,\1host=localhost\1port={hop.port}\1"
+              f"auth=Bearer {TOKEN}{n}\1\1"] for n in (1, 2)])
+        environment = count.with_suffix(count.suffix + ".env").read_text()
+        self.assertNotIn("CREDENTIALS_DIRECTORY", environment)
+
+    def test_token_helper_fails(self):
+        for script, why in (
+                ("echo it expired >&2; exit 3", "exit status 3: it expired"),
+                ("", "the password is empty"), ("kill -9 $$", "signal 9"),
+                ("echo; echo " + TOKEN, "the password is empty")):
+            with self.subTest(script=script):
+                hop, accounts = self.by_scheme(
+                    "smtps", login=f"joe exec:{self.helper(script)}")
+                self.trouble(accounts, f"relay:1: .*{why}")
+                self.assertNotIn("AUTH", str(hop.commands))
+
+    def test_rfc_7628_error_challenge(self):
+        """Answered with nothing, and then the refusal comes; what the JSON
+        says is worth a line in the log."""
+        for chosen, answer in (("xoauth2", ""), ("oauthbearer", "\1")):
+            for scheme in ("smtps", "smtp", "smtp+plain", "lmtp"):
+                with self.subTest(chosen=chosen, scheme=scheme):
+                    hop, accounts = self.by_scheme(
+                        scheme, {"challenge": EXPIRED,
+                                 "AUTH": "535 5.7.8 no"},
+                        query=f"auth={chosen}", auth=chosen.upper())
+                    self.trouble(accounts, f"AUTH {chosen.upper()} with 535 "
+                                 "5.7.8, status invalid_token")
+                    self.assertEqual(hop.connections[0].bearer[1:],
+                                     [answer])
+
+    def test_odd_challenges(self):
+        """Whatever it says there, and however often."""
+        for challenge in (b"", b"\xff\0", b'"status"', b'{"status":"',
+                          b"x" * 3000):
+            with self.subTest(challenge=challenge[:9]):
+                _, accounts = self.by_scheme(
+                    "smtp+plain", {"challenge": challenge,
+                                   "AUTH": "535 5.7.8 no"},
+                    query="auth=xoauth2", auth="XOAUTH2")
+                self.trouble(accounts, "AUTH XOAUTH2 with 535 5.7.8[\" ]")
+        _, accounts = self.by_scheme("smtp+plain", {"AUTH": "334 bW9yZQ=="})
+        self.trouble(accounts, "asks for more than AUTH PLAIN has")
+
+
 del Relay, Ways

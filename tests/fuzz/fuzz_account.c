@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 
 #include "relay/account.h"
+#include "relay/account_secret.h"
 
 static bool
 is_blank(char c)
@@ -124,6 +125,7 @@ check_place(const struct account *account, struct slice url)
 	bool tls = strcmp(scheme, "smtps") == 0 ||
 	    strcmp(scheme, "smtp") == 0;
 	bool local = account->hop.scheme == NEXT_HOP_LMTP_UNIX;
+	struct slice path, query;
 
 	CHECK(slice_starts_with_nocase(url, slice_from(scheme)) &&
 	    url.len > len + 1 && url.data[len] == ':');
@@ -131,8 +133,10 @@ check_place(const struct account *account, struct slice url)
 	CHECK(next_hop_is_lmtp(&account->hop) == (scheme[0] == 'l'));
 	CHECK(account->hop.host != NULL && account->hop.host[0] != '\0');
 	if (local) {
-		CHECK(account->hop.host[0] == '/' && account->hop.port[0] == '\0');
-		check_decoded(account->hop.host, slice_skip(url, len + 1));
+		CHECK(account->hop.host[0] == '/' &&
+		    account->hop.port[0] == '\0');
+		slice_cut(slice_skip(url, len + 1), '?', &path, &query);
+		check_decoded(account->hop.host, path);
 	} else {
 		/* It stands where it was said, and is no more than that. */
 		CHECK(fuzz_find(url, slice_from(account->hop.host)) < url.len);
@@ -146,9 +150,44 @@ check_place(const struct account *account, struct slice url)
 	CHECK(tls || (account->hop.ca_file == NULL && !account->hop.verify));
 	CHECK(!tls || account->hop.verify ||
 	    memchr(url.data, '?', url.len) != NULL);
-	CHECK(tls || local || account->password == NULL ||
+	CHECK(tls || local || account->login == NULL ||
 	    is_loopback(account->hop.host));
 	CHECK(account->hop.ca_file == NULL || account->hop.ca_file[0] != '\0');
+	/* Who waits for the other to begin would do so without end. */
+	CHECK(strcmp(account->hop.port, "465") != 0 ||
+	    strcmp(scheme, "smtps") == 0 || scheme[0] == 'l');
+	CHECK(account->hop.auth == SASL_CLIENT_NONE ||
+	    (account->login != NULL && fuzz_find(url, SLICE("?")) < url.len));
+}
+
+/* What is kept of it, and that the password comes out as it stands there. */
+static void
+check_password(const struct account *account, struct slice word)
+{
+	struct account_secret secret;
+	struct error error;
+
+	switch (account->password_kind) {
+	case ACCOUNT_PASSWORD_NONE:
+		CHECK(false);
+		break;
+	case ACCOUNT_PASSWORD_LINE:
+		CHECK(account->password == NULL);
+		CHECK(account_secret_read(&secret, account, 0, &error) == 0);
+		check_decoded(secret.text, word);
+		CHECK(secret.len > 0 && strlen(secret.text) == secret.len);
+		account_secret_wipe(&secret);
+		break;
+	case ACCOUNT_PASSWORD_FILE:
+		CHECK(slice_starts_with(word, SLICE("file:")));
+		CHECK_SAME(slice_from(account->password),
+		    slice_skip(word, 5));
+		break;
+	case ACCOUNT_PASSWORD_COMMAND:
+		/* It is not run here. */
+		CHECK(slice_starts_with(word, SLICE("exec:")));
+		break;
+	}
 }
 
 static void
@@ -156,26 +195,27 @@ check_account(const struct account *account, struct slice file)
 {
 	struct slice words[5];
 	size_t n = split(nth_line(file, account->line), words, 5);
+	bool command = account->password_kind == ACCOUNT_PASSWORD_COMMAND;
 
-	CHECK(n >= 2 && n <= 5);
+	CHECK(n >= 2 && (n <= 5 || command));
+	if (words[0].len > 1 && slice_ends_with(words[0], SLICE(".")))
+		words[0].len--;
 	CHECK_SAME(account->sender, words[0]);
 	CHECK(!slice_has_control(account->sender));
 	CHECK(memrchr(account->sender.data, '@', account->sender.len) !=
 	    account->sender.data);
+	CHECK(account->sender.data[0] != '<');
 	check_place(account, words[1]);
-	CHECK(memchr(account->sender.data, '<', account->sender.len) == NULL);
-	CHECK((account->login == NULL) == (account->password == NULL));
+	CHECK((account->login == NULL) ==
+	    (account->password_kind == ACCOUNT_PASSWORD_NONE));
 	if (account->login != NULL) {
 		CHECK(n >= 4);
 		check_decoded(account->login, words[2]);
 		CHECK(strlen(account->login) <= 1024);
-		CHECK(strlen(account->password) <= 1024 &&
-		    account->password[0] != '\0');
-		if (!slice_starts_with(words[3], SLICE("file:")))
-			check_decoded(account->password, words[3]);
-		else
-			CHECK(strpbrk(account->password, "\r\n") == NULL);
+		check_password(account, words[3]);
 	}
+	if (command)
+		return;
 	if (account->only_for.len > 0) {
 		CHECK(slice_starts_with_nocase(words[n - 1], SLICE("for=")));
 		check_decoded(account->only_for.data,

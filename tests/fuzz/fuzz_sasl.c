@@ -9,7 +9,9 @@
  */
 #include "fuzz.h"
 
+#include "base/base64.h"
 #include "protocol/sasl.h"
+#include "protocol/sasl_client.h"
 
 static const char digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -186,31 +188,37 @@ check_wiped(struct sasl_server *sasl)
 
 /* ---- our own client, at our own server ---- */
 
+/* By PLAIN; what is longer than the client says is said by nobody. */
 static void
 check_plain(struct slice user, struct slice password)
 {
 	static struct sasl_server sasl;
+	static char out[SASL_CLIENT_RESPONSE_MAX];
+	const struct sasl_client client = { .name = user,
+		.secret = password };
 	struct text message = { .data = NULL };
 	struct text want = { .data = NULL };
 	struct slice challenge;
+	size_t len;
 
 	text_add_octet(&message, '\0');
 	text_add(&message, user);
 	text_add_octet(&message, '\0');
 	text_add(&message, password);
 	encode(text_slice(&message), &want);
-	char *out = malloc(want.len);
-	CHECK(out != NULL);
-	CHECK(sasl_client_plain(user, password, out, want.len - 1) == 0);
-	size_t len = sasl_client_plain(user, password, out, want.len);
-	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX) {
-		CHECK(len == 0);
-	} else {
+	bool fits = user.len <= SASL_CLIENT_NAME_MAX &&
+	    password.len <= SASL_CLIENT_SECRET_MAX;
+	CHECK(sasl_client_respond(&client, SASL_CLIENT_PLAIN, 0, out,
+	    sizeof(out), &len) == fits);
+	if (fits) {
 		CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
+		CHECK(!sasl_client_respond(&client, SASL_CLIENT_PLAIN, 0, out,
+		    want.len - 1, &len));
 		enum sasl_outcome outcome = sasl_server_start(&sasl,
-		    &wire, SLICE("plain"), taken((struct slice){ out, len }),
+		    &wire, SLICE("plain"), taken(text_slice(&want)),
 		    &challenge);
-		bool bad = has_nul(user) || has_nul(password);
+		bool bad = has_nul(user) || has_nul(password) ||
+		    password.len > SASL_SECRET_MAX;
 		CHECK(outcome == (bad ? SASL_BAD_MESSAGE : SASL_DONE));
 		if (!bad) {
 			CHECK_SAME(sasl.user, user);
@@ -218,41 +226,38 @@ check_plain(struct slice user, struct slice password)
 		}
 		check_wiped(&sasl);
 	}
-	free(out);
 	text_free(&message);
 	text_free(&want);
 }
 
+/* Pairs of key and value between ^A (RFC 7628 3.1), in which a name cannot
+ * forge another. */
 static void
-check_login(struct slice user, struct slice password)
+check_bearer(struct slice user, struct slice token)
 {
-	static struct sasl_server sasl;
-	struct text want = { .data = NULL };
-	struct slice challenge;
-	char out[4096];
+	static char out[SASL_CLIENT_RESPONSE_MAX];
+	static char message[SASL_CLIENT_RESPONSE_MAX];
+	const struct sasl_client client = { .name = user, .secret = token };
+	struct slice text = { message, 0 }, gs2, rest;
+	size_t len;
 
-	encode(user, &want);
-	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX)
-		goto done;
-	if (want.len > 0)
-		CHECK(sasl_client_login(user, out, want.len - 1) == 0);
-	size_t len = sasl_client_login(user, out, sizeof(out));
-	CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
-	CHECK(sasl_server_start(&sasl, &wire, SLICE("LOGIN"),
-	    taken((struct slice){ out, len }), &challenge) == (has_nul(user)
-	    ? SASL_BAD_MESSAGE : SASL_CONTINUE));
-	if (has_nul(user))
-		goto done;
-	len = sasl_client_login(password, out, sizeof(out));
-	CHECK(sasl_server_take(&sasl, &wire,
-	    taken((struct slice){ out, len }), &challenge) == (has_nul(password) ? SASL_BAD_MESSAGE
-	    : SASL_DONE));
-	if (has_nul(password))
-		goto done;
-	CHECK_SAME(sasl.user, user);
-	CHECK_SAME(sasl.password, password);
-done:
-	text_free(&want);
+	if (!sasl_client_respond(&client, SASL_CLIENT_OAUTHBEARER, 0, out,
+	    sizeof(out), &len))
+		return;
+	CHECK(base64_decode((struct slice){ out, len }, message, &text.len));
+	CHECK(slice_starts_with(text, SLICE("n,a=")));
+	CHECK(slice_ends_with(text, SLICE("\1")));
+	text = slice_skip(text, 4);
+	CHECK(slice_cut(text, ',', &gs2, &rest));
+	for (size_t i = 0, k = 0; i < user.len; i++) {
+		char c = gs2.data[k++];
+
+		if (c == '=') {
+			c = gs2.data[k] == '2' ? ',' : '=';
+			k += 2;
+		}
+		CHECK(k <= gs2.len && c == user.data[i]);
+	}
 }
 
 /* ---- the exchange ---- */
@@ -312,6 +317,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	exchange(input);
 	slice_cut(input, '\n', &user, &password);
 	check_plain(user, password);
-	check_login(user, password);
+	check_bearer(user, password);
 	return 0;
 }

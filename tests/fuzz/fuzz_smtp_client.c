@@ -21,6 +21,20 @@ say_text(struct smtp_client *client)
 	smtp_client_text_end(client);
 }
 
+/* By each mechanism in turn. */
+static void
+say_auth(struct smtp_client *client, struct slice user, unsigned turn)
+{
+	const struct sasl_client who = { .name = user,
+		.secret = SLICE("secret"), .host = SLICE("h"),
+		.port = SLICE("25") };
+	unsigned step;
+
+	smtp_client_auth(client, (enum sasl_client_mechanism)(1 + turn / 8 %
+	    (SASL_CLIENT_MECHANISMS - 1)), &who, &step);
+	CHECK(step <= 1);
+}
+
 /* A command for each reply, in turn. */
 static void
 say_next(struct smtp_client *client, struct slice user, unsigned turn)
@@ -43,13 +57,14 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 		smtp_client_starttls(client);
 		break;
 	case 2:
-		CHECK(smtp_client_auth_plain(client, user, SLICE("secret")));
+		say_auth(client, user, turn);
 		break;
 	case 3:
-		smtp_client_auth_login(client);
+		CHECK(smtp_client_auth_respond(client, SASL_CLIENT_LOGIN,
+		    &(struct sasl_client){ .name = user }, 0));
 		break;
 	case 4:
-		CHECK(smtp_client_auth_response(client, user));
+		smtp_client_rset(client);
 		break;
 	case 5:
 		smtp_client_mail(client, &envelope);
@@ -67,10 +82,10 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 static void
 note_extensions(struct text *notes, const struct smtp_extensions *extensions)
 {
-	text_format(notes, "offers %d%d%d%d%d%d%d%d %ju\n",
+	text_format(notes, "offers %d%d%d%d%d%d%d %x %ju\n",
 	    extensions->pipelining, extensions->size, extensions->eight_bit,
 	    extensions->utf8, extensions->dsn, extensions->starttls,
-	    extensions->auth_plain, extensions->auth_login,
+	    extensions->requiretls, extensions->auth,
 	    (uintmax_t)extensions->size_max);
 }
 
@@ -273,6 +288,7 @@ read_keyword(struct slice line, struct smtp_extensions *extensions)
 	extensions->utf8 |= has_word(keyword, "SMTPUTF8");
 	extensions->dsn |= has_word(keyword, "DSN");
 	extensions->starttls |= has_word(keyword, "STARTTLS");
+	extensions->requiretls |= has_word(keyword, "REQUIRETLS");
 	if (has_word(keyword, "SIZE")) {
 		extensions->size = true;
 		if (!slice_to_number(slice_trim(arguments), UINT64_MAX,
@@ -281,8 +297,10 @@ read_keyword(struct slice line, struct smtp_extensions *extensions)
 	}
 	if (!has_word(keyword, "AUTH"))
 		return;
-	extensions->auth_plain |= has_word(arguments, "PLAIN");
-	extensions->auth_login |= has_word(arguments, "LOGIN");
+	for (int i = 1; i < SASL_CLIENT_MECHANISMS; i++)
+		if (has_word(arguments, sasl_client_name(
+		    (enum sasl_client_mechanism)i)))
+			extensions->auth |= 1u << i;
 }
 
 static enum line

@@ -5,9 +5,11 @@
 #include "drive.h"
 
 #include "relay/account.h"
+#include "relay/account_secret.h"
 
 static struct directory directory;
 static struct accounts accounts;
+static struct account_secret secret;
 static struct error error;
 
 static int
@@ -45,6 +47,29 @@ read_good(struct slice text)
 		fail_msg("%s", error.text);
 }
 
+/* NULL: it has none. */
+static void
+check_secret(const struct account *account, const char *password)
+{
+	if (account_secret_read(&secret, account, 10, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_int_equal(secret.len, slice_from(password).len);
+	if (password != NULL)
+		assert_string_equal(secret.text, password);
+	account_secret_wipe(&secret);
+	for (size_t i = 0; i < sizeof(secret); i++)
+		assert_int_equal(((const char *)&secret)[i], 0);
+}
+
+/* Of the first account. */
+static void
+check_no_secret(const char *why)
+{
+	assert_int_equal(account_secret_read(&secret, &accounts.items[0], 10,
+	    &error), -1);
+	assert_string_equal(error.text, why);
+}
+
 static void
 check_account(size_t i, unsigned line, const char *sender, const char *host,
     const char *port, const char *login, const char *password,
@@ -58,9 +83,10 @@ check_account(size_t i, unsigned line, const char *sender, const char *host,
 	assert_string_equal(account->hop.host, host);
 	assert_string_equal(account->hop.port, port);
 	assert_slices(slice_from(account->login), slice_from(login));
-	assert_slices(slice_from(account->password), slice_from(password));
 	assert_int_equal(account->login != NULL, login != NULL);
-	assert_int_equal(account->password != NULL, password != NULL);
+	assert_int_equal(account->password_kind != ACCOUNT_PASSWORD_NONE,
+	    password != NULL);
+	check_secret(account, password);
 	assert_slices(account->only_for, slice_from(only_for));
 }
 
@@ -76,7 +102,7 @@ test_forms(void **state)
 	    "\texample.org \t smtps://mail.example.org:4650  relay  pw \r\n"
 	    "  # indented comment\n"
 	    "x.test smtps://[2001:db8::1]\n"
-	    "y.test SMTPS://[::1]:25/ For=a%40%62\n"
+	    "y.test SMTPS://[::1]:26/ For=a%40%62\n"
 	    "* smtps://192.0.2.1:65535"));
 	assert_int_equal(accounts.n, 5);
 	check_account(0, 3, "joe@example.com", "smtp.example.com", "465",
@@ -85,7 +111,7 @@ test_forms(void **state)
 	    "relay", "pw", NULL);
 	check_account(2, 6, "x.test", "2001:db8::1", "465", NULL, NULL,
 	    NULL);
-	check_account(3, 7, "y.test", "::1", "25", NULL, NULL, "a@b");
+	check_account(3, 7, "y.test", "::1", "26", NULL, NULL, "a@b");
 	check_account(4, 8, "*", "192.0.2.1", "65535", NULL, NULL, NULL);
 	for (size_t i = 0; i < accounts.n; i++) {
 		assert_int_equal(accounts.items[i].hop.scheme, NEXT_HOP_SMTPS);
@@ -100,7 +126,8 @@ test_forms(void **state)
 static void
 test_senders_and_hosts(void **state)
 {
-	static const char *const senders[] = { "*", "a", "b.c-d.test",
+	static const char *const senders[] = { "*", "a", "a_b.c-d.test", "x.",
+		"a..b@x", "joe@x.",
 		"[127.0.0.1]", "joe@[IPv6:::1]", "a.b+c*d@x", "\"a,b@c\"@d",
 		"\xC3\xA4@\xC3\xB6.test", "JOE@X.TEST" };
 	static const char *const hosts[] = { "h", "h.", "a_b-c.d", "1.2.3.4",
@@ -231,9 +258,11 @@ test_schemes(void **state)
 
 /* ---- mistakes ---- */
 
-#define USAGE "an account is SENDER URL [LOGIN PASSWORD] [for=NAME]"
+#define USAGE "an account is SENDER URL [LOGIN PASSWORD] [for=NAME]; a " \
+	"blank in one of them is written %20"
 #define PORT "the next hop's port is not a number from 1 to 65535"
-#define QUERY "allowed after ? in a URL are ca=FILE, verify=yes and verify=no"
+#define QUERY "allowed after ? in a URL are ca=FILE, verify=yes, verify=no " \
+	"and auth=MECHANISM"
 #define HOST "the next hop's host name has something else than letters, " \
 	"digits, - and _ between single dots"
 #define IN_BRACKETS "what the next hop has in brackets is no IPv6 address"
@@ -245,7 +274,11 @@ test_schemes(void **state)
 #define CLEAR "a password leaves this machine only under TLS, with smtps " \
 	"or smtp"
 #define NO_TLS "ca= and verify= are for smtps and smtp: there is no TLS in " \
-	"the others"
+	"the others, which know auth= only"
+#define IMPLICIT "port 465 is TLS from the first octet: that is smtps://"
+#define STARTTLS "ports 587 and 25 begin in the clear, with STARTTLS: that " \
+	"is smtp://"
+#define AUTH "auth= in a URL is plain, login, xoauth2 or oauthbearer"
 #define SENDER "a sender is an address, a domain, or * for any: "
 #define COMMENT "comments stand on lines of their own"
 #define LONG "0123456789012345678901234567890123456789"
@@ -331,12 +364,6 @@ test_errors(void **state)
 		{ SLICE("* smtps://joe:hun?ter22@h\n"), "relay:1: " LOGIN },
 		{ SLICE("* smtps://h?joe:hunter22@x\n"), "relay:1: " LOGIN },
 		{ SLICE("* smtps://h?ca=a@b&joe@x\n"), "relay:1: " LOGIN },
-		{ SLICE("* smtps://h joe file:nowhere\n"),
-		    "relay:1: nowhere: No such file or directory" },
-		{ SLICE("* smtps://h\n* smtps://h joe file:\n"),
-		    "relay:2: : No such file or directory" },
-		{ SLICE("* smtps://h joe file:.\n"),
-		    "relay:1: .: not a regular file" },
 		{ SLICE("* smtps://h\0\n"), "relay: has NUL bytes" },
 		{ SLICE("\xEF\xBB\xBF# c\n* smtps://h\n"), "relay:1: the "
 		    "file begins with a byte order mark: save it without" },
@@ -397,10 +424,19 @@ test_errors(void **state)
 		    "one in each line" },
 		{ SLICE("a.test,b.test smtps://h\n"), "relay:1: " SENDER
 		    "one in each line" },
-		{ SLICE("joe@x. smtps://h\n"), "relay:1: " SENDER
-		    "without a dot at the end" },
-		{ SLICE("x. smtps://h\n"), "relay:1: " SENDER
-		    "without a dot at the end" },
+		{ SLICE("joe@x.. smtps://h\n"), "relay:1: " SENDER
+		    "the first word is none of these" },
+		{ SLICE("* smtp://h:465\n"), "relay:1: " IMPLICIT },
+		{ SLICE("* smtp+plain://h:465\n"), "relay:1: " IMPLICIT },
+		{ SLICE("* smtps://h:587\n"), "relay:1: " STARTTLS },
+		{ SLICE("* smtps://[::1]:25\n"), "relay:1: " STARTTLS },
+		{ SLICE("* smtps://h?auth=\n"), "relay:1: " AUTH },
+		{ SLICE("* smtps://h?auth=cram-md5\n"), "relay:1: " AUTH },
+		{ SLICE("* smtps://h?auth=login\n"), "relay:1: auth= needs a "
+		    "login and a password" },
+		{ SLICE("* smtps://h joe exec:x%2\n"),
+		    "relay:1: the command" PERCENT },
+		{ SLICE("* smtps://h joe my secret\n"), "relay:1: " USAGE },
 	};
 
 	(void)state;
@@ -461,9 +497,9 @@ test_permissions(void **state)
 
 	directory_put(&directory, "pw", SLICE("secret\n"));
 	assert_int_equal(chmod("pw", 0604), 0);
-	assert_int_equal(read_text(SLICE("* smtps://h joe file:pw\n")), -1);
-	assert_text(error.text,
-	    "relay:1: pw: anyone may read it; chmod o-r it");
+	read_good(SLICE("* smtps://h joe file:pw\n"));
+	check_no_secret("relay:1: pw: anyone may read it; chmod o-r it");
+	accounts_free(&accounts);
 	assert_int_equal(accounts_read(&accounts, "none", &error), -1);
 	assert_text(error.text, "none: No such file or directory");
 	assert_int_equal(error.kind, ERROR_CONFIG);
@@ -474,40 +510,164 @@ test_permissions(void **state)
 static void
 test_lengths(void **state)
 {
+	struct text name = { .data = NULL };
 	struct text word = { .data = NULL };
 	struct text text = { .data = NULL };
 
 	(void)state;
-	text_repeat(&word, 'x', 1024);
+	text_repeat(&name, 'x', 1024);
+	text_repeat(&word, 'x', SASL_CLIENT_SECRET_MAX);
 	directory_put(&directory, "long", text_slice(&word));
 	text_format(&text, "* smtps://h %s %s\n* smtps://h %s file:long\n",
-	    word.data, word.data, word.data);
+	    name.data, word.data, name.data);
 	read_good(text_slice(&text));
 	assert_int_equal(strlen(accounts.items[0].login), 1024);
-	assert_int_equal(strlen(accounts.items[0].password), 1024);
-	assert_int_equal(strlen(accounts.items[1].password), 1024);
+	check_secret(&accounts.items[0], word.data);
+	check_secret(&accounts.items[1], word.data);
 	accounts_free(&accounts);
 	text_free(&text);
 
-	text_repeat(&word, 'x', 1);
-	text_format(&text, "* smtps://h %s pw\n", word.data);
+	text_repeat(&name, 'x', 1);
+	text_format(&text, "* smtps://h %s pw\n", name.data);
 	assert_int_equal(read_text(text_slice(&text)), -1);
 	assert_text(error.text,
 	    "relay:1: the login has more than 1024 octets");
 	text_free(&text);
+	text_repeat(&word, 'x', 1);
 	text_format(&text, "* smtps://h joe %s\n", word.data);
 	assert_int_equal(read_text(text_slice(&text)), -1);
 	assert_text(error.text,
-	    "relay:1: the password has more than 1024 octets");
+	    "relay:1: the password has more than 6144 octets");
 	directory_put(&directory, "long", text_slice(&word));
-	assert_int_equal(read_text(SLICE("* smtps://h joe file:long\n")), -1);
-	assert_text(error.text,
-	    "relay:1: the password has more than 1024 octets");
+	read_good(SLICE("* smtps://h joe file:long\n"));
+	check_no_secret("relay:1: the password has more than 6144 octets");
 	directory_put(&directory, "long", SLICE("\nsecret\n"));
-	assert_int_equal(read_text(SLICE("* smtps://h joe file:long\n")), -1);
-	assert_text(error.text, "relay:1: the password is empty");
+	check_no_secret("relay:1: the password is empty");
+	accounts_free(&accounts);
+	read_good(SLICE("* smtps://h joe file:\n"));
+	check_no_secret("relay:1: : No such file or directory");
+	accounts_free(&accounts);
+	read_good(SLICE("* smtps://h joe file:.\n"));
+	check_no_secret("relay:1: .: not a regular file");
+	accounts_free(&accounts);
+	text_free(&name);
 	text_free(&text);
 	text_free(&word);
+}
+
+/* Nothing of it is in memory but while it is needed; and what is read then is
+ * what was checked before. */
+static void
+test_passwords_are_read_late(void **state)
+{
+	(void)state;
+	read_good(SLICE("a.test smtps://h joe hunter%32%32\n"
+	    "b.test smtps://h ann hunter22 for=ann\r\n"));
+	assert_null(memmem(accounts.text, accounts.text_len, "hunter", 6));
+	check_secret(&accounts.items[0], "hunter22");
+	check_secret(&accounts.items[1], "hunter22");
+	directory_put(&directory, "relay", SLICE("#\n"
+	    "a.test smtps://h joe hunter%32%32\n"));
+	check_no_secret("relay:1: the file has changed");
+	assert_int_equal(unlink("relay"), 0);
+	check_no_secret("relay:1: relay: No such file or directory");
+	accounts_free(&accounts);
+}
+
+/* ---- commands ---- */
+
+static void
+test_commands(void **state)
+{
+	static const struct { struct slice text; const char *password; }
+	rows[] = {
+		{ SLICE("* smtps://h joe exec:echo\n"), NULL },
+		{ SLICE("* smtps://h joe exec:echo token\n"), "token" },
+		{ SLICE("* smtps://h joe exec:echo%20token for=x\n"),
+		    "token" },
+		{ SLICE("* smtps://h joe exec:printf 'a  b%25s\\r\\nc' \"#\" "
+		    "for=x\r\n"), "a  b#" },
+		/* No shell, nothing of our descriptors and credentials. */
+		{ SLICE("* smtps://h joe exec:echo $HOME `id` *\n"),
+		    "$HOME `id` *" },
+		{ SLICE("* smtps://h joe exec:sh -c 'echo "
+		    "x$CREDENTIALS_DIRECTORY$NOTIFY_SOCKET$(ls /proc/self/fd "
+		    "| wc -l)'\n"), "x4" },
+	};
+
+	(void)state;
+	setenv("CREDENTIALS_DIRECTORY", directory.path, 1);
+	setenv("NOTIFY_SOCKET", "/n", 1);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		directory_put(&directory, "relay", rows[i].text);
+		if (accounts_read(&accounts, "relay", &error) != 0)
+			fail_msg("%s", error.text);
+		assert_int_equal(account_secret_check(&accounts.items[0],
+		    &error), 0);
+		if (rows[i].password != NULL)
+			check_secret(&accounts.items[0], rows[i].password);
+		else
+			check_no_secret("relay:1: the password is empty");
+		accounts_free(&accounts);
+	}
+	unsetenv("CREDENTIALS_DIRECTORY");
+	unsetenv("NOTIFY_SOCKET");
+}
+
+static void
+test_commands_that_fail(void **state)
+{
+	static const struct { struct slice text; const char *why; bool check; }
+	rows[] = {
+		{ SLICE("* smtps://h joe exec:\n"),
+		    "relay:1: exec: no command", true },
+		{ SLICE("* smtps://h joe exec:echo 'x\n"),
+		    "relay:1: exec: a quote without its end", true },
+		{ SLICE("* smtps://h joe exec:./nowhere\n"), "relay:1: "
+		    "./nowhere: cannot be run: No such file or directory",
+		    true },
+		{ SLICE("* smtps://h joe exec:false\n"),
+		    "relay:1: false: exit status 1", false },
+		{ SLICE("* smtps://h joe exec:sh -c 'echo secret; echo why "
+		    ">&2; echo more >&2; exit 3'\n"),
+		    "relay:1: sh: exit status 3: why", false },
+		{ SLICE("* smtps://h joe exec:sleep 20\n"),
+		    "relay:1: sleep: took over 1 s", false },
+		{ SLICE("* smtps://h joe exec:sh -c 'head -c 6145 /dev/zero | "
+		    "tr \\\\0 x'\n"),
+		    "relay:1: the password has more than 6144 octets",
+		    false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		read_good(rows[i].text);
+		assert_int_equal(account_secret_read(&secret,
+		    &accounts.items[0], 1, &error), -1);
+		assert_string_equal(error.text, rows[i].why);
+		assert_int_equal(account_secret_check(&accounts.items[0],
+		    &error), rows[i].check ? -1 : 0);
+		accounts_free(&accounts);
+	}
+	account_secret_wipe(&secret);
+}
+
+static void
+test_mechanisms(void **state)
+{
+	static const enum sasl_client_mechanism rows[] = {
+		SASL_CLIENT_PLAIN, SASL_CLIENT_LOGIN, SASL_CLIENT_XOAUTH2,
+		SASL_CLIENT_OAUTHBEARER, SASL_CLIENT_NONE };
+
+	(void)state;
+	read_good(SLICE("* smtps://h?auth=plain j p\n"
+	    "* smtp://h?ca=x&AUTH=Login j p\n"
+	    "* smtp+plain://localhost?auth=xoauth2 j p\n"
+	    "* lmtp+unix:/x?auth=OAUTHBEARER j p\n* smtps://h j p\n"));
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_int_equal(accounts.items[i].hop.auth, rows[i]);
+	assert_string_equal(accounts.items[3].hop.host, "/x");
+	accounts_free(&accounts);
 }
 
 /* Whatever a super-server calls the folder of the credentials, which file
@@ -529,7 +689,10 @@ test_long_paths(void **state)
 	    SLICE("#\n* smtps://h joe file:gone\n"));
 	setenv("CREDENTIALS_DIRECTORY", path.data, 1);
 	text_add(&path, SLICE("/relay"));
-	assert_int_equal(accounts_read(&accounts, path.data, &error), -1);
+	assert_int_equal(accounts_read(&accounts, path.data, &error), 0);
+	assert_int_equal(account_secret_read(&secret, &accounts.items[0], 1,
+	    &error), -1);
+	accounts_free(&accounts);
 	unsetenv("CREDENTIALS_DIRECTORY");
 	if (strstr(error.text, "/../credentials/relay:2: ") == NULL ||
 	    strstr(error.text, "/../credentials/gone: No such file or "
@@ -625,6 +788,10 @@ main(void)
 		cmocka_unit_test(test_scheme_errors),
 		cmocka_unit_test(test_permissions),
 		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_passwords_are_read_late),
+		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_commands_that_fail),
+		cmocka_unit_test(test_mechanisms),
 		cmocka_unit_test(test_long_paths),
 		cmocka_unit_test(test_late_error),
 		cmocka_unit_test(test_find),

@@ -419,37 +419,76 @@ test_commands(void **state)
 }
 
 static void
+say_auth(enum sasl_client_mechanism mechanism, struct slice name,
+    struct slice secret, unsigned want_step)
+{
+	const struct sasl_client who = { .name = name, .secret = secret };
+	unsigned step;
+
+	smtp_client_auth(&client, mechanism, &who, &step);
+	assert_int_equal(step, want_step);
+}
+
+static bool
+say_response(enum sasl_client_mechanism mechanism, struct slice name,
+    struct slice secret, unsigned step)
+{
+	const struct sasl_client who = { .name = name, .secret = secret };
+
+	return smtp_client_auth_respond(&client, mechanism, &who, step);
+}
+
+static void
 test_auth(void **state)
 {
-	struct text word = { .data = NULL };
+	static const struct slice joe = SLICE("joe"), secret = SLICE("secret");
 
 	(void)state;
 	begin();
-	assert_true(smtp_client_auth_plain(&client, SLICE("joe"),
-	    SLICE("secret")));
+	say_auth(SASL_CLIENT_PLAIN, joe, secret, 1);
 	assert_slice(written(), "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n");
-	smtp_client_auth_login(&client);
+	assert_false(say_response(SASL_CLIENT_PLAIN, joe, secret, 1));
+	assert_slice(written(), "");
+	say_auth(SASL_CLIENT_LOGIN, joe, secret, 0);
 	assert_slice(written(), "AUTH LOGIN\r\n");
-	assert_true(smtp_client_auth_response(&client, SLICE("joe")));
+	assert_true(say_response(SASL_CLIENT_LOGIN, joe, secret, 0));
 	assert_slice(written(), "am9l\r\n");
-	assert_true(smtp_client_auth_response(&client, SLICE("")));
+	assert_true(say_response(SASL_CLIENT_LOGIN, joe, SLICE(""), 1));
 	assert_slice(written(), "\r\n");
+	say_auth(SASL_CLIENT_XOAUTH2, joe, secret, 1);
+	assert_slice(written(), "AUTH XOAUTH2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgc2Vj"
+	    "cmV0AQE=\r\n");
+	/* After an error challenge nothing is left to say. */
+	assert_true(say_response(SASL_CLIENT_XOAUTH2, joe, secret, 1));
+	assert_slice(written(), "\r\n");
+	say_auth(SASL_CLIENT_OAUTHBEARER, joe, secret, 1);
+	assert_slice(written(), "AUTH OAUTHBEARER bixhPWpvZSwBYXV0aD1CZWFyZXIg"
+	    "c2VjcmV0AQE=\r\n");
+	assert_true(say_response(SASL_CLIENT_OAUTHBEARER, joe, secret, 1));
+	assert_slice(written(), "AQ==\r\n");
+}
 
-	/* What does not fit is not sent at all. */
-	text_repeat(&word, 'x', 1024);
-	assert_true(smtp_client_auth_plain(&client, text_slice(&word),
-	    text_slice(&word)));
-	assert_int_equal(written().len, 11 + 2736 + 2);
+/* RFC 4954 4: a line of more than 512 octets has no response in it. */
+static void
+test_long_auth(void **state)
+{
+	struct text word = { .data = NULL };
+	/* "AUTH PLAIN ", 496 of base64, CRLF: 509; 500 would be 513. */
+	const size_t most = 496 / 4 * 3 - 5;
+
+	(void)state;
+	begin();
+	text_repeat(&word, 'x', most);
+	say_auth(SASL_CLIENT_PLAIN, SLICE("joe"), text_slice(&word), 1);
+	assert_int_equal(written().len, 509);
 	text_repeat(&word, 'x', 1);
-	assert_false(smtp_client_auth_plain(&client, text_slice(&word),
-	    SLICE("p")));
-	assert_slice(written(), "");
-	text_repeat(&word, 'x', 3072 - 1025);
-	assert_true(smtp_client_auth_response(&client, text_slice(&word)));
-	assert_int_equal(written().len, 4096 + 2);
-	text_repeat(&word, 'x', 1);
-	assert_false(smtp_client_auth_response(&client, text_slice(&word)));
-	assert_slice(written(), "");
+	say_auth(SASL_CLIENT_PLAIN, SLICE("joe"), text_slice(&word), 0);
+	assert_slice(written(), "AUTH PLAIN\r\n");
+	assert_true(say_response(SASL_CLIENT_PLAIN, SLICE("joe"),
+	    text_slice(&word), 0));
+	assert_int_equal(written().len, 500 + 2);
+	say_auth(SASL_CLIENT_OAUTHBEARER, SLICE("joe"), text_slice(&word), 0);
+	assert_slice(written(), "AUTH OAUTHBEARER\r\n");
 	text_free(&word);
 }
 
@@ -568,7 +607,8 @@ static void
 test_extensions(void **state)
 {
 	enum { PIPELINING = 1, SIZE = 2, EIGHT_BIT = 4, STARTTLS = 8,
-	    PLAIN = 16, LOGIN = 32, UTF8 = 64, DSN = 128 };
+	    PLAIN = 16, LOGIN = 32, UTF8 = 64, DSN = 128,
+	    XOAUTH2 = 256, BEARER = 512, REQUIRETLS = 1024 };
 	static const struct { struct slice input; int offered; } rows[] = {
 		{ SLICE("250 mail.test\r\n"), 0 },
 		/* The first line is a name, whatever it says. */
@@ -586,6 +626,9 @@ test_extensions(void **state)
 		{ SLICE("250-x\r\n250-AUTH PLAIN\r\n250 AUTH LOGIN\r\n"),
 		    PLAIN | LOGIN },
 		{ SLICE("250-x\r\n250 AUTH XPLAIN LOGINX PLAI\r\n"), 0 },
+		{ SLICE("250-x\r\n250-RequireTLS\r\n"
+		    "250 AUTH oauthbearer XOAuth2\r\n"),
+		    XOAUTH2 | BEARER | REQUIRETLS },
 		{ SLICE("250-x\r\n250 AUTH\r\n"), 0 },
 		{ SLICE("250-x\r\n250-SIZEX\r\n250-XSIZE\r\n250-PIPELININ\r\n"
 		    "250 STARTTLS-X\r\n"), 0 },
@@ -619,8 +662,12 @@ test_extensions(void **state)
 		    (got->size ? SIZE : 0) |
 		    (got->eight_bit ? EIGHT_BIT : 0) |
 		    (got->starttls ? STARTTLS : 0) |
-		    (got->auth_plain ? PLAIN : 0) |
-		    (got->auth_login ? LOGIN : 0) |
+		    ((got->auth & 1u << SASL_CLIENT_PLAIN) != 0 ? PLAIN : 0) |
+		    ((got->auth & 1u << SASL_CLIENT_LOGIN) != 0 ? LOGIN : 0) |
+		    ((got->auth & 1u << SASL_CLIENT_XOAUTH2) != 0
+		    ? XOAUTH2 : 0) |
+		    ((got->auth & 1u << SASL_CLIENT_OAUTHBEARER) != 0
+		    ? BEARER : 0) | (got->requiretls ? REQUIRETLS : 0) |
 		    (got->utf8 ? UTF8 : 0) | (got->dsn ? DSN : 0);
 		if (offered != rows[i].offered)
 			fail_msg("row %zu: %x", i, (unsigned)offered);
@@ -703,13 +750,13 @@ test_trace(void **state)
 	hear(SLICE("220 hi\r\n"));
 	smtp_client_ehlo(&client, "me.test");
 	hear(SLICE("250-x\r\n250 AUTH PLAIN\r\n"));
-	smtp_client_auth_plain(&client, SLICE("joe"), SLICE("secret"));
+	say_auth(SASL_CLIENT_PLAIN, SLICE("joe"), SLICE("secret"), 1);
 	hear(SLICE("535-5.7.8 no AGpvZQBzZWNyZXQ=\r\n535 for secret\r\n"));
-	smtp_client_auth_login(&client);
+	say_auth(SASL_CLIENT_LOGIN, SLICE("joe"), SLICE("secret"), 0);
 	hear(SLICE("334 VXNlcm5hbWU6\r\n"));
-	smtp_client_auth_response(&client, SLICE("joe"));
+	say_response(SASL_CLIENT_LOGIN, SLICE("joe"), SLICE("secret"), 0);
 	hear(SLICE("334 UGFzc3dvcmQ6\r\n"));
-	smtp_client_auth_response(&client, SLICE("secret"));
+	say_response(SASL_CLIENT_LOGIN, SLICE("joe"), SLICE("secret"), 1);
 	hear(SLICE("235 secret\r\n250 secret\r\nsecret\r\n"));
 	smtp_client_mail(&client, &(struct envelope){
 	    .reverse_path = SLICE("a@b") });
@@ -826,6 +873,7 @@ main(void)
 		cmocka_unit_test(test_many_lines),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_auth),
+		cmocka_unit_test(test_long_auth),
 		cmocka_unit_test(test_mail),
 		cmocka_unit_test(test_utf8_and_dsn),
 		cmocka_unit_test(test_extensions),

@@ -72,6 +72,7 @@ class Connection:
     def __init__(self):
         self.commands = []      # lines, text; the AUTH exchange too
         self.logins = []        # (name, password)
+        self.bearer = []        # messages of XOAUTH2 and OAUTHBEARER
         self.messages = []      # octets after DATA, the final dot included
         self.secure_from = None  # so many commands came before STARTTLS
         self.ended = None       # "quit", "eof", "dropped", "broken"
@@ -84,7 +85,8 @@ class ScriptedHop:
     parted by newlines make a multi-line one; bytes are sent as they are),
     DROP, STALL, AfterReply, Late, Silent, Endless, or for steps that come
     more than once a list of such.
-    Steps: connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
+    Steps: "AUTH PLAIN" and so on, a string said in place of that exchange;
+    challenge, octets said after XOAUTH2's or OAUTHBEARER's; connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
     LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
 
@@ -285,27 +287,43 @@ class ScriptedHop:
             for i, text in enumerate(texts)).encode()
 
     def login(self, client, stream, connection, text):
+        """Takes the exchange of every mechanism there is a step for, "AUTH
+        PLAIN" and so on, or that is offered."""
         words = text.split(" ")
+        mechanism = words[1].upper()
 
-        def ask(prompt):
-            self.say(client, f"334 {prompt}")
+        def ask(prompt=b""):
+            self.say(client, f"334 {base64.b64encode(prompt).decode()}")
             line = stream.readline()[:-2].decode()
             connection.commands.append(line)
             return base64.b64decode(line).decode()
 
-        mechanism = words[1].upper()
-        if mechanism not in self.auth.split():
+        def first(prompt=b""):
+            return (base64.b64decode(words[2]).decode() if len(words) > 2
+                    else ask(prompt))
+
+        step = f"AUTH {mechanism}"
+        if step not in self.script and mechanism not in self.auth.split():
             self.say(client, "504 5.5.4 not that one")
             return
+        if isinstance(self.script.get(step), str):
+            self.answer(client, step)
+            return
         if mechanism == "PLAIN":
-            response = (base64.b64decode(words[2]).decode()
-                        if len(words) > 2 else ask(""))
-            _, name, password = response.split("\0")
+            _, name, password = first().split("\0")
+        elif mechanism == "LOGIN":
+            name, password = first(b"Username:"), ask(b"Password:")
         else:
-            name = (base64.b64decode(words[2]).decode() if len(words) > 2
-                    else ask("VXNlcm5hbWU6"))
-            password = ask("UGFzc3dvcmQ6")
+            message = first()
+            pairs = dict(part.split("=", 1) for part in message.split("\1")
+                         if "=" in part)
+            connection.bearer.append(message)
+            name = pairs.get("user") or message[4:].partition(",")[0]
+            password = pairs["auth"].removeprefix("Bearer ")
         connection.logins.append((name, password))
+        challenge = self.script.get("challenge")
+        if challenge is not None and mechanism not in ("PLAIN", "LOGIN"):
+            connection.bearer.append(ask(challenge))
         self.answer(client, "AUTH")
 
     def text(self, client, stream, connection):
