@@ -26,7 +26,8 @@ SANITIZE ?=
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wundef -Wvla -Wformat=2
-HARDENING = -pthread -fPIC -fvisibility=hidden -fstack-protector-strong -fno-plt \
+HARDENING = -pthread -fPIC -fvisibility=hidden -fstack-protector-strong \
+	-fno-plt \
 	-fno-strict-overflow
 HARDENING_LD = -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 
@@ -172,7 +173,7 @@ check-unit: $(unit_tests) ## unit tests only
 # MILLION=yes adds the one that takes gigabytes, RECORD=yes writes the results
 # to tests/bench/RESULTS.md, the plot beside it and README.md.
 bench_programs = bare client latency readall
-bench: all $(bench_programs:%=$(BUILD)/tests/bench/%) ## measure, beside Dovecot, Courier and Postfix
+bench: all $(bench_programs:%=$(BUILD)/tests/bench/%) ## measure, beside others
 	@BUILD='$(BUILD)' tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py \
 	    $(if $(filter yes,$(RECORD)),--record) \
@@ -303,7 +304,7 @@ uninstall: ## remove what install put there, but for the configuration
 
 # The demo's folder has mail, and a certificate that clients were told to trust.
 clean: ## remove the build directory, but for mail that the demo took
-	[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name demo \
-	    -exec rm -rf {} +
+	[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 \
+	    ! -name demo -exec rm -rf {} +
 	[ ! -d $(BUILD) ] || rmdir $(BUILD) 2>/dev/null || \
 	    echo 'kept $(BUILD)/demo'

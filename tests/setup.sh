@@ -26,14 +26,15 @@ build_modules='libtls libcrypto libsystemd'
 demo_packages="$build_packages openssl curl"
 demo_commands="$build_commands openssl curl"
 
-check_packages="$demo_packages systemd libcmocka-dev clang libclang-rt-dev mandoc
-	python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
+check_packages="$demo_packages systemd libcmocka-dev clang libclang-rt-dev
+	mandoc python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux procps whois s6
 	mount e2fsprogs xfsprogs btrfs-progs"
-check_commands="$demo_commands systemd-socket-activate clang mandoc python3 swaks msmtp mpop tcpserver
-	fetchmail getmail inetd xinetd strace ip unshare setpriv ps mkpasswd mutt
-	neomutt node perl s6-svscan mkfs.ext4 mkfs.xfs mkfs.btrfs"
+check_commands="$demo_commands systemd-socket-activate clang mandoc python3
+	swaks msmtp mpop tcpserver fetchmail getmail inetd xinetd strace ip
+	unshare setpriv ps mkpasswd mutt neomutt node perl s6-svscan
+	mkfs.ext4 mkfs.xfs mkfs.btrfs"
 check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
@@ -64,7 +65,8 @@ missing_packages() {
 	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" \
 		2>/dev/null | sed -n 's/^installed //p')
 	for name; do
-		printf '%s\n' "$have" | grep -Fqx "$name" || printf '%s ' "$name"
+		printf '%s\n' "$have" | grep -Fqx "$name" ||
+			printf '%s ' "$name"
 	done
 }
 
@@ -115,7 +117,8 @@ policy=/usr/sbin/policy-rc.d
 
 forbid_daemons() {
 	[ ! -e "$policy" ] || return 0
-	as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy"
+	as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy &&
+		chmod 755 $policy"
 	trap 'as_root rm -f "$policy"' EXIT
 	trap 'exit 1' HUP INT TERM
 }
@@ -196,7 +199,8 @@ build) set -- "$build_packages" '' "$build_commands" "$build_modules" ;;
 demo)  set -- "$demo_packages" '' "$demo_commands" "$build_modules" ;;
 check) set -- "$check_packages" "$check_unpacked" \
 		"$check_commands" "$check_modules" ;;
-bench) set -- "$bench_packages" "$bench_unpacked" "$bench_commands" "$build_modules" ;;
+bench) set -- "$bench_packages" "$bench_unpacked" \
+		"$bench_commands" "$build_modules" ;;
 thunderbird) set -- "$check_packages thunderbird" "$check_unpacked" \
 		"$check_commands thunderbird" "$check_modules" ;;
 *)     echo "usage: $0 build|demo|check|bench|thunderbird" >&2; exit 64 ;;

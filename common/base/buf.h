@@ -51,7 +51,8 @@ char *buf_keep(struct buf *buf, struct slice s);
 /* Overwrites what was kept and gives its room back. */
 void buf_forget(struct buf *buf);
 
-/* Empties it, forgets what was kept and overwrites its whole storage: there were secrets in it. */
+/* Empties it, forgets what was kept and overwrites its whole storage: there
+ * were secrets in it. */
 void buf_wipe(struct buf *buf);
 
 #endif

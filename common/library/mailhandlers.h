@@ -55,7 +55,7 @@ enum mh_flag {
 };
 
 struct mh_options {
-	size_t size;             /* sizeof(struct mh_options): members are added */
+	size_t size;             /* sizeof(struct mh_options): it will grow */
 	enum mh_protocol protocol;
 	unsigned flags;
 	const char *hostname;    /* must outlive the session */
@@ -67,7 +67,8 @@ struct mh_options {
 enum mh_event_type {
 	MH_CLOSED,    /* it is over. Level 1: write what is left, then close */
 	MH_IO,        /* level 1: write if there is output, else read */
-	MH_TLS,       /* level 1: mh_accept, write, shake hands, mh_tls_started */
+	MH_TLS,       /* level 1: mh_accept, write, shake hands,
+	               * mh_tls_started */
 	MH_CONNECT,   /* level 2: a peer, before it hears a word */
 	MH_LOGIN,     /* user, password; of POP3 mh_maildrop accepts */
 	MH_SENDER,    /* address: MAIL's, empty for <> */
@@ -129,7 +130,8 @@ void *mh_data(const struct mh_session *session);
  * The array must outlive the session; its highest bits are marks of ours. */
 int mh_maildrop(struct mh_session *session, uint64_t *octets, size_t n);
 uint64_t mh_measure(const char *text, size_t len);
-int mh_uidl(struct mh_session *session, const char *id); /* 1 to 70 of '!'..'~' */
+/* 1 to 70 of '!'..'~' */
+int mh_uidl(struct mh_session *session, const char *id);
 /* Octets taken. Fewer than len: MH_RETRIEVE comes again when there is room. */
 size_t mh_send(struct mh_session *session, const char *text, size_t len);
 /* No more come; not whole: the session is cut off. */
@@ -155,10 +157,12 @@ const struct mh_event *mh_next(struct mh_session *session);
 char *mh_room(struct mh_session *session, size_t *len);
 void mh_came(struct mh_session *session, size_t n);
 enum mh_end { MH_EOF, MH_TIMED_OUT, MH_STOPPING };
-void mh_ended(struct mh_session *session, enum mh_end why); /* no more will come */
+/* No more will come. */
+void mh_ended(struct mh_session *session, enum mh_end why);
 const char *mh_output(const struct mh_session *session, size_t *len);
 void mh_went(struct mh_session *session, size_t n);
-int mh_tls_started(struct mh_session *session); /* forgets all that came before */
+/* Forgets all that came before. */
+int mh_tls_started(struct mh_session *session);
 /* When it is MH_TIMED_OUT, by the clock that now is of, in ms; to be asked
  * before each wait. INT64_MAX while a question is open. */
 int64_t mh_due(struct mh_session *session, int64_t now);

@@ -56,7 +56,8 @@ static unsigned
 code_of(struct slice word)
 {
 	if (word.len != 3 || !is_digit(word.data[0]) ||
-	    word.data[0] == '0' || !is_digit(word.data[1]) || !is_digit(word.data[2]))
+	    word.data[0] == '0' || !is_digit(word.data[1]) ||
+	    !is_digit(word.data[2]))
 		return 0;
 	return (unsigned)(word.data[0] - '0') * 100 +
 	    (unsigned)(word.data[1] - '0') * 10 +

@@ -148,6 +148,7 @@ trace_received(const struct trace *trace, char *out, size_t size)
 		    SLICE_ARG(trace->recipient));
 	return (size_t)snprintf(out, size,
 	    "Received: from %.*s%s\n\tby %s with %s%s\n\tid %s%s;\n\t%s\n",
-	    SLICE_ARG(helo), address, trace->hostname, trace_protocol(trace), tls,
+	    SLICE_ARG(helo), address, trace->hostname, trace_protocol(trace),
+	    tls,
 	    trace->id, recipient, date);
 }

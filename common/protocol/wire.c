@@ -144,7 +144,8 @@ add_to_transcript(struct wire *wire, char direction, struct slice line)
 	const char head[2] = { direction, ' ' };
 
 	/* A transcript is for people: it may lose a line, never half of one. */
-	if (wire->transcript == NULL || buf_room(wire->transcript) < line.len + 3)
+	if (wire->transcript == NULL ||
+	    buf_room(wire->transcript) < line.len + 3)
 		return;
 	buf_append(wire->transcript, (struct slice){ head, 2 });
 	buf_append(wire->transcript, line);

@@ -100,7 +100,8 @@ struct relay_text {
 
 /*
  * Sends the message to the recipients accepted so far, which the envelope
- * still has in their places. *verdict and result as above. Whatever the verdict, the transaction is over.
+ * still has in their places. *verdict and result as above. Whatever the
+ * verdict, the transaction is over.
  */
 int relay_message(struct relay *relay, const struct envelope *envelope,
     const struct relay_text *text, struct smtp_reply *verdict,

@@ -106,8 +106,8 @@ connect_host(const struct account *account, int64_t deadline,
 	int failure = getaddrinfo(account->hop.host, account->hop.port, &hints,
 	    &addresses);
 	if (failure != 0)
-		return error_set(error, ERROR_SYSTEM, "%s: %s", account->hop.host,
-		    gai_strerror(failure));
+		return error_set(error, ERROR_SYSTEM, "%s: %s",
+		    account->hop.host, gai_strerror(failure));
 	error_set(&why, ERROR_SYSTEM, "not on this machine, and there is a "
 	    "password");
 	for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next)

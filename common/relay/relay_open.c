@@ -135,8 +135,9 @@ relay_check_account(const struct account *account, struct error *error)
 	int result = tls_connect_cbs(tls, no_read, no_write, NULL,
 	    account->hop.host) == 0 ? 0
 	    : error_set(error, ERROR_CONFIG, "TLS for %s%s%.120s: %s",
-	          account->hop.host, account->hop.ca_file != NULL ? " with CA file "
-	          : "", account->hop.ca_file != NULL ? account->hop.ca_file : "",
+	          account->hop.host,
+	          account->hop.ca_file != NULL ? " with CA file " : "",
+	          account->hop.ca_file != NULL ? account->hop.ca_file : "",
 	          tls_error(tls));
 	tls_free(tls);
 	return result;
@@ -255,7 +256,8 @@ open_session(struct relay *relay, const struct account *account,
 		return relay_unexpected(relay, "the connection", error);
 	if (say_hello(relay, error) < 0)
 		return -1;
-	if (account->hop.scheme == NEXT_HOP_SMTP && say_starttls(relay, error) < 0)
+	if (account->hop.scheme == NEXT_HOP_SMTP &&
+	    say_starttls(relay, error) < 0)
 		return -1;
 	*stage = RELAY_AT_LOGIN;
 	return relay_log_in(relay, error);

@@ -47,8 +47,8 @@ struct option_spec {
 	uint64_t min; /* numbers */
 	uint64_t max;
 	const char *const *choices; /* NULL-terminated */
-	/* Strings and lists: says in *why what is wrong with a value, as in "must be
-	 * ...", or returns true. */
+	/* Strings and lists: says in *why what is wrong with a value, as in
+	 * "must be ...", or returns true. */
 	bool (*check)(const char *value, char *why, size_t size);
 };
 

@@ -136,7 +136,8 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 		int64_t until = write_deadline(conn);
 		if (++conn->unwaited > UNWAITED_MAX)
 			look_for_signals(conn);
-		ssize_t n = transport_write(&conn->transport, out.data, out.len);
+		ssize_t n = transport_write(&conn->transport, out.data,
+		    out.len);
 		if (n == TRANSPORT_WANT_IN || n == TRANSPORT_WANT_OUT) {
 			if (!wait_for(conn, n, until))
 				return error_set(error, ERROR_TIMEOUT,
@@ -146,7 +147,8 @@ drain(struct conn *conn, struct wire *wire, struct error *error)
 			continue;
 		}
 		if (n < 0)
-			return transport_fault(&conn->transport, "write", error);
+			return transport_fault(&conn->transport, "write",
+			    error);
 		deadline_went(&conn->deadline, (size_t)n, clock_now());
 		buf_consume(&wire->out, (size_t)n);
 		out = buf_contents(&wire->out);
@@ -218,7 +220,8 @@ conn_read_ready(struct conn *conn, struct wire *wire, struct error *error)
 	do {
 		before = transport_pending(&conn->transport);
 		n = transport_read(&conn->transport, at, room);
-	} while (n == TRANSPORT_WANT_IN && transport_pending(&conn->transport) > 0 &&
+	} while (n == TRANSPORT_WANT_IN &&
+	    transport_pending(&conn->transport) > 0 &&
 	    before != transport_pending(&conn->transport));
 	if (n == TRANSPORT_WANT_IN || n == TRANSPORT_WANT_OUT)
 		return 0;
@@ -302,7 +305,8 @@ handshake(struct conn *conn, struct error *error)
 		if (n == 0)
 			return 0;
 		if (n != TRANSPORT_WANT_IN && n != TRANSPORT_WANT_OUT)
-			return transport_fault(&conn->transport, "TLS handshake", error);
+			return transport_fault(&conn->transport,
+			    "TLS handshake", error);
 		if (stop_requested(conn) || !wait_for(conn, n, deadline))
 			return error_set(error, ERROR_TIMEOUT,
 			    "TLS handshake: %s", stop_requested(conn)

@@ -12,8 +12,8 @@
 /* The longest reply that is made in one go: CAPA, or a line. */
 #define POP3_REPLY_MAX 1024
 
-/* pop3_replies.c: a line as it is, and a whole reply of the table, in the session's
- * language. */
+/* pop3_replies.c: a line as it is, and a whole reply of the table, in the
+ * session's language. */
 void pop3_reply(struct pop3 *pop3, struct slice line);
 void pop3_say(struct pop3 *pop3, enum pop3_text text);
 /* An -ERR for a command that was no good: before a login there may not be

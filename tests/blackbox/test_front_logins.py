@@ -580,7 +580,8 @@ class Exec(FrontDoor):
         for text in (
                 r"""a 'b c' "d e" f\ g""", r"""'' "" x""",
                 r"""'it'"'"'s' "x\"y" a'b'c"d"e""",
-                r"""'\' '\\' "\\" \\ '"' "'" """, r"""  lots   of	tabs  """,
+                r"""'\' '\\' "\\" \\ '"' "'" """,
+                r"""  lots   of	tabs  """,
                 r"""-- - --x=y -z""", r"""'a\b' "a\b" a\b \'\" """,
                 r"""'a
 b' """, "\u00fc'\u20ac'"):

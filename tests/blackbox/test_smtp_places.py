@@ -112,7 +112,8 @@ class ByPattern(Places):
             smtp.expect("MAIL FROM:<a@b.test>", "250 2.1.0")
             for address in ('"../outside"', '"../../outside"', '"a/b"',
                             '".."', '"."', '".hidden"', '"a/../../outside"',
-                            "a/../b", "..", ".", ".hidden", "x" * 300, '"\\/etc"'):
+                            "a/../b", "..", ".", ".hidden", "x" * 300,
+                            '"\\/etc"'):
                 smtp.expect(f"RCPT TO:<{address}@example.org>", "550 5.1.1")
             if "%d" in pattern:
                 smtp.expect("RCPT TO:<a@[192.0.2.1]>", "250 2.1.5")

@@ -54,8 +54,9 @@ try()
 	grep -v '/folders$' "$work/first" >"$work/a"
 	grep -v '/folders$' "$work/second" >"$work/b"
 	cmp "$work/a" "$work/b" >&2 || fail "$label: the second install differs"
-	for name in pop3-handler smtp-handler pop3-handler.8 mail-handlers.conf.5 \
-	    smtp-handler@.service mail-handlers.catalog README.md inetd.conf; do
+	for name in pop3-handler smtp-handler pop3-handler.8 \
+	    mail-handlers.conf.5 smtp-handler@.service \
+	    mail-handlers.catalog README.md inetd.conf; do
 		[ -n "$(find "$root" -name "$name" -size +0)" ] ||
 		    fail "$label: no $name"
 	done

@@ -28,7 +28,8 @@ for file in $(cd units && find . -name '*.in'); do
 	[ -s "$build/units/${file%.in}" ] ||
 	    fail "$build/units/${file%.in} is missing"
 done
-grep -rn '@[A-Za-z][A-Za-z]*@' "$build/units" >&2 && fail "left to fill in: see above"
+grep -rn '@[A-Za-z][A-Za-z]*@' "$build/units" >&2 &&
+    fail "left to fill in: see above"
 
 # The programs are not installed: verify the units with those just built, by a
 # name without blanks.

@@ -49,7 +49,8 @@ expand(struct text *path, struct slice pattern, struct slice name,
 
 		if (pattern.data[i] == '%') {
 			char letter = pattern.data[++i];
-			part = letter == 'u' || letter == 'l' ? name : letter == 'n' ? local
+			part = letter == 'u' || letter == 'l' ? name
+			    : letter == 'n' ? local
 			    : letter == 'd' ? domain : part;
 			if (!is_safe(part))
 				return ERROR_PEER;

@@ -469,9 +469,9 @@ reader_is_foreign(const struct smtp_reader *reader, struct slice verb,
 	if (!compiled)
 		CHECK(regcomp(&pattern, "^(GET|HEAD|POST|PUT|DELETE|CONNECT|"
 		    "OPTIONS|TRACE|PATCH|PRI|PROPFIND|MKCOL|INVITE|REGISTER|"
-		    "DESCRIBE)( |$)|^[!#$%&'*+.^_`|~A-Za-z0-9-]+:([^<]|$)| (HTTP|RTSP"
-		    "|SIP)/[0-9][.][0-9][ \t]*$", REG_EXTENDED | REG_ICASE) ==
-		    0);
+		    "DESCRIBE)( |$)|^[!#$%&'*+.^_`|~A-Za-z0-9-]+:([^<]|$)|"
+		    " (HTTP|RTSP|SIP)/[0-9][.][0-9][ \t]*$",
+		    REG_EXTENDED | REG_ICASE) == 0);
 	compiled = true;
 	return regexec(&pattern, line.data, 1, &at, REG_STARTEND) == 0;
 }

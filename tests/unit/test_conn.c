@@ -742,9 +742,11 @@ test_socket_flags(void **state)
 		if (kind == PIPES)
 			continue;
 		open_conn(kind);
-		assert_int_equal(fcntl(conn.transport.in_fd, F_GETFL) & O_NONBLOCK, 0);
+		assert_int_equal(fcntl(conn.transport.in_fd, F_GETFL) &
+		    O_NONBLOCK, 0);
 		if (kind == TCP) {
-			assert_int_equal(getsockopt(conn.transport.out_fd, IPPROTO_TCP,
+			assert_int_equal(getsockopt(conn.transport.out_fd,
+			    IPPROTO_TCP,
 			    TCP_NODELAY, &no_delay, &len), 0);
 			assert_int_equal(no_delay, 1);
 		}

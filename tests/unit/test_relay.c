@@ -192,7 +192,8 @@ test_final(void **state)
 	put_recipient();
 	assert_verdict(250, "2.0.0");
 	int64_t began = clock_now();
-	assert_int_equal(relay_message(&relay, &envelope, &text, &verdict, &error), -1);
+	assert_int_equal(relay_message(&relay, &envelope, &text, &verdict,
+	    &error), -1);
 	assert_true(clock_now() - began >= 1800);
 	assert_true(clock_now() - began < 800 + MUCH_LATER);
 	assert_verdict(451, "4.4.2");

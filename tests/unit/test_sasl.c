@@ -129,7 +129,8 @@ test_plain(void **state)
 
 		/* In the command. */
 		if (line.len > 0)
-			assert_int_equal(start(SLICE("PLAIN"), line, &challenge),
+			assert_int_equal(start(SLICE("PLAIN"), line,
+			    &challenge),
 			    rows[i].outcome);
 		if (line.len > 0 && rows[i].outcome == SASL_DONE) {
 			assert_slices(sasl.user, rows[i].user);
@@ -165,7 +166,8 @@ test_login(void **state)
 	assert_slice(sasl.password, "secret");
 
 	/* The name in the command, as some clients have it. */
-	assert_int_equal(start(SLICE("login"), SLICE("am9l"), &challenge), SASL_CONTINUE);
+	assert_int_equal(start(SLICE("login"), SLICE("am9l"), &challenge),
+	    SASL_CONTINUE);
 	assert_slice(challenge, "UGFzc3dvcmQ6");
 	assert_int_equal(take(SLICE(""), &challenge),
 	    SASL_DONE);
@@ -316,7 +318,8 @@ plain_of(size_t user, size_t password)
 	text_repeat(&message, 'u', user);
 	text_repeat(&message, '\0', 1);
 	text_repeat(&message, 'p', password);
-	enum sasl_outcome outcome = start(SLICE("PLAIN"), model_base64(text_slice(&message)), &challenge);
+	enum sasl_outcome outcome = start(SLICE("PLAIN"),
+	    model_base64(text_slice(&message)), &challenge);
 	text_free(&message);
 	if (outcome == SASL_DONE) {
 		assert_int_equal(sasl.user.len, user);
@@ -332,7 +335,8 @@ login_of(size_t user, size_t password)
 	struct slice challenge;
 
 	text_repeat(&word, 'u', user);
-	enum sasl_outcome outcome = start(SLICE("LOGIN"), model_base64(text_slice(&word)), &challenge);
+	enum sasl_outcome outcome = start(SLICE("LOGIN"),
+	    model_base64(text_slice(&word)), &challenge);
 	if (outcome == SASL_CONTINUE) {
 		word.len = 0;
 		text_repeat(&word, 'p', password);
@@ -366,9 +370,11 @@ test_limits(void **state)
 	/* The longest line, and a longer one, which is refused before it is
 	 * looked at. */
 	text_repeat(&line, 'A', SASL_LINE_MAX);
-	assert_int_equal(start(SLICE("PLAIN"), text_slice(&line), &challenge), SASL_BAD_MESSAGE);
+	assert_int_equal(start(SLICE("PLAIN"), text_slice(&line), &challenge),
+	    SASL_BAD_MESSAGE);
 	text_repeat(&line, 'A', 4);
-	assert_int_equal(start(SLICE("PLAIN"), text_slice(&line), &challenge), SASL_BAD_BASE64);
+	assert_int_equal(start(SLICE("PLAIN"), text_slice(&line), &challenge),
+	    SASL_BAD_BASE64);
 	text_free(&line);
 }
 

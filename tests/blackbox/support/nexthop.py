@@ -86,7 +86,8 @@ class ScriptedHop:
     DROP, STALL, AfterReply, Late, Silent, Endless, or for steps that come
     more than once a list of such.
     Steps: "AUTH PLAIN" and so on, a string said in place of that exchange;
-    challenge, octets said after XOAUTH2's or OAUTHBEARER's; connect (before TLS; only DROP and Silent), greeting, EHLO, HELO,
+    challenge, octets said after XOAUTH2's or OAUTHBEARER's; connect (before
+    TLS; only DROP and Silent), greeting, EHLO, HELO,
     LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
 

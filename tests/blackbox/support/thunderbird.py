@@ -32,13 +32,15 @@ PREFERENCES = {
 # result, and {"error": text} where it fails.
 PRELUDE = """
 const [args, done] = arguments;
-const load = (name) => ChromeUtils.importESModule(`resource:///modules/${name}`);
+const load = (name) => ChromeUtils.importESModule(
+    `resource:///modules/${name}`);
 const { MailServices } = load("MailServices.sys.mjs");
 const account = () => MailServices.accounts.accounts.find(
     a => a.incomingServer.type == "pop3");
 const inbox = () => account().incomingServer.rootFolder.getFolderWithFlags(
     Ci.nsMsgFolderFlags.Inbox);
-const messages = () => [...inbox().messages].sort((a, b) => a.messageKey - b.messageKey);
+const messages = () => [...inbox().messages].sort(
+    (a, b) => a.messageKey - b.messageKey);
 const finished = (status, value) => Components.isSuccessCode(status)
     ? done(value) : done({ error: "0x" + (status >>> 0).toString(16) });
 (async () => {
