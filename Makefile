@@ -3,6 +3,8 @@
 PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
@@ -14,6 +16,8 @@ DOCDIR ?= $(PREFIX)/share/doc/mail-handlers
 BUILD ?= build
 CC ?= cc
 AR ?= ar
+LD ?= ld
+OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config
 INSTALL ?= install
 
@@ -81,6 +85,14 @@ pop3_program_objects = $(call objects,$(call sources,pop3-handler))
 smtp_program_objects = $(call objects,$(call sources,smtp-handler))
 # What smtp-handler has beside its main.c, for tests of its parts.
 smtp_parts = $(BUILD)/smtp-handler.a
+# libmailhandlers: what is in it, and the names under which it is installed.
+library_parts = $(library_objects) $(pop3_objects) $(smtp_objects) \
+	$(filter $(OBJ)/common/base/% $(OBJ)/common/protocol/%,\
+	$(common_objects)) $(OBJ)/common/system/clock.o
+library_version = 0.1.0
+soname = libmailhandlers.so.0
+embeddable = $(BUILD)/libmailhandlers.a $(BUILD)/$(soname) \
+	$(BUILD)/mailhandlers.pc
 # Each needs what stands after it.
 libraries = $(BUILD)/liblibrary.a $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
 	$(BUILD)/libcommon.a
@@ -100,7 +112,7 @@ man_pages = $(wildcard man/*.[1-9])
 .PHONY: all help demo check check-unit bench units install uninstall clean
 .DEFAULT_GOAL = all
 
-all: $(BUILD)/pop3-handler $(BUILD)/smtp-handler ## build both programs
+all: $(BUILD)/pop3-handler $(BUILD)/smtp-handler $(embeddable) ## build both programs, and the library
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) \
@@ -129,6 +141,28 @@ $(libraries) $(smtp_parts):
 	$(say) AR $@
 	rm -f $@
 	$(AR) rcs $@ $^
+
+# One object whose other symbols are local: nobody's buf_init or error_set
+# meets ours.
+$(BUILD)/libmailhandlers.a: $(library_parts)
+	$(say) AR $@
+	$(LD) -r -o $(OBJ)/mailhandlers.o $(library_parts)
+	$(OBJCOPY) --wildcard --keep-global-symbol='mh_*' \
+	    $(OBJ)/mailhandlers.o
+	rm -f $@
+	$(AR) rcs $@ $(OBJ)/mailhandlers.o
+
+$(BUILD)/$(soname): $(library_parts) common/library/mailhandlers.map
+	$(say) LD $@
+	$(CC) $(CFLAGS) $(filter-out -pie,$(HARDENING_LD)) $(LDFLAGS) -shared \
+	    -Wl,-soname,$(soname) -Wl,-z,defs \
+	    -Wl,--version-script=common/library/mailhandlers.map -o $@ \
+	    $(library_parts) -ltls
+
+$(BUILD)/mailhandlers.pc: common/library/mailhandlers.pc.in \
+    $(BUILD)/units/paths
+	sed -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
+	    -e 's|@VERSION@|$(library_version)|g' $< > $@
 
 # What the build depends on beside the sources: other flags, other objects.
 $(OBJ)/flags: FORCE
@@ -189,10 +223,11 @@ units: $(units) ## fill in the paths in units and samples
 
 # Paths are put into what names the installed programs; other paths, other
 # units.
+installed_paths = $(SBINDIR) $(SYSCONFDIR) $(LIBDIR) $(INCLUDEDIR)
 $(BUILD)/units/paths: FORCE
 	@mkdir -p $(@D)
-	@echo '$(SBINDIR) $(SYSCONFDIR)' | cmp -s - $@ || \
-	    echo '$(SBINDIR) $(SYSCONFDIR)' > $@
+	@echo '$(installed_paths)' | cmp -s - $@ || \
+	    echo '$(installed_paths)' > $@
 
 # A unit has a source for two ways to be started: lines that begin with @each@
 # are for a program executed for each connection, those with @warm@ for a
@@ -270,6 +305,12 @@ fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries) $(smtp_parts)
 define installed
 755 SBINDIR $(BUILD)/pop3-handler $(BUILD)/smtp-handler
 755 SBINDIR $(BUILD)/units/mail-handlers-user
+644 LIBDIR $(BUILD)/libmailhandlers.a
+755 LIBDIR $(BUILD)/$(soname)
+link LIBDIR $(soname)=libmailhandlers.so
+644 LIBDIR/pkgconfig $(BUILD)/mailhandlers.pc
+644 INCLUDEDIR common/library/mailhandlers.h
+644 MANDIR/man3 $(filter %.3,$(man_pages))
 644 MANDIR/man5 $(filter %.5,$(man_pages))
 644 MANDIR/man7 $(filter %.7,$(man_pages))
 644 MANDIR/man8 $(filter %.8,$(man_pages))
@@ -292,7 +333,7 @@ samples = $(filter-out %.in,$(wildcard units/$1/*)) \
 	$(filter $(BUILD)/units/$1/%,$(units))
 
 ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
-export DESTDIR SBINDIR MANDIR UNITDIR SYSUSERSDIR TMPFILESDIR CATALOGDIR \
+export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR SYSUSERSDIR TMPFILESDIR CATALOGDIR \
 	DOCDIR DATADIR SYSCONFDIR INSTALL installed
 endif
 

@@ -6,7 +6,8 @@
 # A line of the list: MODE FOLDER FILE[=NAME]...
 # FOLDER begins with the name of a variable in the environment, as in
 # MANDIR/man8; the files go there, below $DESTDIR, as they are called or as
-# NAME. MODE keep: 644, and what is there already stays, at uninstall too.
+# NAME. MODE keep: 644, and what is there already stays, at uninstall too. MODE
+# link: NAME becomes a symbolic link to FILE, in the same folder.
 #
 # Folders that had to be made are written down in $DATADIR/folders, for
 # uninstall takes away those only, and of those only what is empty.
@@ -45,7 +46,9 @@ install_files() {
 		make_folder "$folder" >>"$made"
 		for file in $files; do
 			target=$folder/$(basename "${file#*=}")
-			if [ "$mode" != keep ]; then
+			if [ "$mode" = link ]; then
+				ln -sf "${file%%=*}" "$target"
+			elif [ "$mode" != keep ]; then
 				"${INSTALL:-install}" -m "$mode" \
 				    "${file%%=*}" "$target"
 			elif [ -e "$target" ]; then

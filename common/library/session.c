@@ -143,6 +143,9 @@ mh_next(struct mh_session *session)
 	session->kind->next(session);
 	session->asked = session->event.type != MH_IO &&
 	    session->event.type != MH_CLOSED;
+	/* There may be half a password. */
+	if (session->event.type == MH_CLOSED && session->lent)
+		buf_wipe(&session->wire->in);
 	return &session->event;
 }
 

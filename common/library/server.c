@@ -1,0 +1,335 @@
+/*
+ * server.c - level 2: who is served next, and waiting for anybody.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "library/server.h"
+#include "system/clock.h"
+
+/* How long, in ms, those who are to stop may take for their last words. */
+#define STOP_MS 10000
+
+struct mh_server *
+mh_server_new(void)
+{
+	struct mh_server *server = calloc(1, sizeof(*server));
+
+	if (server == NULL)
+		return NULL;
+	server->poller = malloc(sizeof(*server->poller));
+	if (server->poller == NULL || poller_open(server->poller) < 0) {
+		int saved = errno;
+
+		free(server->poller);
+		free(server);
+		errno = saved;
+		return NULL;
+	}
+	server->queue_end = &server->queue;
+	server->now = clock_now();
+	return server;
+}
+
+/* ---- where sessions come from ---- */
+
+int
+mh_server_listen(struct mh_server *server, int fd,
+    const struct mh_options *options, struct tls *tls)
+{
+	struct origin *origin;
+	int listens = 0;
+	socklen_t len = sizeof(listens);
+
+	if (server == NULL || server->stop_at != 0 || fd < 0 ||
+	    (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 &&
+	    listens == 0)) {
+		errno = EINVAL;
+		return -1;
+	}
+	int flags = fcntl(fd, F_GETFL);
+	/* A connection may be gone before it is taken. */
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    (origin = origin_new(server, fd, options, tls)) == NULL)
+		return -1;
+	if (poller_add(server->poller, fd, origin) == 0) {
+		server_queue(server, &origin->source);
+		return 0;
+	}
+	int saved = errno;
+	origin->fd = -1;
+	origin_release(origin);
+	errno = saved;
+	return -1;
+}
+
+int
+mh_server_adopt(struct mh_server *server, int fd,
+    const struct mh_options *options, struct tls *tls)
+{
+	struct origin *origin;
+
+	if (server == NULL || server->stop_at != 0 || fd < 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	int flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    (origin = origin_new(server, -1, options, tls)) == NULL)
+		return -1;
+	if (channel_new(origin, fd) == 0)
+		return 0;
+	int saved = errno;
+	origin_release(origin);
+	errno = saved;
+	return -1;
+}
+
+/* ---- the queue ---- */
+
+void
+server_queue(struct mh_server *server, struct source *source)
+{
+	if (!source->queued) {
+		source->queued = true;
+		source->next = NULL;
+		*server->queue_end = source;
+		server->queue_end = &source->next;
+	}
+	/* Whoever watches is to come and look. */
+	if (!server->waiting && server->poller->watched)
+		poller_ring(server->poller);
+}
+
+static struct source *
+unqueue(struct mh_server *server)
+{
+	struct source *source = server->queue;
+
+	if (source == NULL)
+		return NULL;
+	server->queue = source->next;
+	if (server->queue == NULL)
+		server->queue_end = &server->queue;
+	source->queued = false;
+	return source;
+}
+
+/* Listening sockets that were left alone for want of descriptors. */
+static void
+accept_again(struct mh_server *server)
+{
+	server->accept_again = 0;
+	for (struct origin *origin = server->origins; origin != NULL;
+	    origin = origin->next)
+		if (origin->fd >= 0)
+			server_queue(server, &origin->source);
+}
+
+static void
+free_channel(struct mh_server *server, struct channel *channel)
+{
+	channel_free(channel);
+	if (server->accept_again != 0)
+		accept_again(server);
+}
+
+static const struct mh_event *
+serve(struct mh_server *server, struct source *source)
+{
+	if (source->is_origin) {
+		struct origin *origin = (struct origin *)source;
+
+		if (origin->fd >= 0)
+			origin_serve(origin);
+		else
+			origin_release(origin);
+		return NULL;
+	}
+	struct channel *channel = (struct channel *)source;
+	const struct mh_event *event = channel_serve(channel);
+	if (channel->phase == PHASE_GONE)
+		free_channel(server, channel);
+	return event;
+}
+
+/* ---- waiting ---- */
+
+static void
+take_expired(struct mh_server *server)
+{
+	struct timer *timer;
+
+	server->now = clock_now();
+	if (server->accept_again != 0 && server->accept_again <= server->now)
+		accept_again(server);
+	while ((timer = timers_take(&server->timers, server->now)) != NULL) {
+		struct channel *channel = (struct channel *)(void *)
+		    ((char *)timer - offsetof(struct channel, timer));
+
+		channel->timed_out = true;
+		server_queue(server, &channel->source);
+	}
+}
+
+/* When there is work without anybody saying a word. */
+static int64_t
+next_time(const struct mh_server *server)
+{
+	int64_t at = timers_next(&server->timers);
+
+	return server->accept_again != 0 && server->accept_again < at
+	    ? server->accept_again : at;
+}
+
+/* What is ready, into the queue. */
+static int
+wait_for_peers(struct mh_server *server, int64_t until)
+{
+	struct poller_event events[POLLER_EVENTS_MAX];
+	int64_t at = next_time(server);
+	int ms = 0;
+
+	at = at < until ? at : until;
+	if (at == INT64_MAX)
+		ms = -1;
+	else if (at > server->now)
+		ms = at - server->now > INT_MAX ? INT_MAX
+		    : (int)(at - server->now);
+	int n = poller_wait(server->poller, events, ms);
+	for (int i = 0; i < n; i++) {
+		struct source *source = events[i].source;
+
+		source->readable |= events[i].readable;
+		source->writable |= events[i].writable;
+		server_queue(server, source);
+	}
+	return n;
+}
+
+static const struct mh_event *
+find_event(struct mh_server *server, int64_t until)
+{
+	bool looked = false;
+
+	for (;;) {
+		struct source *source;
+
+		/* So many as stand there now, then those who came. */
+		while ((source = unqueue(server)) != NULL) {
+			const struct mh_event *event = serve(server, source);
+			if (event != NULL)
+				return event;
+		}
+		if (server->stop_at != 0 && server->channels == NULL) {
+			errno = 0;
+			return NULL;
+		}
+		take_expired(server);
+		if (server->queue != NULL)
+			continue;
+		if (looked && server->now >= until) {
+			errno = EAGAIN;
+			return NULL;
+		}
+		int n = wait_for_peers(server, until);
+		if (n < 0)
+			return NULL;
+		/* There may be more of them. */
+		looked = n < POLLER_EVENTS_MAX;
+		server->now = clock_now();
+	}
+}
+
+const struct mh_event *
+mh_server_wait(struct mh_server *server, int ms)
+{
+	const struct mh_event *event;
+
+	if (server == NULL || server->waiting) {
+		errno = EINVAL;
+		return NULL;
+	}
+	server->waiting = true;
+	server->now = clock_now();
+	/* At once, so that its buffers serve the next one. */
+	struct channel *told = server->told;
+	server->told = NULL;
+	if (told != NULL && !told->source.queued)
+		serve(server, &told->source);
+	event = find_event(server, ms < 0 ? INT64_MAX : server->now + ms);
+	if (event != NULL && event->type == MH_CLOSED)
+		server->told = event->session->owner;
+	server->waiting = false;
+	if (server->poller->watched) {
+		int saved = errno;
+
+		if (server->queue != NULL || server->told != NULL)
+			poller_ring(server->poller);
+		else
+			poller_silence(server->poller);
+		poller_set_alarm(server->poller, next_time(server),
+		    server->now);
+		errno = saved;
+	}
+	return event;
+}
+
+int
+mh_server_fd(const struct mh_server *server)
+{
+	if (server == NULL)
+		return -1;
+	server->poller->watched = true;
+	if (server->queue != NULL || server->told != NULL)
+		poller_ring(server->poller);
+	poller_set_alarm(server->poller, next_time(server), server->now);
+	return server->poller->fd;
+}
+
+/* ---- the end ---- */
+
+void
+mh_server_stop(struct mh_server *server)
+{
+	if (server == NULL || server->stop_at != 0)
+		return;
+	server->now = clock_now();
+	server->stop_at = server->now + STOP_MS;
+	server->accept_again = 0;
+	for (struct origin *origin = server->origins; origin != NULL;
+	    origin = origin->next) {
+		origin_close(origin);
+		server_queue(server, &origin->source);
+	}
+	for (struct channel *channel = server->channels; channel != NULL;
+	    channel = channel->next)
+		if (channel != server->told)
+			server_queue(server, &channel->source);
+}
+
+void
+mh_server_free(struct mh_server *server)
+{
+	struct origin *origin, *next;
+
+	if (server == NULL)
+		return;
+	while (unqueue(server) != NULL)
+		;
+	while (server->channels != NULL)
+		channel_free(server->channels);
+	for (origin = server->origins; origin != NULL; origin = next) {
+		next = origin->next;
+		origin_close(origin);
+		origin_release(origin);
+	}
+	timers_free(&server->timers);
+	poller_close(server->poller);
+	free(server->poller);
+	free(server);
+}
