@@ -401,6 +401,23 @@ answer(struct smtp_program *p, enum smtp_event event, struct error *error)
 
 /* ---- the session ---- */
 
+/* A greeting of this server, by which the relay knows a loop: of no other one
+ * on this machine, which goes by another accounts file. */
+static void
+make_mark(struct smtp_program *p)
+{
+	char text[512];
+
+	if (p->settings.relay == NULL)
+		return;
+	int len = snprintf(text, sizeof(text), "%s %s",
+	    p->settings.common.hostname, p->settings.relay);
+	snprintf(p->mark, sizeof(p->mark), "(relay %08x)", (unsigned)
+	    accounts_digest((struct slice){ text, (size_t)len < sizeof(text)
+	    ? (size_t)len : sizeof(text) - 1 }));
+	p->relay.mark = p->mark;
+}
+
 static int
 start_core(struct smtp_program *p, struct error *error)
 {
@@ -411,6 +428,7 @@ start_core(struct smtp_program *p, struct error *error)
 	size_t text_size = ENVELOPE_TEXT_SIZE(max) + (dsn ? max * 512 : 0);
 	const struct smtp_options options = {
 		.hostname = p->settings.common.hostname,
+		.mark = p->relay.mark,
 		.max_size = p->settings.max_size,
 		.login = p->program.auth.kind == AUTH_NONE ? SMTP_LOGIN_NONE
 		    : p->program.secure ? SMTP_LOGIN_OFFERED
@@ -468,6 +486,8 @@ serve(struct program *program, struct error *error)
 	struct smtp_program *p = (struct smtp_program *)program;
 
 	relay_init(&p->relay, p->settings.common.hostname);
+	relay_set_client(&p->relay, p->program.conn.transport.in_fd);
+	make_mark(p);
 	smtp_init_places(p, &p->program.auth);
 	p->only_shown = p->hooks.message.n > 0 &&
 	    p->settings.relay == NULL && !places_exist(&p->places);

@@ -31,6 +31,7 @@ struct smtp_program {
 	struct smtp smtp;
 	struct accounts accounts;
 	struct relay relay;
+	char mark[24];  /* in the greeting; "" without a relay */
 	struct places places;
 	struct delivery delivery;
 	struct hooks hooks;

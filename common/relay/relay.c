@@ -60,9 +60,15 @@ begin(struct relay *relay, const struct account *account,
 	if (relay_open_connection(relay, account, &stage, error) == 0)
 		return 0;
 	relay_drop(relay, NULL);
-	relay_trouble(enhanced[stage], stage == RELAY_AT_LOGIN
-	    ? "Cannot log in to the next hop, try again later"
-	    : "The next hop cannot be reached now, try again later", verdict);
+	if (stage == RELAY_AT_OURSELVES)
+		*verdict = (struct smtp_reply){ 554, "5.4.6",
+			SLICE("The next hop is this server itself: a mail "
+			    "loop") };
+	else
+		relay_trouble(enhanced[stage], stage == RELAY_AT_LOGIN
+		    ? "Cannot log in to the next hop, try again later"
+		    : "The next hop cannot be reached now, try again later",
+		    verdict);
 	/* Not again for each recipient: it takes its time, and too many wrong
 	 * logins lock the account. */
 	relay_keep_verdict(relay, verdict);

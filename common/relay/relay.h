@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "relay/account.h"
@@ -42,12 +43,17 @@ struct relay {
 	 * before its mark. NULL: nowhere. */
 	struct buf *transcript;
 
+	/* And what the greeting of every session of this server ends with that
+	 * may relay, by which it is known for a loop; NULL: nothing. */
+	const char *mark;
+
 	/* The 2xx by which the next hop took the text of the last
 	 * relay_message, whatever became of it then; code 0: none. Lives as
 	 * long as the verdict. */
 	struct smtp_reply taken;
 
 	/* relay's own. */
+	struct sockaddr_storage here; /* that our client came to, if known */
 	struct relay_limits limits;
 	int64_t open_by; /* ms, clock_now(), while opening; else 0 */
 	struct conn conn;
@@ -70,6 +76,10 @@ struct relay {
 
 /* relay must be zeroed. */
 void relay_init(struct relay *relay, const char *hostname);
+
+/* The client's connection: a next hop at the address that it came to is this
+ * server itself. */
+void relay_set_client(struct relay *relay, int fd);
 
 /*
  * Puts recipient i of the envelope to the account's next hop. *verdict is

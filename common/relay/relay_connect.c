@@ -47,9 +47,13 @@ await_connection(int fd, int64_t deadline)
 }
 
 static int
-connect_one(const struct addrinfo *address, int64_t deadline,
-    struct error *error)
+connect_one(const struct relay *relay, const struct addrinfo *address,
+    int64_t deadline, struct error *error)
 {
+	if (relay_is_here(relay, address->ai_addr)) {
+		error_set(error, ERROR_SYSTEM, "that is this server itself");
+		return RELAY_CONNECT_OURSELVES;
+	}
 	int fd = socket(address->ai_family,
 	    address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
 	    address->ai_protocol);
@@ -87,8 +91,8 @@ may_connect(const struct account *account, const struct addrinfo *address)
 }
 
 static int
-connect_host(const struct account *account, int64_t deadline,
-    struct error *error)
+connect_host(const struct relay *relay, const struct account *account,
+    int64_t deadline, struct error *error)
 {
 	/* Without AI_ADDRCONFIG, which knows nothing of loopback: where there
 	 * is no other address of a family, its loopback one would not be
@@ -114,24 +118,24 @@ connect_host(const struct account *account, int64_t deadline,
 		left += may_connect(account, a);
 	/* A share of the time for each address: one that swallows everything,
 	 * as broken IPv6 does, must not use up that of the others. */
-	for (const struct addrinfo *a = addresses; a != NULL && fd < 0;
+	for (const struct addrinfo *a = addresses; a != NULL && fd == -1;
 	    a = a->ai_next)
 		if (may_connect(account, a)) {
 			int64_t now = clock_now();
 			int64_t share = (deadline - now) / (int64_t)left--;
 
-			fd = connect_one(a, now + share, &why);
+			fd = connect_one(relay, a, now + share, &why);
 		}
 	freeaddrinfo(addresses);
 	if (fd < 0)
-		return error_set(error, ERROR_SYSTEM, "%s port %s: %.150s",
+		error_set(error, ERROR_SYSTEM, "%s port %s: %.150s",
 		    account->hop.host, account->hop.port, why.text);
 	return fd;
 }
 
 static int
-connect_path(const struct account *account, int64_t deadline,
-    struct error *error)
+connect_path(const struct relay *relay, const struct account *account,
+    int64_t deadline, struct error *error)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const struct addrinfo info = {
@@ -144,18 +148,18 @@ connect_path(const struct account *account, int64_t deadline,
 
 	/* It fits: account.c has looked. */
 	memcpy(address.sun_path, account->hop.host, strlen(account->hop.host));
-	int fd = connect_one(&info, deadline, &why);
+	int fd = connect_one(relay, &info, deadline, &why);
 	if (fd < 0)
-		return error_set(error, ERROR_SYSTEM, "%s: %.150s",
-		    account->hop.host, why.text);
+		error_set(error, ERROR_SYSTEM, "%s: %.150s", account->hop.host,
+		    why.text);
 	return fd;
 }
 
 int
-relay_connect(const struct account *account, int64_t deadline,
-    struct error *error)
+relay_connect(const struct relay *relay, const struct account *account,
+    int64_t deadline, struct error *error)
 {
 	return account->hop.scheme == NEXT_HOP_LMTP_UNIX
-	    ? connect_path(account, deadline, error)
-	    : connect_host(account, deadline, error);
+	    ? connect_path(relay, account, deadline, error)
+	    : connect_host(relay, account, deadline, error);
 }

@@ -143,6 +143,23 @@ relay_check_account(const struct account *account, struct error *error)
 	return result;
 }
 
+static void
+add_hint(struct error *error, const char *hint)
+{
+	struct error why = *error;
+
+	error_set(error, why.kind, "%.300s; %s", why.text, hint);
+}
+
+/* It was not TLS that came, as OpenSSL says it. */
+static bool
+is_in_the_clear(const struct error *error)
+{
+	return strstr(error->text, "wrong version number") != NULL ||
+	    strstr(error->text, "packet length too long") != NULL ||
+	    strstr(error->text, "record layer failure") != NULL;
+}
+
 static int
 start_tls(struct relay *relay, const struct account *account,
     struct error *error)
@@ -158,8 +175,12 @@ start_tls(struct relay *relay, const struct account *account,
 	relay->conn.hard_deadline = 0;
 	if (result == 0)
 		return 0;
-	return error_set(error, ERROR_SYSTEM, "%s: %.180s", account->hop.host,
+	error_set(error, ERROR_SYSTEM, "%s: %.180s", account->hop.host,
 	    why.text);
+	if (account->hop.scheme == NEXT_HOP_SMTPS && is_in_the_clear(error))
+		add_hint(error, "where TLS begins with STARTTLS it is "
+		    "smtp://");
+	return -1;
 }
 
 /* ---- opening: greeting, EHLO, STARTTLS ---- */
@@ -219,14 +240,16 @@ say_starttls(struct relay *relay, struct error *error)
 
 static int
 begin_connection(struct relay *relay, const struct account *account,
-    struct error *error)
+    enum relay_stage *stage, struct error *error)
 {
 	int64_t deadline = clock_now() +
 	    (int64_t)relay->limits.connect * 1000;
 	size_t dialogue_size = relay->transcript != NULL ? DIALOGUE_SIZE : 0;
-	int fd = relay_connect(account, deadline < relay->open_by ? deadline
-	                                : relay->open_by, error);
+	int fd = relay_connect(relay, account, deadline < relay->open_by
+	    ? deadline : relay->open_by, error);
 
+	*stage = fd == RELAY_CONNECT_OURSELVES ? RELAY_AT_OURSELVES
+	    : RELAY_AT_CONNECTING;
 	if (fd < 0)
 		return -1;
 	conn_open(&relay->conn, fd, fd, relay->limits.command);
@@ -242,19 +265,39 @@ begin_connection(struct relay *relay, const struct account *account,
 	    ? start_tls(relay, account, error) : 0;
 }
 
+/* The greeting of somebody else. */
+static int
+await_greeting(struct relay *relay, enum relay_stage *stage,
+    struct error *error)
+{
+	const struct next_hop *hop = &relay->account->hop;
+
+	if (relay_await_reply(relay, error) < 0) {
+		/* Who expects TLS waits for us, as we do for it. */
+		if (hop->scheme == NEXT_HOP_SMTP ||
+		    hop->scheme == NEXT_HOP_SMTP_PLAIN)
+			add_hint(error, "there was no greeting; where TLS "
+			    "begins at once it is smtps://");
+		return -1;
+	}
+	if (relay->client.reply.code != 220)
+		return relay_unexpected(relay, "the connection", error);
+	if (!relay_is_greeted_by_us(relay))
+		return 0;
+	*stage = RELAY_AT_OURSELVES;
+	return error_set(error, ERROR_SYSTEM, "%s port %s greets as this "
+	    "server does, and is it", hop->host, hop->port);
+}
+
 static int
 open_session(struct relay *relay, const struct account *account,
     enum relay_stage *stage, struct error *error)
 {
-	*stage = RELAY_AT_CONNECTING;
-	if (begin_connection(relay, account, error) < 0)
+	if (begin_connection(relay, account, stage, error) < 0)
 		return -1;
 	*stage = RELAY_AT_HELLO;
-	if (relay_await_reply(relay, error) < 0)
-		return -1;
-	if (relay->client.reply.code != 220)
-		return relay_unexpected(relay, "the connection", error);
-	if (say_hello(relay, error) < 0)
+	if (await_greeting(relay, stage, error) < 0 ||
+	    say_hello(relay, error) < 0)
 		return -1;
 	if (account->hop.scheme == NEXT_HOP_SMTP &&
 	    say_starttls(relay, error) < 0)

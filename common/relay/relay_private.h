@@ -9,6 +9,7 @@
  *     relay_open.c     TLS, greeting, EHLO, STARTTLS
  *     relay_login.c    AUTH
  *     relay_connect.c  a descriptor for an account
+ *     relay_self.c     is it this server itself?
  */
 #ifndef RELAY_PRIVATE_H
 #define RELAY_PRIVATE_H
@@ -19,9 +20,21 @@
 
 /* ---- relay_connect.c ---- */
 
-/* Connects by the deadline (clock_now): the descriptor, or -1. */
-int relay_connect(const struct account *account, int64_t deadline,
-    struct error *error);
+#define RELAY_CONNECT_OURSELVES (-2)
+
+/* Connects by the deadline (clock_now): the descriptor, -1, or
+ * RELAY_CONNECT_OURSELVES, where nobody was called. */
+int relay_connect(const struct relay *relay, const struct account *account,
+    int64_t deadline, struct error *error);
+
+/* ---- relay_self.c ---- */
+
+/* Is this the address that our client came to? */
+bool relay_is_here(const struct relay *relay,
+    const struct sockaddr *address);
+
+/* Was the greeting, which is the client's last reply, one of ours? */
+bool relay_is_greeted_by_us(const struct relay *relay);
 
 /* ---- relay_carry.c ---- */
 
@@ -48,7 +61,12 @@ int relay_resume(struct relay *relay, const struct envelope *envelope,
 /* ---- relay_open.c ---- */
 
 /* How far it came. */
-enum relay_stage { RELAY_AT_CONNECTING, RELAY_AT_HELLO, RELAY_AT_LOGIN };
+enum relay_stage {
+	RELAY_AT_CONNECTING,
+	RELAY_AT_HELLO,
+	RELAY_AT_LOGIN,
+	RELAY_AT_OURSELVES,
+};
 
 /*
  * Connects to the account's next hop, up to where it waits for MAIL. -1,

@@ -162,9 +162,12 @@ enum smtp_event
 smtp_next(struct smtp *smtp)
 {
 	if (smtp->state == SMTP_START) {
-		wire_format(&smtp->wire, "220 %s %s ready",
+		const char *mark = smtp->options.mark;
+
+		wire_format(&smtp->wire, "220 %s %s ready%s%s",
 		    smtp->options.hostname,
-		    smtp->options.lmtp ? "LMTP" : "ESMTP");
+		    smtp->options.lmtp ? "LMTP" : "ESMTP",
+		    mark != NULL ? " " : "", mark != NULL ? mark : "");
 		smtp->state = SMTP_COLD;
 	}
 	for (;;) {

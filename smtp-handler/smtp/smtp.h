@@ -72,6 +72,7 @@ enum smtp_login {
 
 struct smtp_options {
 	const char *hostname;
+	const char *mark;       /* the greeting ends with it; NULL: nothing */
 	const char *domain;     /* of addresses that have none; NULL: the
 	                         * hostname */
 	uint64_t max_size;      /* octets of a message, as RFC 1870 counts */

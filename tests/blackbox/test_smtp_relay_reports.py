@@ -2,6 +2,9 @@
 each test is named after the report that it comes from.  Next hops are tried
 over SMTP in the clear, under STARTTLS and TLS, and over LMTP."""
 
+import socket
+import threading
+
 from frontdoor import start_tls
 from mailtest import SMTP, SmtpPeer, smtp_wire
 from nexthop import DROP, AfterReply, ScriptedHop
@@ -452,6 +455,186 @@ class Mechanisms(Ways):
                 self.trouble(accounts, "AUTH XOAUTH2 with 535 5.7.8[\" ]")
         _, accounts = self.by_scheme("smtp+plain", {"AUTH": "334 bW9yZQ=="})
         self.trouble(accounts, "asks for more than AUTH PLAIN has")
+
+
+class Loops(Ways):
+    """Stalwart #1377, OpenSMTPD #1190: 40 processes in 0.25 s at one RCPT."""
+
+    TLS = {"smtp+plain": "off", "lmtp": "off", "smtp": "starttls",
+           "smtps": "implicit"}
+
+    def loop(self, scheme, host, port=None, listen="127.0.0.1", came_to=None,
+             processes=1):
+        """A server whose account names it, at its own port or at one that
+        leads to it."""
+        tls = self.TLS[scheme]
+        accounts = self.path("relay")
+        server = self.serve(
+            SMTP, "--tls", tls, *self.certs.server.options(), "--auth", "any",
+            "--relay", accounts, *(["--lmtp"] if scheme == "lmtp" else []),
+            address=(listen, 0))
+        port = port(server) if port else server.port
+        query = f"?ca={self.certs.ca.crt}" if tls != "off" else ""
+        self.accounts(f"x.test {scheme}://{host}:{port}{query}")
+        smtp = self.connect(
+            server.port, SmtpPeer, self.certs.client_context()
+            if tls == "implicit" else None, host=came_to or listen)
+        if scheme == "lmtp":
+            smtp.expect(None, "220")
+            smtp.expect("LHLO client.test", "250")
+        else:
+            smtp.hello()
+        smtp.login()
+        smtp.expect("MAIL FROM:<joe@x.test>", "250 2.1.0")
+        for _ in range(3):
+            smtp.expect("RCPT TO:<a@b.test>", "554 5.4.6")
+        smtp.quit()
+        server.wait_all()
+        self.assertEqual(len(server.processes), processes)
+        self.assertRegex(server.process().log(), "this server")
+
+    def test_stalwart_1377_own_port(self):
+        for host in ("127.0.0.1", "localhost", "LOCALHOST", "0.0.0.0",
+                     "[::ffff:127.0.0.1]", "[::1]", "[::]", "127.1"):
+            with self.subTest(host=host):
+                self.loop("smtp+plain", host)
+        for listen, came_to in (("::1", "::1"), ("0.0.0.0", "127.0.0.9"),
+                                ("0.0.0.0", "127.0.0.1")):
+            with self.subTest(listen=listen, came_to=came_to):
+                self.loop("smtp+plain", f"[{came_to}]" if ":" in came_to
+                          else came_to, listen=listen, came_to=came_to)
+        for scheme in self.TLS:
+            with self.subTest(scheme=scheme):
+                self.loop(scheme, "localhost")
+
+    def forwarded(self, server):
+        """Another port of this machine that leads to the server."""
+        front = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(front.close)
+
+        def copy(source, target):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+        def forward():
+            near, _ = front.accept()
+            far = socket.create_connection((server.host, server.port))
+            with near, far:
+                back = threading.Thread(target=copy, args=(far, near))
+                back.start()
+                copy(near, far)
+                back.join()
+
+        threading.Thread(target=forward, daemon=True).start()
+        return front.getsockname()[1]
+
+    def test_opensmtpd_1190_port_that_leads_to_us(self):
+        """Known by the greeting, of which one session more is needed."""
+        for scheme in self.TLS:
+            with self.subTest(scheme=scheme):
+                self.loop(scheme, "localhost", self.forwarded, processes=2)
+        with self.subTest("another address of ours"):
+            self.loop("smtp+plain", "127.0.0.7", listen="0.0.0.0",
+                      came_to="127.0.0.1", processes=2)
+
+    def test_another_server_of_this_machine(self):
+        """Under the same host name, even with a relay of its own: no loop."""
+        hop, last = self.by_scheme("smtp+plain")
+        others = self.write("others", last.read_text())
+        for options in (("--maildir", self.mail), ("--relay", others)):
+            with self.subTest(options=options):
+                other = self.serve(SMTP, "--tls", "off", "--auth", "any",
+                                   *options)
+                smtp = self.relay(self.accounts(
+                    f"* smtp+plain://127.0.0.1:{other.port} joe x"))
+                self.assertRegex(str(smtp.message(TEXT)), QUEUED)
+                smtp.quit()
+        self.assertEqual(len(hop.messages), 1)
+
+
+class Schemes(Ways):
+    def test_said_before_anything_is_tried(self):
+        for url, said in (("smtp://h.test:465", "that is smtps://"),
+                          ("smtp+plain://h.test:465", "that is smtps://"),
+                          ("smtps://h.test:587", "that is smtp://"),
+                          ("smtps://h.test:25", "that is smtp://")):
+            with self.subTest(url=url):
+                accounts = self.accounts("#", f"* {url} joe x")
+                for more in ((), ("--check-config",)):
+                    status, out, err = self.run_to_end(
+                        *self.argv(SMTP, "--tls", "off", "--auth", "any",
+                                   "--relay", accounts, *more))
+                    self.assertEqual(status, 78)
+                    self.assertEqual(out, "")
+                    self.assertIn(f"{accounts}:2: port", err)
+                    self.assertIn(said, err)
+
+    def test_said_at_other_ports(self):
+        tls = ScriptedHop(self, {"connect": DROP},
+                          tls=self.certs.server.server_context())
+        clear = ScriptedHop(self)
+        for hop, scheme, said in (
+                (clear, "smtps", "where TLS begins with STARTTLS it is "
+                                 "smtp://"),
+                (tls, "smtp", "where TLS begins at once it is smtps://"),
+                (tls, "smtp+plain", "where TLS begins at once it is "
+                                    "smtps://")):
+            with self.subTest(scheme=scheme, said=said):
+                smtp = self.relay(self.accounts(
+                    f"* {scheme}://localhost:{hop.port}"))
+                smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+                smtp.expect("RCPT TO:<a@b.test>", r"451 4\.4\.[12]")
+                smtp.quit()
+                self.assertEqual(smtp.exit_status(), 0)
+                self.assertIn(said, smtp.process.log())
+
+    def test_password_with_a_blank(self):
+        status, _, err = self.run_to_end(*self.argv(
+            SMTP, "--tls", "off", "--auth", "any", "--relay",
+            self.accounts("* smtps://h.test joe my secret"),
+            "--check-config"))
+        self.assertEqual(status, 78)
+        self.assertIn("a blank in one of them is written %20", err)
+        self.assertNotIn("secret", err)
+
+
+class Senders(Ways):
+    def test_check_config_takes_what_mail_takes(self):
+        """a_b.example was a sender of accounts and of no mail."""
+        smtp = self.relay(self.by_scheme("smtp+plain")[1])
+        for sender in ("x@a_b.example", "a..b@x.test", "a.@x.test",
+                       "x@b.test.", "J\u00f6@b\u00fcro.test", '"a b"@x.test',
+                       "x@[127.0.0.1]", "x@[IPv6:::1]", "x@[127.0.0.300]",
+                       "x@-a.test", "x@a-.test", "x@a..test", "x@", "@x",
+                       "a@b@c", "x@a/b", "x@[x]", "x@" + "a" * 256):
+            with self.subTest(sender=sender):
+                smtp.expect("RSET", "250 2.0.0")
+                taken = smtp.cmd(f"MAIL FROM:<{sender}> SMTPUTF8").code == 250
+                for line in (sender, sender.rpartition("@")[2]):
+                    if " " in line or not line:
+                        continue
+                    status, _, err = self.run_to_end(*self.argv(
+                        SMTP, "--tls", "off", "--auth", "any", "--relay",
+                        self.accounts(f"{line} smtps://h.test"),
+                        "--check-config"))
+                    if line == sender or not taken:
+                        self.assertEqual(
+                            status == 0, taken or
+                            (line != sender and line in ("x", "c")), err)
+
+    def test_found_as_it_is_said(self):
+        hop, _ = self.by_scheme("smtp+plain")
+        for account, sender in (("a_b.example", "x@A_B.example"),
+                                ("b.test.", "x@b.test"),
+                                ("b.test", "x@b.test."),
+                                ("x@b.test.", "x@b.test"),
+                                ("a..b@x", "A..b@x")):
+            with self.subTest(account=account, sender=sender):
+                smtp = self.relay(self.accounts(
+                    f"{account} smtp+plain://127.0.0.1:{hop.port}"))
+                self.assertRegex(str(smtp.message(TEXT, sender)), QUEUED)
+                smtp.quit()
 
 
 del Relay, Ways
