@@ -4,7 +4,6 @@ without the message, never half a message, never a message after an error.
 mail-handlers(7), Accepting a message."""
 
 import collections
-import os
 import pathlib
 import re
 import subprocess
@@ -204,8 +203,7 @@ class FullDisk(TestCase):
 
     def setUp(self):
         super().setUp()
-        if os.geteuid() != 0:
-            self.skipTest("needs root to mount a file system")
+        self.need_root("mount a file system")
 
     def on_tmpfs(self, options):
         """A command that starts another with a tmpfs on self.mail."""
@@ -266,8 +264,7 @@ class FullDisk(TestCase):
 
 class Forbidden(TestCase):
     def test_not_our_maildir(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         self.make_maildir()
         self.mail.chmod(0o755)
         smtp = self.smtp(user=NOBODY).ready()

@@ -180,8 +180,7 @@ class Trouble(FrontDoor):
                           wrap=["prlimit", "--as=67108864", "--"])
 
     def test_no_more_processes(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         os.chmod(self.mail, 0o777)
         # Of a user with no other process, or the limit would be anybody's
         self.assert_later(
@@ -341,8 +340,7 @@ class BadFile(FrontDoor):
         self.assert_bad(file, file)
 
     def test_unreadable(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         file = self.users(f"joe:{hash_of(PASSWORD)}")
         for program in BOTH:
             self.assert_exit_78(
@@ -768,8 +766,7 @@ class Secrets(FrontDoor):
                          set())
 
     def need_root(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to look into processes")
+        self.need_root("look into processes")
 
     def ways(self):
         """Kinds of --auth where PASSWORD is joe's."""

@@ -141,8 +141,7 @@ class Secrets(Log):
 class Memory(Log):
     def test_not_dumpable(self):
         """No other process of the same user looks into it, no core file."""
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         pop = self.pop3(user=NOBODY).login()
         smtp = self.smtp(user=NOBODY).ready()
         for peer in (pop, smtp):

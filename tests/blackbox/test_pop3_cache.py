@@ -218,8 +218,7 @@ class Truth(Cached):
         self.assertIn(("edit", 9), self.assert_true())
 
     def test_unreadable_then_readable(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         self.cache.chmod(0o777)
         for path in self.mail.rglob("*"):
             path.chmod(0o755)
@@ -323,8 +322,7 @@ class Files(Cached):
             self.assertEqual(self.look(), self.seen)
 
     def test_what_others_wrote_is_not_believed(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to give a file away")
+        self.need_root("give a file away")
         content = self.file.read_bytes()
         (self.mail / "cur/1:2,S").unlink()
         self.file.write_bytes(content)
@@ -369,8 +367,7 @@ class Files(Cached):
         self.assertEqual(self.look(), self.seen)
 
     def test_full_disk(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to mount a file system")
+        self.need_root("mount a file system")
         for n in range(200):
             self.put(f"cur/more-{n}:2,S", b"x\n")
         pop = self.pop3("--cache-dir", self.path("full"), wrap=[
@@ -390,8 +387,7 @@ class Files(Cached):
         self.assertEqual(len(list(other.iterdir())), 1)
 
     def test_read_only_maildir(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to mount")
+        self.need_root("mount a file system")
         for _ in range(2):
             self.assertEqual(self.look(wrap=[
                 "unshare", "-m", "sh", "-c",

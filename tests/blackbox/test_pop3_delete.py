@@ -197,8 +197,7 @@ class Deleting(TestCase):
                 self.assertTrue(outside.exists())
 
     def test_what_cannot_be_removed_is_told(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         for folder in ("cur", "new"):
             (self.mail / folder).chmod(0o755)
         (self.mail / "new").chmod(0o777)

@@ -479,8 +479,7 @@ class Unreadable(TestCase):
 
     def setUp(self):
         super().setUp()
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         self.make_maildir()
 
     def test_message(self):

@@ -1,7 +1,6 @@
 """smtp-handler --relay: accounts, verdicts, a next hop that misbehaves.
 smtp-handler(8), Relaying."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -735,8 +734,7 @@ class Verified(Relay):
 
     def test_system_cas(self):
         """In a hashed directory, or in a bundle alone."""
-        if os.geteuid() != 0:
-            self.skipTest("needs root to put a CA into the system")
+        self.need_root("put a CA into the system")
         for kind in ("hashed", "bundle"):
             with self.subTest(kind=kind):
                 folder = self.path(kind)

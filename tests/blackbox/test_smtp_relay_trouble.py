@@ -38,6 +38,7 @@ class Hops(Trouble):
     def test_loopback_where_only_the_other_family_has_addresses(self):
         """In a network of its own, where nobody listens at ::1: but that is
         what is said, and not that there is no such address."""
+        self.need_root("make a network namespace")
         script = ("ip link set lo up; ip address add 192.0.2.9/32 dev lo; "
                   'exec "$@"')
         accounts = self.accounts("* smtp+plain://[::1]:2525")

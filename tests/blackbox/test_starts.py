@@ -310,6 +310,7 @@ class ClassicInetd(TestCase):
 class Descriptors(TestCase):
     def test_nothing_is_left_open_to_children(self):
         """The connection's descriptors are close-on-exec and above 3."""
+        self.need_root("see a handler's descriptors")
         self.make_maildir()
         pop = self.pop3().login()
         folder = pathlib.Path(f"/proc/{pop.process.pid}/fd")
@@ -386,8 +387,7 @@ class Namespace(TestCase):
 
     def setUp(self):
         super().setUp()
-        if os.geteuid() != 0:
-            self.skipTest("needs root for a network namespace")
+        self.need_root("make a network namespace")
 
     def test_any_is_for_local_peers(self):
         certificates()      # made outside, shared

@@ -242,8 +242,7 @@ class Files(Tls):
                    named=gone)
 
     def test_unreadable(self):
-        if os.geteuid() != 0:
-            self.skipTest("needs root to become somebody else")
+        self.need_root("become somebody else")
         key = self.write("key", self.certs.server.key.read_bytes(), 0o600)
         self.fails("--tls-cert", self.certs.server.crt, "--tls-key", key,
                    named=key, user=NOBODY)

@@ -322,8 +322,7 @@ class Network:
 
     def __init__(self, test, *commands):
         """commands: shell commands that prepare it further."""
-        if os.geteuid() != 0:
-            test.skipTest("needs root for a network namespace")
+        test.need_root("make a network namespace")
         script = "\n".join((
             "set -e", "ip link set lo up",
             f"ip addr add {self.REMOTE}/32 dev lo",

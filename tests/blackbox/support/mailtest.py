@@ -558,6 +558,10 @@ class TestCase(unittest.TestCase):
         self.counter = 0
         self.mail = self.dir / "mail"
 
+    def need_root(self, what):
+        if os.geteuid() != 0:
+            self.skipTest(f"needs root to {what}")
+
     def path(self, name):
         return self.dir / name
 

@@ -32,6 +32,11 @@ class Traced(TestCase):
 
     time_limit = 180    # a run for each call, and strace is slow
 
+    def setUp(self):
+        # prctl(PR_SET_DUMPABLE, 0) hides it from others of the same user
+        self.need_root("see what a handler's system calls are about")
+        super().setUp()
+
     SESSION = (f"EHLO client.test\r\nAUTH PLAIN {plain('joe', 'x')}\r\n"
                "MAIL FROM:<joe@example.com>\r\nRCPT TO:<ann@example.org>\r\n"
                "DATA\r\n").encode() + smtp_wire(TEXT) + b"QUIT\r\n"
