@@ -120,10 +120,10 @@ log_in_as(struct relay *relay, const struct sasl_client *who,
 		if (result < 0 || client->reply.code == 235)
 			return result;
 		result = error_set(error, ERROR_SYSTEM,
-		    "%s answered AUTH %s with %u %s%s%s", hop->host,
-		    sasl_client_name(mechanism), client->reply.code,
-		    client->reply.enhanced, status[0] != '\0' ? ", status "
-		    : "", status);
+		    "%s answered AUTH with %u %s (%s%s%s)", hop->host,
+		    client->reply.code, client->reply.enhanced,
+		    sasl_client_name(mechanism),
+		    status[0] != '\0' ? ", status " : "", status);
 		if (!wants_another(client))
 			break;
 	}
