@@ -93,6 +93,8 @@ check_config(struct program *program)
 		log_error(&error);
 		result = -1;
 	}
+	if (settings->faults != NULL && faulty_check(settings->faults) < 0)
+		result = -1;
 	if (program->kind->check_config(program) < 0)
 		result = -1;
 	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
@@ -237,7 +239,7 @@ int
 program_pump(struct program *program, struct wire *wire, struct error *error)
 {
 	log_lines(program);
-	return conn_pump(&program->conn, wire, error);
+	return faulty_pump(&program->faulty, &program->conn, wire, error);
 }
 
 int
@@ -245,7 +247,40 @@ program_flush(struct program *program, struct wire *wire,
     struct error *error)
 {
 	log_lines(program);
-	return conn_flush(&program->conn, wire, error);
+	return faulty_flush(&program->faulty, &program->conn, wire, error);
+}
+
+int
+program_fault(struct program *program, struct wire *wire,
+    enum fault_event event, const struct slice *subjects, size_t n,
+    const struct fault **refusal, struct error *error)
+{
+	*refusal = NULL;
+	if (program->faulty.faults.n == 0)
+		return 0;
+	if (program_flush(program, wire, error) < 0)
+		return -1;
+	return faulty_meet(&program->faulty, event, subjects, n, refusal,
+	    error);
+}
+
+int
+program_after_answer(struct program *program, struct wire *wire,
+    struct error *error)
+{
+	return faulty_is_limited(&program->faulty)
+	    ? program_flush(program, wire, error) : 0;
+}
+
+/* Failures are for who asked for them: nobody else's mail is to meet them. */
+static int
+check_faults_allowed(const struct program *program, struct error *error)
+{
+	if (program->settings->faults == NULL || program->peer.local ||
+	    program->auth.kind == AUTH_ANY)
+		return 0;
+	return error_set(error, ERROR_CONFIG, "--faults is for local peers, "
+	    "or for --auth any: %s", program->peer.remote_by);
 }
 
 static void
@@ -310,12 +345,25 @@ program_login(struct program *program, struct wire *wire,
 	return 0;
 }
 
+/* A final reply that is to be slow, or lost. */
+static int
+flush_faulty(struct program *program, struct wire *wire,
+    struct error *error)
+{
+	return program->faulty.faults.n == 0 ? 0
+	    : program_flush(program, wire, error);
+}
+
 void
 program_end(struct program *program, struct wire *wire,
     const struct error *broken, bool linger)
 {
 	unsigned timeout = (unsigned)program->settings->timeout;
+	struct error cut_off;
 
+	if (broken == NULL && flush_faulty(program, wire,
+	    &cut_off) < 0)
+		broken = &cut_off;
 	log_lines(program);
 	/* Of a stranger all of that has one limit. */
 	if (!program->admitted)
@@ -377,6 +425,8 @@ prepare_session(struct program *program, struct error *error)
 	    (unsigned)settings->timeout, &settings->domains, error) < 0)
 		return -1;
 	log_user_faults(&program->auth);
+	if (faulty_init(&program->faulty, settings->faults, error) < 0)
+		return -1;
 	if (kind->read_files != NULL && kind->read_files(program, error) < 0)
 		return -1;
 	return peer_take(&program->peer, error);
@@ -398,12 +448,17 @@ run_session(struct program *program)
 		program->conn.hard_deadline = program->started +
 		    (int64_t)program->settings->login_timeout * 1000;
 		/* Whatever the peer did: no failed unit for that. */
-		if (hear_peer(program, &error) < 0)
+		if (hear_peer(program, &error) < 0) {
 			conn_close(&program->conn, NULL, true);
-		else if (program->kind->serve(program, &error) < 0)
+		} else if (check_faults_allowed(program, &error) < 0) {
+			conn_close(&program->conn, NULL, true);
 			exit_status = fail(&error);
+		} else if (program->kind->serve(program, &error) < 0) {
+			exit_status = fail(&error);
+		}
 	}
 	auth_close(&program->auth);
+	faulty_close(&program->faulty);
 	return exit_status;
 }
 

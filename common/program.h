@@ -11,6 +11,7 @@
 #include "login/auth.h"
 #include "system/conn.h"
 #include "base/error.h"
+#include "faulty.h"
 #include "settings/options.h"
 #include "system/peer.h"
 #include "settings/settings.h"
@@ -53,6 +54,7 @@ struct program {
 	bool admitted;         /* see program_admit */
 	bool secure;           /* a password may cross this connection */
 	unsigned failed_logins;
+	struct faulty faulty;  /* --faults */
 
 	/* program.c's own. */
 	struct warm warm;
@@ -75,6 +77,19 @@ int program_main(struct program *program, int argc, char **argv);
  * of no use any more.
  */
 int program_start_tls(struct program *program, struct wire *wire,
+    struct error *error);
+
+/*
+ * Is something to fail here? As faulty_meet, with what was said before
+ * flushed.
+ */
+int program_fault(struct program *program, struct wire *wire,
+    enum fault_event event, const struct slice *subjects, size_t n,
+    const struct fault **refusal, struct error *error);
+
+/* A reply of which the client is to have only a part, or nothing, goes before
+ * anything else is done. */
+int program_after_answer(struct program *program, struct wire *wire,
     struct error *error);
 
 /* Gathers a transcript of wire, if one is wanted. */

@@ -16,6 +16,7 @@
 #include "maildir/maildir_uidl.h"
 #include "protocol/pattern.h"
 #include "pop3/pop3.h"
+#include "pop3_faults.h"
 #include "pop3_settings.h"
 #include "program.h"
 #include "base/version.h"
@@ -28,6 +29,7 @@ struct pop3_program {
 	struct program program;
 	struct pop3_settings settings;
 	struct pop3 pop3;
+	struct pop3_faults faults;
 	struct maildir maildir;
 	char path[4096]; /* of the maildrop */
 	char cache_dir[4096];
@@ -371,13 +373,16 @@ serve_update(struct pop3_program *p)
 }
 
 static int
-answer(struct pop3_program *p, enum pop3_event event, struct error *error)
+do_what_is_asked(struct pop3_program *p, enum pop3_event event,
+    struct error *error)
 {
 	switch (event) {
 	case POP3_WANT_IO:
 		if (p->cache_waits && buf_contents(&p->pop3.wire.out).len == 0)
 			save_cache(p);
 		return program_pump(&p->program, &p->pop3.wire, error);
+	case POP3_COMMAND: /* pop3_faults.c has let it go on */
+		break;
 	case POP3_STLS:
 		return serve_stls(p, error);
 	case POP3_LOGIN:
@@ -395,6 +400,20 @@ answer(struct pop3_program *p, enum pop3_event event, struct error *error)
 		break;
 	}
 	return 0;
+}
+
+static int
+answer(struct pop3_program *p, enum pop3_event event, struct error *error)
+{
+	bool done = false;
+
+	if (p->program.faulty.faults.n > 0 &&
+	    pop3_faults_event(&p->faults, &p->program, &p->pop3, event,
+	    &done, error) < 0)
+		return -1;
+	if (!done && do_what_is_asked(p, event, error) < 0)
+		return -1;
+	return program_after_answer(&p->program, &p->pop3.wire, error);
 }
 
 /* ---- the session ---- */
@@ -422,15 +441,19 @@ serve(struct program *program, struct error *never)
 		.secure = p->program.secure,
 		.stls = p->settings.common.tls == TLS_MODE_STARTTLS,
 		.allow_delete = p->settings.allow_delete,
+		.ask = p->program.faulty.faults.n > 0,
 	};
 	struct error error = { .kind = ERROR_NONE };
 	enum pop3_event event;
+	bool over;
 
 	(void)never;
 	pop3_init(&p->pop3, &options, p->in, sizeof(p->in), p->out,
 	    sizeof(p->out));
 	program_transcript(&p->program, &p->pop3.wire);
-	while ((event = pop3_next(&p->pop3)) != POP3_CLOSED)
+	if (pop3_faults_connect(&p->program, &p->pop3, &over, &error) < 0)
+		over = true;
+	while (!over && (event = pop3_next(&p->pop3)) != POP3_CLOSED)
 		if (answer(p, event, &error) < 0)
 			break;
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;

@@ -282,6 +282,11 @@ finish_message(struct smtp_program *p, struct smtp_reply *verdict,
 	struct error error;
 
 	p->hooked.reply.text = slice_from("");
+	if (p->refusal != NULL) {
+		*verdict = faulty_smtp_reply(p->refusal);
+		p->refusal = NULL;
+		return false;
+	}
 	if (delivery_store(delivery, p->smtp.octets, &error) < 0) {
 		*verdict = error_reply(&error);
 		*why = error;
@@ -360,7 +365,8 @@ serve_starttls(struct smtp_program *p, struct error *error)
 }
 
 static int
-answer(struct smtp_program *p, enum smtp_event event, struct error *error)
+do_what_is_asked(struct smtp_program *p, enum smtp_event event,
+    struct error *error)
 {
 	switch (event) {
 	case SMTP_WANT_IO:
@@ -397,6 +403,19 @@ answer(struct smtp_program *p, enum smtp_event event, struct error *error)
 		break;
 	}
 	return 0;
+}
+
+static int
+answer(struct smtp_program *p, enum smtp_event event, struct error *error)
+{
+	bool done = false;
+
+	if (p->program.faulty.faults.n > 0 &&
+	    smtp_faults_event(p, event, &done, error) < 0)
+		return -1;
+	if (!done && do_what_is_asked(p, event, error) < 0)
+		return -1;
+	return program_after_answer(&p->program, &p->smtp.wire, error);
 }
 
 /* ---- the session ---- */
@@ -463,12 +482,17 @@ run(struct smtp_program *p)
 {
 	struct error error = { .kind = ERROR_NONE };
 	enum smtp_event event;
+	bool over;
 
 	program_transcript(&p->program, &p->smtp.wire);
 	p->relay.transcript = p->smtp.wire.transcript;
-	while ((event = smtp_next(&p->smtp)) != SMTP_CLOSED)
+	if (smtp_faults_connect(p, &over, &error) < 0)
+		smtp_drop(&p->smtp);
+	while (!over && (event = smtp_next(&p->smtp)) != SMTP_CLOSED)
 		if (answer(p, event, &error) < 0)
 			smtp_drop(&p->smtp);
+	if (p->smtp.quit)
+		smtp_faults_quit(p, &error);
 	const struct error *broken = error.kind != ERROR_NONE ? &error : NULL;
 	p->relay.transcript = NULL; /* it ends here */
 	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);

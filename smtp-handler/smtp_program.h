@@ -41,6 +41,9 @@ struct smtp_program {
 	struct hook_reply hooked;
 	const struct command_line *hooked_by;
 
+	/* --faults: how the message's end is to be answered, or NULL. */
+	const struct fault *refusal;
+
 	/* The login, once there is one. */
 	char user[SASL_SECRET_MAX];
 	size_t user_len;
@@ -84,6 +87,21 @@ enum hook_decision smtp_hooks_message(struct smtp_program *p);
 /* Which of them decided, and how it is told, for the log; in text. */
 const char *smtp_hooks_reason(const struct smtp_program *p, char *text,
     size_t size);
+
+/* ---- smtp_faults.c: where --faults meets a session ---- */
+
+/* Before the greeting. *over: the session is over, and its last words are in
+ * out. -1: it is over without. */
+int smtp_faults_connect(struct smtp_program *p, bool *over,
+    struct error *error);
+
+/* Before an event is answered. *done: it was answered here. -1: the session
+ * is to end. */
+int smtp_faults_event(struct smtp_program *p, enum smtp_event event,
+    bool *done, struct error *error);
+
+/* After QUIT, whose reply is the last line in out. */
+int smtp_faults_quit(struct smtp_program *p, struct error *error);
 
 /* ---- smtp_log.c ---- */
 

@@ -127,6 +127,9 @@ next(struct mh_session *session)
 		switch (pop3_next(pop3)) {
 		case POP3_WANT_IO:
 			return;
+		case POP3_COMMAND: /* not asked for in the options */
+			pop3_go_on(pop3);
+			break;
 		case POP3_STLS:
 			event->type = MH_TLS;
 			return;

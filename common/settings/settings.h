@@ -38,6 +38,7 @@ struct common_settings {
 	int log; /* enum log_target */
 	int log_level; /* syslog priority - LOG_ERR */
 	bool transcript;
+	const char *faults; /* NULL: none */
 
 	/* Where the program accepts connections itself. */
 	bool accept;

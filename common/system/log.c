@@ -74,6 +74,8 @@ static const struct kind kinds[] = {
 	    "f33283a893fa4957816045b28d998f4b", true },
 	[LOG_KIND_HOOK_FAILED] = { "hook-failed", LOG_WARNING,
 	    "5ede85e303514608b88556990226e9c5", true },
+	[LOG_KIND_FAULT] = { "fault", LOG_INFO,
+	    "3605c120ade041eeb1972f1c19868301", true },
 	[LOG_KIND_NOTICE] = { "notice", LOG_WARNING,
 	    "8c27f03088e94a94ac0e3d2f72e40e4b", true },
 	[LOG_KIND_TRANSCRIPT] = { "transcript", LOG_INFO,

@@ -20,6 +20,7 @@ struct command {
 	struct slice verb;
 	unsigned states;
 	bool secret; /* its argument is never shown */
+	bool asked;  /* about, with options.ask */
 	void (*run)(struct pop3 *pop3, struct slice argument);
 };
 
@@ -120,22 +121,25 @@ run_noop(struct pop3 *pop3, struct slice argument)
 }
 
 static const struct command commands[] = {
-	{ SLICE("CAPA"), IN_AUTHORIZATION | IN_TRANSACTION, false, run_capa },
-	{ SLICE("STLS"), IN_AUTHORIZATION, false, run_stls },
-	{ SLICE("USER"), IN_AUTHORIZATION, false, pop3_run_user },
-	{ SLICE("PASS"), IN_AUTHORIZATION, true, pop3_run_pass },
-	{ SLICE("AUTH"), IN_AUTHORIZATION, true, pop3_run_auth },
-	{ SLICE("STAT"), IN_TRANSACTION, false, pop3_run_stat },
-	{ SLICE("LIST"), IN_TRANSACTION, false, pop3_run_list },
-	{ SLICE("UIDL"), IN_TRANSACTION, false, pop3_run_uidl },
-	{ SLICE("RETR"), IN_TRANSACTION, false, pop3_run_retr },
-	{ SLICE("TOP"), IN_TRANSACTION, false, pop3_run_top },
-	{ SLICE("DELE"), IN_TRANSACTION, false, pop3_run_dele },
-	{ SLICE("NOOP"), IN_TRANSACTION, false, run_noop },
-	{ SLICE("RSET"), IN_TRANSACTION, false, pop3_run_rset },
-	{ SLICE("UTF8"), IN_AUTHORIZATION, false, run_utf8 },
-	{ SLICE("LANG"), IN_AUTHORIZATION | IN_TRANSACTION, false, run_lang },
-	{ SLICE("QUIT"), IN_AUTHORIZATION | IN_TRANSACTION, false, run_quit },
+	{ SLICE("CAPA"), IN_AUTHORIZATION | IN_TRANSACTION, false, false,
+	    run_capa },
+	{ SLICE("STLS"), IN_AUTHORIZATION, false, true, run_stls },
+	{ SLICE("USER"), IN_AUTHORIZATION, false, false, pop3_run_user },
+	{ SLICE("PASS"), IN_AUTHORIZATION, true, false, pop3_run_pass },
+	{ SLICE("AUTH"), IN_AUTHORIZATION, true, false, pop3_run_auth },
+	{ SLICE("STAT"), IN_TRANSACTION, false, true, pop3_run_stat },
+	{ SLICE("LIST"), IN_TRANSACTION, false, true, pop3_run_list },
+	{ SLICE("UIDL"), IN_TRANSACTION, false, true, pop3_run_uidl },
+	{ SLICE("RETR"), IN_TRANSACTION, false, true, pop3_run_retr },
+	{ SLICE("TOP"), IN_TRANSACTION, false, true, pop3_run_top },
+	{ SLICE("DELE"), IN_TRANSACTION, false, true, pop3_run_dele },
+	{ SLICE("NOOP"), IN_TRANSACTION, false, false, run_noop },
+	{ SLICE("RSET"), IN_TRANSACTION, false, false, pop3_run_rset },
+	{ SLICE("UTF8"), IN_AUTHORIZATION, false, false, run_utf8 },
+	{ SLICE("LANG"), IN_AUTHORIZATION | IN_TRANSACTION, false, false,
+	    run_lang },
+	{ SLICE("QUIT"), IN_AUTHORIZATION | IN_TRANSACTION, false, true,
+	    run_quit },
 };
 
 /* ---- the machine ---- */
@@ -167,6 +171,41 @@ find_command(struct slice verb)
 }
 
 static void
+begin_command(struct pop3 *pop3, const struct command *command,
+    struct slice argument)
+{
+	/* Blanks at the end are typed by people, but may be a password's. */
+	if (!command->secret)
+		argument = slice_trim(argument);
+	if (!pop3->options.ask || !command->asked) {
+		command->run(pop3, argument);
+		return;
+	}
+	pop3->verb = command->verb;
+	pop3->argument = argument;
+	pop3->pending = POP3_COMMAND;
+}
+
+void
+pop3_go_on(struct pop3 *pop3)
+{
+	assert(pop3->pending == POP3_COMMAND);
+	pop3->pending = POP3_WANT_IO;
+	find_command(pop3->verb)->run(pop3, pop3->argument);
+}
+
+void
+pop3_refuse_with(struct pop3 *pop3, struct slice text)
+{
+	assert(pop3->pending == POP3_COMMAND || pop3->pending == POP3_LOGIN);
+	assert(text.len <= POP3_REFUSAL_MAX);
+	if (pop3->pending == POP3_LOGIN)
+		pop3_forget_login(pop3);
+	pop3->pending = POP3_WANT_IO;
+	wire_format(&pop3->wire, "-ERR %.*s", SLICE_ARG(text));
+}
+
+static void
 take_command(struct pop3 *pop3, struct slice line)
 {
 	struct slice verb, argument;
@@ -187,10 +226,7 @@ take_command(struct pop3 *pop3, struct slice line)
 		pop3_refuse(pop3, pop3->state == POP3_AUTHORIZATION
 		    ? POP3_TEXT_LOG_IN_FIRST : POP3_TEXT_LOGGED_IN);
 	else
-		/* Blanks at the end are typed by people, but may be a
-		 * password's. */
-		command->run(pop3, command->secret ? argument
-		    : slice_trim(argument));
+		begin_command(pop3, command, argument);
 	if (command->secret && pop3->pending == POP3_WANT_IO)
 		wire_wipe_taken(&pop3->wire);
 }

@@ -41,6 +41,9 @@ enum pop3_event {
 	POP3_STLS,    /* pop3_accept_stls; then drain out, shake hands, and
 	               * pop3_tls_started, before which nothing that comes is
 	               * taken */
+	POP3_COMMAND, /* with options.ask: pop3->verb is about to be carried
+	               * out, with pop3->argument: pop3_go_on, or
+	               * pop3_refuse_with */
 	POP3_LOGIN,   /* pop3->user and pop3->password are to be checked:
 	               * pop3_logged_in, pop3_login_failed */
 	POP3_MESSAGE, /* message pop3->message is wanted:
@@ -68,11 +71,17 @@ struct pop3_options {
 	                   * is, not only after STLS */
 	bool stls;        /* STLS is offered */
 	bool allow_delete; /* DELE marks messages to be removed */
+	bool ask;     /* before STLS, STAT, LIST, UIDL, RETR, TOP, DELE and
+	               * QUIT: POP3_COMMAND */
 };
 
 struct pop3 {
 	struct wire wire;
 	struct pop3_options options;
+
+	/* With POP3_COMMAND; the verb as it is spelled here. */
+	struct slice verb;
+	struct slice argument;
 
 	/* With POP3_LOGIN. */
 	struct slice user;
@@ -136,6 +145,13 @@ enum pop3_event pop3_next(struct pop3 *pop3);
  * over. Of a text that is too long for a line the beginning is said.
  */
 void pop3_refused(struct pop3 *pop3, const char *status, struct slice text);
+
+/* For POP3_COMMAND: it is carried out. */
+void pop3_go_on(struct pop3 *pop3);
+/* For POP3_COMMAND and POP3_LOGIN: "-ERR " and this text, at most
+ * POP3_REFUSAL_MAX octets. */
+#define POP3_REFUSAL_MAX 512
+void pop3_refuse_with(struct pop3 *pop3, struct slice text);
 
 /* The go-ahead for STLS; and the connection is TLS now, and all that came
  * before is forgotten (RFC 2595 4). */

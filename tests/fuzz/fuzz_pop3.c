@@ -233,6 +233,9 @@ serve(struct session *session, enum pop3_event event)
 	case POP3_WANT_IO:
 		dialogue_pump(dialogue, OPTION_END(dialogue->options));
 		break;
+	case POP3_COMMAND:
+		pop3_go_on(&session->pop3);
+		break;
 	case POP3_STLS:
 		text_format(&dialogue->events, "stls\n");
 		dialogue->fed = dialogue_taken(dialogue);
@@ -273,6 +276,8 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 		.secure = (options & OPTION_INSECURE) == 0,
 		.stls = (options & OPTION_STLS) != 0,
 		.allow_delete = (options & OPTION_DELETE) != 0,
+		/* To be asked, and to go on, changes nothing. */
+		.ask = deal == DEAL_OCTETS,
 	};
 	enum pop3_event event;
 

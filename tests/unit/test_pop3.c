@@ -249,6 +249,14 @@ server_run(void *arg, struct drive *drive)
 				;
 			pop3_tls_started(pop3);
 			break;
+		case POP3_COMMAND:
+			text_format(&drive->events, "ask %.*s '%.*s'\n",
+			    SLICE_ARG(pop3->verb), SLICE_ARG(pop3->argument));
+			if (slice_equal(pop3->argument, SLICE("2")))
+				pop3_refuse_with(pop3, SLICE("[SYS/TEMP] No"));
+			else
+				pop3_go_on(pop3);
+			break;
 		case POP3_LOGIN:
 			text_format(&drive->events, "login %.*s %.*s\n",
 			    SLICE_ARG(pop3->user), SLICE_ARG(pop3->password));
@@ -1070,6 +1078,32 @@ test_marked(void **state)
 
 #define MARK "+OK Marked to be deleted\r\n"
 
+#define REFUSED_SO "-ERR [SYS/TEMP] No\r\n"
+
+static void
+test_asked(void **state)
+{
+	server.options = usual;
+	server.options.ask = true;
+	server.options.allow_delete = true;
+	(void)state;
+	/* All of them, and no other command; the verb as it is spelled, the
+	 * argument without blanks at its ends. */
+	check(LOGIN "NOOP\r\nstat\r\nLIST 3 \r\nLIST 2\r\nRETR 2\r\n"
+	    "Dele 1\r\n"
+	    "DELE 2\r\nTOP 2\r\nUIDL 2\r\nRSET\r\nQUIT\r\n",
+	    GREETING LOGIN_OK "+OK\r\n+OK 4 61\r\n" "+OK 3 0\r\n"
+	    REFUSED_SO REFUSED_SO MARK REFUSED_SO REFUSED_SO REFUSED_SO
+	    "+OK\r\n" BYE,
+	    JOE "ask STAT ''\nask LIST '3'\nask LIST '2'\nask RETR '2'\n"
+	    "ask DELE '1'\nask DELE '2'\nask TOP '2'\nask UIDL '2'\n"
+	    "ask QUIT ''\n" QUIT_END, true);
+	/* A command that may not come now is not asked about. */
+	check("STAT\r\nQUIT x\r\nQUIT\r\n", GREETING LOG_IN_FIRST
+	    NO_ARGUMENT BYE, "ask QUIT 'x'\nask QUIT ''\n" QUIT_END, true);
+	server.options = usual;
+}
+
 /* DELE, where it is allowed, marks; RSET takes the marks back. */
 static void
 test_delete(void **state)
@@ -1539,6 +1573,7 @@ main(void)
 		cmocka_unit_test(test_long_response),
 		cmocka_unit_test(test_bad_commands),
 		cmocka_unit_test(test_long_replies),
+		cmocka_unit_test(test_asked),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_transcript),
 		cmocka_unit_test(test_random),
