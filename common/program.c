@@ -89,7 +89,8 @@ check_config(struct program *program)
 	if (log_user_faults(&auth))
 		result = -1;
 	auth_close(&auth);
-	if (warm_check_settings(settings, &error) < 0) {
+	if (warm_check_settings(settings, &error) < 0 ||
+	    settings_check(settings, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
@@ -465,7 +466,8 @@ run_session(struct program *program)
 static int
 check_settings(struct program *program, struct error *error)
 {
-	if (warm_check_settings(program->settings, error) < 0)
+	if (warm_check_settings(program->settings, error) < 0 ||
+	    settings_check(program->settings, error) < 0)
 		return -1;
 	return program->kind->check_settings(program, error);
 }

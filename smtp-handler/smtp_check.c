@@ -6,6 +6,7 @@
 #include "smtp_program.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "accounts_show.h"
@@ -66,6 +67,16 @@ smtp_check_settings(struct program *program, struct error *error)
 	if (common->auth == NULL && !settings->no_auth_required)
 		return error_set(error, ERROR_CONFIG, "nobody could send "
 		    "mail: --auth or --no-auth-required is needed");
+	/* Each name that somebody thinks of would be a directory. A hook may
+	 * know who is whom. */
+	if (settings->no_auth_required && settings->create_maildirs &&
+	    common->maildir != NULL && pattern_has_name(common->maildir) &&
+	    (common->auth == NULL || strncmp(common->auth, "file:", 5) != 0) &&
+	    settings->on_recipient.count == 0)
+		return error_set(error, ERROR_CONFIG, "--no-auth-required and "
+		    "--create-maildirs would let strangers make maildirs of "
+		    "any name: --auth file:PATH says who is at home here, or "
+		    "use a --maildir without %%u and %%n");
 	if (settings->bare_lf == DOT_BARE_LF_ACCEPT && settings->relay != NULL)
 		return error_set(error, ERROR_CONFIG, "--bare-lf accept and "
 		    "--relay together would let messages be smuggled: use "

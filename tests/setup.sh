@@ -30,18 +30,18 @@ check_packages="$demo_packages systemd libcmocka-dev clang libclang-rt-dev
 	mandoc python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux procps whois s6
-	mount e2fsprogs xfsprogs btrfs-progs"
+	mount e2fsprogs xfsprogs btrfs-progs socat ncat"
 check_commands="$demo_commands systemd-socket-activate clang mandoc python3
 	swaks msmtp mpop tcpserver fetchmail getmail inetd xinetd strace ip
 	unshare setpriv ps mkpasswd mutt neomutt node perl s6-svscan
-	mkfs.ext4 mkfs.xfs mkfs.btrfs"
+	mkfs.ext4 mkfs.xfs mkfs.btrfs socat ncat"
 check_modules="$build_modules cmocka"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	haproxy/haproxy stunnel4/stunnel4
 	daemontools/supervise postfix/smtp-source fetchmail/fetchmail
 	node-nodemailer/nodemailer
-	dovecot-lmtpd/dovecot opensmtpd/smtpd'
+	dovecot-lmtpd/dovecot opensmtpd/smtpd fail2ban/fail2ban-regex'
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
 bench_packages="$demo_packages python3 ucspi-tcp strace libsasl2-modules"

@@ -211,3 +211,16 @@ settings_set_names(struct common_settings *settings)
 	settings->domains = (struct domains){ settings->domain.items,
 	    settings->domain.count };
 }
+
+int
+settings_check(const struct common_settings *settings, struct error *error)
+{
+	/* What ends TLS on this machine connects from this machine. */
+	if (settings->tls == TLS_MODE_OUTER && !settings->proxy_protocol &&
+	    settings->auth != NULL && strcmp(settings->auth, "any") == 0)
+		return error_set(error, ERROR_CONFIG, "--tls outer with --auth "
+		    "any would let everybody in: what ends TLS makes every "
+		    "peer look local; --proxy-protocol tells who it is, or "
+		    "use --auth file:PATH");
+	return 0;
+}

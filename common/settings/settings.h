@@ -71,4 +71,8 @@ void settings_complete(struct common_settings *settings);
  */
 void settings_set_names(struct common_settings *settings);
 
+/* Do they go together? ERROR_CONFIG where not. */
+int settings_check(const struct common_settings *settings,
+    struct error *error);
+
 #endif

@@ -148,34 +148,72 @@ ask_socket(struct peer *peer)
 	}
 }
 
+/* What starts a program for a connection tells it the peer by these. */
+static const struct witness {
+	const char *address;
+	const char *port;
+} witnesses[] = {
+	{ "REMOTE_ADDR", "REMOTE_PORT" },           /* systemd */
+	{ "TCPREMOTEIP", "TCPREMOTEPORT" },         /* ucspi-tcp, s6 */
+	{ "SSLREMOTEIP", "SSLREMOTEPORT" },         /* ucspi-ssl */
+	{ "TCPREMOTEADDR", "TCPREMOTEPORT" },       /* ipsvd */
+	{ "REMOTE_HOST", "REMOTE_PORT" },           /* xinetd, stunnel */
+	{ "SOCAT_PEERADDR", "SOCAT_PEERPORT" },     /* socat */
+	{ "NCAT_REMOTE_ADDR", "NCAT_REMOTE_PORT" }, /* ncat */
+};
+
+/* A UNIX socket's peer is told by its path, or as socat's "<anon>". */
+static bool
+is_unix_peer(const char *text)
+{
+	return text[0] == '\0' || text[0] == '/' || text[0] == '@' ||
+	    strcmp(text, "<anon>") == 0;
+}
+
+/* Numeric, IPv6 with or without brackets: its family, or AF_UNSPEC. Others
+ * can be made by whoever has a name server, "localhost" too. */
+static int
+parse_address(const char *text, void *address)
+{
+	char copy[INET6_ADDRSTRLEN];
+	size_t len = strlen(text);
+
+	if (inet_pton(AF_INET, text, address) == 1)
+		return AF_INET;
+	if (text[0] == '[' && text[len - 1] == ']') {
+		text++;
+		len -= 2;
+	}
+	if (len >= sizeof(copy))
+		return AF_UNSPEC;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return inet_pton(AF_INET6, copy, address) == 1 ? AF_INET6 : AF_UNSPEC;
+}
+
 /*
  * What the super-server says in the environment. It can take the peer's
  * being local away, never give it. An address is taken from it only where
  * the socket has none.
  */
 static void
-ask_environment(struct peer *peer, const char *address_name,
-    const char *port_name, bool has_address)
+ask_environment(struct peer *peer, const struct witness *witness,
+    bool has_address)
 {
-	const char *text = getenv(address_name);
-	const char *port_text = getenv(port_name);
+	const char *text = getenv(witness->address);
+	const char *port_text = getenv(witness->port);
 	unsigned char address[sizeof(struct in6_addr)];
 	uint64_t port = 0;
-	int family = AF_INET;
 
-	/* systemd names a UNIX socket's peer by its path. */
-	if (text == NULL || text[0] == '\0' || text[0] == '/' ||
-	    text[0] == '@')
+	if (text == NULL || is_unix_peer(text))
 		return;
-	if (inet_pton(AF_INET, text, address) != 1) {
-		family = AF_INET6;
-		if (inet_pton(AF_INET6, text, address) != 1) {
-			set_remote(peer, address_name, "no address");
-			return;
-		}
+	int family = parse_address(text, address);
+	if (family == AF_UNSPEC) {
+		set_remote(peer, witness->address, "no address");
+		return;
 	}
 	if (!loopback_is_address(family, address))
-		set_remote(peer, address_name, text);
+		set_remote(peer, witness->address, text);
 	if (has_address || peer->address[0] != '\0')
 		return;
 	if (port_text != NULL)
@@ -256,8 +294,8 @@ peer_take(struct peer *peer, struct error *error)
 	if (take_descriptors(peer, error) < 0)
 		return -1;
 	bool has_address = ask_socket(peer);
-	ask_environment(peer, "REMOTE_ADDR", "REMOTE_PORT", has_address);
-	ask_environment(peer, "TCPREMOTEIP", "TCPREMOTEPORT", has_address);
+	for (size_t i = 0; i < sizeof(witnesses) / sizeof(witnesses[0]); i++)
+		ask_environment(peer, &witnesses[i], has_address);
 	set_name(peer);
 	return 0;
 }

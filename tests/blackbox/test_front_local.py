@@ -28,7 +28,7 @@ TOLD = {
     "0x7f.0.0.1": ELSEWHERE, "0177.0.0.1": ELSEWHERE,
     "127.0.0.1:80": ELSEWHERE, "127.0.0.1/8": ELSEWHERE,
     "127.0.0.1,192.0.2.1": ELSEWHERE, "127.0.0.1\n": ELSEWHERE,
-    "[::1]": ELSEWHERE, "::1%lo": ELSEWHERE, "127.0.0.256": ELSEWHERE,
+    "[::1]": LOCAL, "::1%lo": ELSEWHERE, "127.0.0.256": ELSEWHERE,
     "127.0.0.": ELSEWHERE, "127.0.0.1.example": ELSEWHERE,
     "unknown": ELSEWHERE, "-": ELSEWHERE, "\u0661\u0662\u0667": ELSEWHERE,
     "1" * 5000: ELSEWHERE, "%s%n": ELSEWHERE,
@@ -308,18 +308,20 @@ class Outer(FrontDoor):
                     self.assertFalse(offered & {"STARTTLS", "STLS"})
                     self.assertEqual(try_login(peer), RIGHT[program])
 
-    def test_any_is_for_local_peers_all_the_same(self):
-        sessions = []
+    def test_any_needs_to_know_the_peer(self):
+        """What ends TLS makes everybody local, unless its header tells."""
         for program in BOTH:
-            for env, verdict in (({}, RIGHT),
-                                 ({"TCPREMOTEIP": "192.0.2.7"}, WRONG)):
+            for more in ((), ("--check-config",)):
+                self.assert_exit_78(
+                    program, "--tls", "outer", "--auth", "any", "--maildir",
+                    self.mail, *more, named=["--proxy-protocol"])
+            for source, verdict in (("127.0.0.1", RIGHT),
+                                    ("192.0.2.7", WRONG)):
                 peer = self.door(program, "--tls", "outer", "--auth", "any",
-                                 env=env)
+                                 "--proxy-protocol")
+                peer.send(f"PROXY TCP4 {source} 192.0.2.1 4711 25\r\n")
                 offers(peer)
-                send_login(peer)
-                sessions.append((program, peer, verdict))
-        for program, peer, verdict in sessions:
-            self.assertEqual(login_reply(peer), verdict[program])
+                self.assertEqual(try_login(peer), verdict[program])
 
     def test_no_certificate_is_needed(self):
         for program in BOTH:

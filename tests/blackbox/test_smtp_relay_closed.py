@@ -79,6 +79,10 @@ class NoOpenRelay(Relay):
             # Nobody could send anything: refused from the start
             if auth == "none" and (not free or maildir == "none"):
                 continue
+            # Everybody would be local, or could have a maildir: likewise
+            if auth == "any" and tls == "outer" or (
+                    free and maildir == "each made" and auth != "file"):
+                continue
             with self.subTest(options=options[2:]):
                 taken += self.try_it(options, "LHLO" if lmtp else "EHLO",
                                      how, remote)
