@@ -43,15 +43,49 @@ text_of(const struct delivery *delivery)
 
 /* ---- which maildirs, and for whom ---- */
 
+static int
+compare_maildirs(const struct delivery_target *a,
+    const struct delivery_target *b)
+{
+	return strcmp(a->place->maildir, b->place->maildir);
+}
+
 /* By maildir, then in the order they were named. */
 static int
 compare(const void *a, const void *b)
 {
 	const struct delivery_target *left = a, *right = b;
-	int order = strcmp(left->place->maildir, right->place->maildir);
+	int order = compare_maildirs(left, right);
 
-	return order != 0 ? order
-	    : left->who < right->who ? -1 : left->who > right->who;
+	return order != 0 ? order : left->place->who < right->place->who ? -1
+	    : left->place->who > right->place->who;
+}
+
+/* By maildir, then by address. */
+static int
+compare_addresses(const void *a, const void *b)
+{
+	const struct delivery_target *left = a, *right = b;
+	int order = compare_maildirs(left, right);
+
+	if (order == 0)
+		order = slice_compare(left->path, right->path);
+	return order != 0 ? order : compare(a, b);
+}
+
+/* Who was named twice, or stands for one maildir twice, is one. */
+static size_t
+drop_repeated(struct delivery_target *targets, size_t n)
+{
+	size_t kept = 0;
+
+	qsort(targets, n, sizeof(*targets), compare_addresses);
+	for (size_t i = 0; i < n; i++)
+		if (kept == 0 ||
+		    compare_maildirs(&targets[kept - 1], &targets[i]) != 0 ||
+		    !slice_equal(targets[kept - 1].path, targets[i].path))
+			targets[kept++] = targets[i];
+	return kept;
 }
 
 /* Is it another maildir than the one before? */
@@ -70,16 +104,19 @@ sort_places(struct delivery *delivery, struct error *error)
 	struct delivery_target *targets;
 	size_t n = 0, copies = 0;
 
-	if (delivery->places == NULL)
+	if (delivery->n_places == 0)
 		return 0;
-	targets = delivery->targets = calloc(delivery->envelope->n,
+	targets = delivery->targets = calloc(delivery->n_places,
 	    sizeof(*targets));
 	if (targets == NULL)
 		return error_system(error, ENOMEM, "delivery");
-	for (size_t i = 0; i < delivery->envelope->n; i++)
-		if (delivery->places[i].maildir != NULL)
-			targets[n++] = (struct delivery_target){
-			    &delivery->places[i], i };
+	for (; n < delivery->n_places; n++) {
+		const struct place *place = &delivery->places[n];
+
+		targets[n] = (struct delivery_target){ place,
+			delivery->envelope->recipients[place->who].path };
+	}
+	n = drop_repeated(targets, n);
 	qsort(targets, n, sizeof(*targets), compare);
 	for (size_t i = 0; i < n; i++)
 		copies += is_another(targets, i);
@@ -100,7 +137,9 @@ sort_places(struct delivery *delivery, struct error *error)
 /*
  * RFC 5321 4.4: Return-Path is for final delivery, and on top. Delivered-To
  * names those, and only those, whose maildir it is: so no two maildirs have
- * the same file, and there is nothing to link from one to another.
+ * the same file, and there is nothing to link from one to another. In a
+ * maildir for all X-Envelope-To names those who are in no header field: who
+ * tests a program looks for its Bcc there.
  */
 static int
 write_head(struct delivery *delivery, struct delivery_copy *copy,
@@ -117,11 +156,8 @@ write_head(struct delivery *delivery, struct delivery_copy *copy,
 	for (size_t i = copy->first; i < copy->first + copy->n; i++) {
 		const struct delivery_target *target = &delivery->targets[i];
 
-		if (!target->place->own)
-			continue;
-		len = trace_delivered_to(
-		    delivery->envelope->recipients[target->who].path, line,
-		    sizeof(line));
+		len = trace_recipient(target->place->own ? "Delivered-To"
+		    : "X-Envelope-To", target->path, line, sizeof(line));
 		if (maildir_deliver_write(deliver,
 		    (struct slice){ line, len }, error) < 0)
 			return -1;
@@ -280,7 +316,7 @@ relay_it(struct delivery *delivery, struct smtp_reply *verdict,
 		.header_8bit = delivery->header_8bit,
 	};
 
-	return relay_message(delivery->relay, delivery->envelope, &text,
+	return relay_message(delivery->relay, delivery->relayed, &text,
 	    verdict, error);
 }
 

@@ -26,7 +26,7 @@
 /* A recipient who has a maildir. */
 struct delivery_target {
 	const struct place *place;
-	size_t who; /* in the envelope */
+	struct slice path; /* of the recipient */
 };
 
 /* One of the maildirs. */
@@ -40,7 +40,9 @@ struct delivery {
 	/* Set by the caller, and must outlive it. */
 	struct relay *relay;  /* NULL: not relayed */
 	const struct envelope *envelope;
-	const struct place *places; /* of the recipients; NULL: none kept */
+	const struct envelope *relayed; /* what the next hop was told */
+	const struct place *places; /* of the recipients */
+	size_t n_places;
 	const char *hostname;
 	bool header_8bit; /* before delivery_finish: its header has octets
 	                   * above 0x7F */

@@ -89,7 +89,7 @@ list_recipients(const struct hook_event *event, size_t *len, size_t *count)
 		struct slice path = envelope->recipients[i].path;
 
 		/* Dropped before: the message is not for them. */
-		if (event->places != NULL && event->places[i].dropped)
+		if (envelope->recipients[i].dropped)
 			continue;
 		memcpy(text + *len, path.data, path.len);
 		*len += path.len;

@@ -37,7 +37,6 @@ struct hook_event {
 	const char *tls;  /* version and cipher, or "" */
 	struct slice user; /* the login, or empty */
 	const struct envelope *envelope;
-	const struct place *places; /* of the envelope's recipients */
 	size_t first;     /* the recipients it is about: from this one on */
 	uint64_t size;    /* of the message, or what SIZE= says; 0: not known */
 	int message;      /* an open file, or -1 */

@@ -40,6 +40,8 @@ serve_auth(struct smtp_program *p, struct error *error)
 		p->user_len = smtp->user.len;
 		memcpy(p->user, smtp->user.data, p->user_len);
 		program_admit(&p->program);
+		places_set_login(&p->places,
+		    auth_name(&p->program.auth, smtp->user));
 		smtp_accept(smtp);
 		break;
 	case AUTH_WRONG:
@@ -55,151 +57,13 @@ serve_auth(struct smtp_program *p, struct error *error)
 	return 0;
 }
 
-static void
-forget_transaction(struct smtp_program *p)
-{
-	places_reset(&p->places);
-	p->account = NULL;
-	p->relayed = 0;
-}
-
 /* Leaves nothing of it, here and at the next hop. */
 static void
 drop_transaction(struct smtp_program *p)
 {
 	delivery_abort(&p->delivery);
 	relay_reset(&p->relay);
-	forget_transaction(p);
-}
-
-/* A transaction begins: with a login it is for the relay too. */
-static void
-serve_mail(struct smtp_program *p)
-{
-	forget_transaction(p);
-	p->began = clock_now();
-	snprintf(p->id, sizeof(p->id), "%s.%u", log_session(),
-	    ++p->transactions);
-	p->account = p->settings.relay == NULL || !p->smtp.authenticated
-	    ? NULL : accounts_find(&p->accounts,
-	          p->smtp.envelope.reverse_path,
-	          (struct slice){ p->user, p->user_len });
-	smtp_accept(&p->smtp);
-}
-
-/* What the client hears of trouble of ours. */
-static struct smtp_reply
-error_reply(const struct error *why)
-{
-	const struct error_meaning *meaning = error_meaning(why->kind);
-
-	return (struct smtp_reply){ meaning->smtp_code,
-		meaning->smtp_enhanced, slice_from(meaning->smtp_text) };
-}
-
-static int
-relay_recipient_on(struct smtp_program *p, struct smtp_reply *verdict,
-    struct error *error)
-{
-	static const struct smtp_reply no_account = { 550, "5.7.1",
-		SLICE("No relay account takes mail from this sender") };
-	struct smtp *smtp = &p->smtp;
-	struct error why = { .kind = ERROR_NONE };
-
-	if (p->account != NULL) {
-		if (program_flush(&p->program, &smtp->wire, error) < 0)
-			return -1;
-		relay_recipient(&p->relay, p->account, &smtp->envelope,
-		    smtp->envelope.n - 1, verdict, &why);
-	} else {
-		*verdict = no_account;
-	}
-	if (verdict->code / 100 != 2)
-		smtp_log_refused_recipient(p, verdict,
-		    why.kind != ERROR_NONE ? why.text : "");
-	return 0;
-}
-
-/* A recipient who cannot be looked for now. */
-static void
-refuse_for_trouble(struct smtp_program *p, const struct error *why)
-{
-	const struct smtp_reply reply = error_reply(why);
-
-	log_error(why);
-	smtp_log_refused_recipient(p, &reply, why->text);
-	smtp_reply(&p->smtp, &reply);
-}
-
-/* The hooks have decided about recipient i. */
-static void
-answer_as_hooked(struct smtp_program *p, size_t i)
-{
-	const struct smtp_reply *reply = &p->hooked.reply;
-	struct error why;
-	char text[512];
-
-	if (p->hooked.decision == HOOK_REFUSE)
-		smtp_log_refused_recipient(p, reply,
-		    smtp_hooks_reason(p, text, sizeof(text)));
-	else if (places_drop(&p->places, i, &why) < 0) {
-		refuse_for_trouble(p, &why);
-		return;
-	}
-	if (reply->text.len > 0)
-		smtp_reply(&p->smtp, reply);
-	else
-		smtp_accept(&p->smtp);
-}
-
-static int
-serve_recipient(struct smtp_program *p, struct error *error)
-{
-	static const struct smtp_reply no_relay = { 550, "5.7.1",
-		SLICE("Relaying needs a login") };
-	static const struct smtp_reply unknown = { 550, "5.1.1",
-		SLICE("There is no such mailbox here") };
-	struct smtp *smtp = &p->smtp;
-	const struct envelope *envelope = &smtp->envelope;
-	size_t i = envelope->n - 1;
-	bool relays = p->settings.relay != NULL && smtp->authenticated;
-	struct smtp_reply verdict;
-	struct error why;
-
-	p->hooked.reply.text = slice_from("");
-	if (p->hooks.recipient.n > 0) {
-		if (program_flush(&p->program, &smtp->wire, error) < 0)
-			return -1;
-		if (smtp_hooks_recipient(p) != HOOK_GO_ON) {
-			answer_as_hooked(p, i);
-			return 0;
-		}
-	}
-	if (places_find(&p->places, &envelope->recipients[i], i, &why) < 0) {
-		refuse_for_trouble(p, &why);
-		return 0;
-	}
-	const struct place *place = &p->places.items[i];
-	/* Who has a maildir of his own is at home here; one for all keeps a
-	 * copy of what is relayed. */
-	if (place->own || (!relays && (place->maildir != NULL ||
-	    p->only_shown))) {
-		if (p->hooked.reply.text.len > 0)
-			smtp_reply(smtp, &p->hooked.reply);
-		else
-			smtp_accept(smtp);
-		return 0;
-	}
-	if (relays) {
-		if (relay_recipient_on(p, &verdict, error) < 0)
-			return -1;
-		p->relayed += verdict.code / 100 == 2;
-	} else {
-		verdict = places_exist(&p->places) ? unknown : no_relay;
-		smtp_log_refused_recipient(p, &verdict, "");
-	}
-	smtp_reply(smtp, &verdict);
-	return 0;
+	smtp_forget_transaction(p);
 }
 
 /* Recipients that the next hop took, and it left: no text helps. */
@@ -231,7 +95,9 @@ serve_data_begin(struct smtp_program *p)
 	p->delivery = (struct delivery){
 		.relay = p->relayed > 0 ? &p->relay : NULL,
 		.envelope = &smtp->envelope,
+		.relayed = &p->relayed_on,
 		.places = p->places.items,
+		.n_places = p->places.n,
 		.hostname = p->settings.common.hostname,
 		.shown = p->hooks.message.n > 0,
 		/* In passing, and not for each of many. */
@@ -243,7 +109,7 @@ serve_data_begin(struct smtp_program *p)
 		return;
 	}
 	log_error(&why);
-	const struct smtp_reply reply = error_reply(&why);
+	const struct smtp_reply reply = smtp_error_reply(&why);
 	/* A chunk is read to its end first, and refused with that. */
 	if (!smtp->chunked) {
 		smtp_log_message(p, LOG_KIND_REFUSED, &reply, why.text);
@@ -265,7 +131,7 @@ serve_data(struct smtp_program *p)
 	else if (delivery_write(&p->delivery, p->smtp.text, &why) == 0)
 		smtp_accept(&p->smtp);
 	else {
-		const struct smtp_reply reply = error_reply(&why);
+		const struct smtp_reply reply = smtp_error_reply(&why);
 
 		log_error(&why);
 		smtp_reply(&p->smtp, &reply);
@@ -288,7 +154,7 @@ finish_message(struct smtp_program *p, struct smtp_reply *verdict,
 		return false;
 	}
 	if (delivery_store(delivery, p->smtp.octets, &error) < 0) {
-		*verdict = error_reply(&error);
+		*verdict = smtp_error_reply(&error);
 		*why = error;
 		return false;
 	}
@@ -356,6 +222,7 @@ serve_starttls(struct smtp_program *p, struct error *error)
 {
 	/* Whoever it was, it is not the one after this. */
 	p->user_len = 0;
+	places_set_login(&p->places, slice_from(""));
 	log_remember(LOG_FIELD_USER, slice_from(""));
 	smtp_accept(&p->smtp);
 	if (program_start_tls(&p->program, &p->smtp.wire, error) < 0)
@@ -376,10 +243,10 @@ do_what_is_asked(struct smtp_program *p, enum smtp_event event,
 	case SMTP_AUTH:
 		return serve_auth(p, error);
 	case SMTP_MAIL:
-		serve_mail(p);
+		smtp_serve_mail(p);
 		break;
 	case SMTP_RCPT:
-		if (serve_recipient(p, error) < 0)
+		if (smtp_serve_recipient(p, error) < 0)
 			return -1;
 		if (p->smtp.envelope.n > 0)
 			program_admit(&p->program);
@@ -437,6 +304,24 @@ make_mark(struct smtp_program *p)
 	p->relay.mark = p->mark;
 }
 
+/* Touched as far as there are recipients, not before. */
+static int
+make_envelope(struct envelope *envelope, size_t max, size_t text_size,
+    struct error *error)
+{
+	struct envelope_recipient *recipients = malloc(max *
+	    sizeof(*recipients));
+	char *text = malloc(text_size);
+
+	if (recipients == NULL || text == NULL) {
+		free(recipients);
+		free(text);
+		return error_system(error, ENOMEM, "envelope");
+	}
+	envelope_init(envelope, recipients, max, text, text_size);
+	return 0;
+}
+
 static int
 start_core(struct smtp_program *p, struct error *error)
 {
@@ -448,6 +333,7 @@ start_core(struct smtp_program *p, struct error *error)
 	const struct smtp_options options = {
 		.hostname = p->settings.common.hostname,
 		.mark = p->relay.mark,
+		.domain = p->settings.common.domains.names[0],
 		.max_size = p->settings.max_size,
 		.login = p->program.auth.kind == AUTH_NONE ? SMTP_LOGIN_NONE
 		    : p->program.secure ? SMTP_LOGIN_OFFERED
@@ -461,20 +347,17 @@ start_core(struct smtp_program *p, struct error *error)
 		    p->settings.common.tls != TLS_MODE_OFF,
 		.lmtp = p->settings.lmtp,
 	};
-	/* Touched as far as there are recipients, not before. */
-	struct envelope_recipient *recipients = malloc(max *
-	    sizeof(*recipients));
-	char *text = malloc(text_size);
 
-	if (recipients == NULL || text == NULL) {
-		free(recipients);
-		free(text);
-		return error_system(error, ENOMEM, "envelope");
-	}
 	smtp_init(&p->smtp, &options, p->in, sizeof(p->in), p->out,
 	    sizeof(p->out));
-	envelope_init(&p->smtp.envelope, recipients, max, text, text_size);
-	return 0;
+	if (make_envelope(&p->smtp.envelope, max, text_size, error) < 0)
+		return -1;
+	if (p->settings.relay == NULL)
+		return 0;
+	max += p->aliases.n_targets < SMTP_ELSEWHERE_MAX
+	    ? p->aliases.n_targets : SMTP_ELSEWHERE_MAX;
+	return make_envelope(&p->relayed_on, max, ENVELOPE_TEXT_SIZE(max) +
+	    (dsn ? max * 512 : 0), error);
 }
 
 static void
@@ -500,8 +383,11 @@ run(struct smtp_program *p)
 	smtp_log_end(p, broken);
 	places_free(&p->places);
 	accounts_free(&p->accounts);
+	aliases_free(&p->aliases);
 	free(p->smtp.envelope.recipients);
 	free(p->smtp.envelope.text);
+	free(p->relayed_on.recipients);
+	free(p->relayed_on.text);
 }
 
 static int
@@ -513,6 +399,7 @@ serve(struct program *program, struct error *error)
 	relay_set_client(&p->relay, p->program.conn.transport.in_fd);
 	make_mark(p);
 	smtp_init_places(p, &p->program.auth);
+	smtp_log_alias_faults(p);
 	p->only_shown = p->hooks.message.n > 0 &&
 	    p->settings.relay == NULL && !places_exist(&p->places);
 	if (start_core(p, error) < 0)
@@ -530,7 +417,7 @@ main(int argc, char **argv)
 		.counts = WARM_COUNTS_MESSAGES,
 		.check_settings = smtp_check_settings,
 		.check_config = smtp_check_config,
-		.read_files = smtp_read_accounts,
+		.read_files = smtp_read_files,
 		.serve = serve,
 	};
 	static struct smtp_program p = {

@@ -1,5 +1,5 @@
 /*
- * places.c - from a recipient's address to a maildir.
+ * places.c - from a recipient's address to maildirs.
  *
  * A user of --auth file: is looked for by the whole address, and where that
  * is at one of our domains by its local part too: who logs in as "joe" gets
@@ -19,48 +19,8 @@
 
 #include "maildir/maildir_deliver.h"
 #include "protocol/pattern.h"
+#include "resolve.h"
 #include "system/file.h"
-
-/* An address as a name: longer ones name no maildir (pattern.h). */
-#define NAME_MAX_LEN 512
-
-/* ---- names ---- */
-
-/* A local part without its quotes (RFC 5321 4.1.2: "joe"@x is joe@x). */
-static size_t
-unquote(struct slice local, char *out)
-{
-	size_t n = 0;
-
-	if (local.len == 0 || local.data[0] != '"') {
-		memcpy(out, local.data, local.len);
-		return local.len;
-	}
-	for (size_t i = 1; i + 1 < local.len; i++) {
-		if (local.data[i] == '\\' && i + 2 < local.len)
-			i++;
-		out[n++] = local.data[i];
-	}
-	return n;
-}
-
-/* "local@domain" without quotes; "postmaster" alone has no domain. Empty
- * where it is too long. */
-static struct slice
-make_name(const struct envelope_recipient *who, char *out, size_t *local_len)
-{
-	size_t len;
-
-	if (who->local.len + 1 + who->domain.len > NAME_MAX_LEN)
-		return slice_from("");
-	len = *local_len = unquote(who->local, out);
-	if (who->domain.len > 0) {
-		out[len++] = '@';
-		memcpy(out + len, who->domain.data, who->domain.len);
-		len += who->domain.len;
-	}
-	return (struct slice){ out, len };
-}
 
 static const struct user *
 find_user(const struct places *places, struct slice name)
@@ -95,40 +55,83 @@ is_there(const char *path, struct error *error)
 	return CANNOT_TELL;
 }
 
-/* The recipient's own maildir, if it is there or may be made; made_below is
- * how much of the path must be there then. */
+/* Doubles the room for items of that size where it is full. */
 static int
-take_own(const struct places *places, const char *path, size_t made_below,
-    bool may_make, struct place *place, struct error *error)
+make_room(void **items, size_t n, size_t *room, size_t item_size,
+    struct error *error)
 {
+	if (n < *room)
+		return 0;
+	size_t size = *room == 0 ? 16 : 2 * *room;
+	void *grown = realloc(*items, size * item_size);
+
+	if (grown == NULL)
+		return no_memory(error);
+	*items = grown;
+	*room = size;
+	return 0;
+}
+
+/* 1, or -1. */
+static int
+add_place(struct places *places, const char *maildir, size_t fixed, bool own,
+    size_t who, struct error *error)
+{
+	void *items = places->items;
+
+	/* Beside one for each recipient. */
+	if (places->n >= who + PLACES_MOST)
+		return error_set(error, ERROR_FULL, "the recipients of a "
+		    "message stand for more than %d maildirs", PLACES_MOST);
+	int result = make_room(&items, places->n, &places->size,
+	    sizeof(*places->items), error);
+	places->items = items;
+	if (result < 0)
+		return -1;
+	char *copy = strdup(maildir);
+	if (copy == NULL)
+		return no_memory(error);
+	places->items[places->n++] = (struct place){ copy, fixed, own, who };
+	return 1;
+}
+
+/* Of one recipient. */
+struct search {
+	struct places *places;
+	size_t who;
+};
+
+/* The recipient's own maildir, if it is there or may be made; made_below is
+ * how much of the path must be there then. 1, 0 or -1. */
+static int
+take_own(const struct search *search, const char *path, size_t made_below,
+    bool may_make, struct error *error)
+{
+	const struct places *places = search->places;
 	enum there there = is_there(path, error);
+	bool make = places->create && may_make;
 
 	if (there == CANNOT_TELL)
 		return -1;
-	if (there == CANNOT_BE ||
-	    (there == NOT_THERE && (!places->create || !may_make)))
+	if (there == CANNOT_BE || (there == NOT_THERE && !make))
 		return 0;
-	place->maildir = strdup(path);
-	if (place->maildir == NULL)
-		return no_memory(error);
-	place->fixed = places->create && may_make ? made_below
-	                                          : strlen(path);
-	place->own = true;
-	return 0;
+	return add_place(search->places, path, make ? made_below
+	    : strlen(path), true, search->who, error);
 }
 
 /* By a user's line, or by the pattern over a name. */
 static int
-find_own(const struct places *places, const struct user *user,
-    struct slice name, struct place *place, struct error *error)
+find_own(const struct search *search, const struct user *user,
+    struct slice name, struct error *error)
 {
+	const struct places *places = search->places;
 	char path[PATH_MAX];
 	struct error why;
 
 	if (user != NULL && user->maildir != NULL)
-		return take_own(places, user->maildir,
+		return take_own(search, user->maildir,
 		    file_parent_len(user->maildir, strlen(user->maildir)),
-		    true, place, error);
+		    true, error);
 	if (places->pattern == NULL || !pattern_has_name(places->pattern))
 		return 0;
 	/* A name that cannot be part of a path has no maildir. */
@@ -136,119 +139,143 @@ find_own(const struct places *places, const struct user *user,
 	    ? slice_from(user->name) : name, places->hostname, path,
 	    sizeof(path), &why) < 0)
 		return 0;
-	return take_own(places, path, pattern_fixed(places->pattern),
-	    user != NULL || places->auth->kind != AUTH_FILE, place, error);
+	return take_own(search, path, pattern_fixed(places->setting),
+	    user != NULL || places->auth->kind != AUTH_FILE, error);
 }
 
+/* The path of the one for all, or for all that a login sends; how much of it
+ * must be there. 1, 0 or -1. */
 static int
-find_common(const struct places *places, struct place *place,
-    struct error *error)
+common_path(const struct places *places, char *path, size_t size,
+    size_t *fixed, struct error *error)
 {
-	char path[PATH_MAX];
-
 	if (places->pattern == NULL || pattern_has_name(places->pattern))
 		return 0;
 	/* "%%" is a % all the same. */
 	if (pattern_expand(places->pattern, SLICE("x"), places->hostname,
-	    path, sizeof(path), error) < 0)
+	    path, size, error) < 0)
 		return -1;
-	place->maildir = strdup(path);
-	if (place->maildir == NULL)
-		return no_memory(error);
-	place->fixed = file_parent_len(path, strlen(path));
-	return 0;
+	*fixed = pattern_has_login(places->setting)
+	    ? pattern_fixed(places->setting)
+	    : file_parent_len(path, strlen(path));
+	return 1;
+}
+
+static int
+find_common(const struct search *search, struct error *error)
+{
+	char path[PATH_MAX];
+	size_t fixed;
+	int found = common_path(search->places, path, sizeof(path), &fixed,
+	    error);
+
+	return found <= 0 ? found : add_place(search->places, path, fixed,
+	    false, search->who, error);
 }
 
 /* RFC 5321 4.5.1: there is always somebody behind <postmaster>. */
 static int
-find_postmaster(const struct places *places, struct place *place,
-    struct error *error)
+find_postmaster(const struct search *search, struct error *error)
 {
-	const struct users *users = &places->auth->users;
+	const struct users *users = &search->places->auth->users;
 
-	if (places->auth->kind != AUTH_FILE || users->n == 0)
+	if (search->places->auth->kind != AUTH_FILE || users->n == 0)
 		return 0;
-	return find_own(places, &users->items[0],
-	    slice_from(users->items[0].name), place, error);
+	return find_own(search, &users->items[0],
+	    slice_from(users->items[0].name), error);
 }
 
 static int
-find_place(const struct places *places, const struct envelope_recipient *who,
-    struct place *place, struct error *error)
+add_elsewhere(struct places *places, const struct resolve_name *name,
+    struct error *error)
 {
-	char text[NAME_MAX_LEN];
-	size_t local_len = 0;
-	struct slice name = make_name(who, text, &local_len);
-	struct slice local = { text, local_len };
-	bool at_home = who->domain.len == 0 ||
-	    domains_have(places->domains, who->domain);
-	const struct user *user = find_user(places, name);
+	void *items = places->elsewhere;
+	int result = make_room(&items, places->n_elsewhere,
+	    &places->elsewhere_size, sizeof(*places->elsewhere), error);
 
-	if (name.len > 0 &&
-	    find_own(places, user, name, place, error) < 0)
+	places->elsewhere = items;
+	if (result < 0)
 		return -1;
+	places->elsewhere[places->n_elsewhere++] = (struct places_elsewhere){
+		name->written, name->by_alias };
+	return 1;
+}
+
+/* Where nobody has a maildir of their own. */
+static int
+find_rest(const struct search *search, const struct resolve_name *name,
+    const struct user *user, struct error *error)
+{
+	struct places *places = search->places;
 	/* A maildir in the user's line is in place of --maildir, also where
 	 * it is not there. */
-	if (place->maildir == NULL &&
-	    (user == NULL || user->maildir == NULL) &&
-	    find_common(places, place, error) < 0)
+	int found = user != NULL && user->maildir != NULL ? 0
+	    : find_common(search, error);
+
+	if (found == 0 && name->at_home &&
+	    slice_equal_nocase(name->local, SLICE("postmaster")))
+		found = find_postmaster(search, error);
+	if (found < 0)
 		return -1;
-	if (place->maildir == NULL && at_home &&
-	    slice_equal_nocase(local, SLICE("postmaster")))
-		return find_postmaster(places, place, error);
-	return 0;
-}
-
-/* ---- the table of them ---- */
-
-static int
-make_room(struct places *places, size_t i, struct error *error)
-{
-	size_t size = places->size == 0 ? 16 : places->size;
-	struct place *grown;
-
-	while (size <= i)
-		size *= 2;
-	if (size == places->size)
-		return 0;
-	grown = realloc(places->items, size * sizeof(*grown));
-	if (grown == NULL)
-		return no_memory(error);
-	places->items = grown;
-	places->size = size;
-	return 0;
+	/* Where no mail is kept our domains are somebody else's, too: the next
+	 * hop has the mailboxes. */
+	if (name->at_home && places_exist(places))
+		return found;
+	return add_elsewhere(places, name, error);
 }
 
 static int
-put_place(struct places *places, size_t i, struct place place,
+take(void *arg, enum resolve_step step, const struct resolve_name *name,
     struct error *error)
 {
-	while (places->n > i)
-		free(places->items[--places->n].maildir);
-	if (make_room(places, i, error) < 0) {
-		free(place.maildir);
-		return -1;
-	}
-	places->items[i] = place;
-	places->n = i + 1;
-	return 0;
+	const struct search *search = arg;
+	char text[RESOLVE_NAME_MAX];
+	struct slice whole = { text, resolve_put_name(name, text) };
+	const struct user *user = find_user(search->places, whole);
+
+	if (step == RESOLVE_REST)
+		return find_rest(search, name, user, error);
+	return whole.len == 0 ? 0 : find_own(search, user, whole, error);
+}
+
+void
+places_set_login(struct places *places, struct slice login)
+{
+	struct error ignored;
+
+	places->pattern = places->setting;
+	/* A login that cannot be part of a path has no maildir. */
+	if (places->setting != NULL && pattern_has_login(places->setting))
+		places->pattern = pattern_set_login(places->setting, login,
+		    places->with_login, sizeof(places->with_login),
+		    &ignored) == 0 ? places->with_login : NULL;
 }
 
 int
 places_find(struct places *places, const struct envelope_recipient *who,
     size_t i, struct error *error)
 {
-	struct place place = { .maildir = NULL };
+	struct search search = { places, i };
+	const struct resolver resolver = { places->domains, places->aliases,
+		places->delimiters, take, &search };
+	const struct address address = { who->local, who->domain };
+	struct resolve_result result;
 
-	if (find_place(places, who, &place, error) < 0)
+	places->n_elsewhere = 0;
+	if (resolve_address(&resolver, &address, &result, error) < 0) {
+		places_drop(places, i);
 		return -1;
-	return put_place(places, i, place, error);
+	}
+	places->nobody = result.nobody;
+	return 0;
 }
 
-int
-places_drop(struct places *places, size_t i, struct error *error)
+void
+places_drop(struct places *places, size_t i)
 {
-	return put_place(places, i, (struct place){ .dropped = true }, error);
+	while (places->n > 0 && places->items[places->n - 1].who == i)
+		free(places->items[--places->n].maildir);
+	places->n_elsewhere = 0;
 }
 
 void
@@ -256,6 +283,7 @@ places_reset(struct places *places)
 {
 	while (places->n > 0)
 		free(places->items[--places->n].maildir);
+	places->n_elsewhere = 0;
 }
 
 void
@@ -263,8 +291,10 @@ places_free(struct places *places)
 {
 	places_reset(places);
 	free(places->items);
+	free(places->elsewhere);
 	places->items = NULL;
-	places->size = 0;
+	places->elsewhere = NULL;
+	places->size = places->elsewhere_size = 0;
 }
 
 bool
@@ -272,7 +302,7 @@ places_exist(const struct places *places)
 {
 	const struct users *users = &places->auth->users;
 
-	if (places->pattern != NULL)
+	if (places->setting != NULL)
 		return true;
 	for (size_t i = 0; i < users->n; i++)
 		if (users->items[i].maildir != NULL)
@@ -308,10 +338,10 @@ check_fixed(const struct places *places, struct error *error)
 {
 	char path[PATH_MAX];
 	struct error why;
-	size_t len = pattern_fixed(places->pattern);
+	size_t len = pattern_fixed(places->setting);
 
 	/* Any name will do: it comes after that. */
-	if (pattern_expand(places->pattern, SLICE("x"), places->hostname, path,
+	if (pattern_expand(places->setting, SLICE("x"), places->hostname, path,
 	    sizeof(path), &why) < 0)
 		return error_set(error, ERROR_CONFIG, "%s", why.text);
 	if (len == 0)
@@ -319,26 +349,27 @@ check_fixed(const struct places *places, struct error *error)
 		    path[0] == '/' ? "/" : ".");
 	else
 		path[len] = '\0';
-	if (access(path, R_OK | X_OK | (places->create ? W_OK : 0)) == 0)
+	/* What a login has alone is made with its first message. */
+	bool make = places->create || pattern_has_login(places->setting);
+	if (access(path, R_OK | X_OK | (make ? W_OK : 0)) == 0)
 		return 0;
 	return error_set(error, ERROR_CONFIG, "--maildir %.120s: %.120s: %s",
-	    places->pattern, path, strerror(errno));
+	    places->setting, path, strerror(errno));
 }
 
 int
 places_check(const struct places *places, struct error *error)
 {
-	struct place place = { .maildir = NULL };
+	char path[PATH_MAX];
+	size_t fixed;
 
 	if (check_users(places, error) < 0)
 		return -1;
-	if (places->pattern == NULL)
+	if (places->setting == NULL)
 		return 0;
-	if (pattern_has_name(places->pattern))
+	if (pattern_has_name(places->setting))
 		return check_fixed(places, error);
-	if (find_common(places, &place, error) < 0)
+	if (common_path(places, path, sizeof(path), &fixed, error) < 0)
 		return -1;
-	int result = maildir_deliver_check(place.maildir, error);
-	free(place.maildir);
-	return result;
+	return maildir_deliver_check(path, error);
 }

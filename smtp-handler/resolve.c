@@ -200,3 +200,18 @@ resolve_address(const struct resolver *resolver,
 	free(state.used);
 	return outcome;
 }
+
+size_t
+resolve_put_name(const struct resolve_name *name, char out[RESOLVE_NAME_MAX])
+{
+	size_t len = name->local.len;
+
+	if (len > 0)
+		memcpy(out, name->local.data, len);
+	if (name->domain.len > 0) {
+		out[len++] = '@';
+		memcpy(out + len, name->domain.data, name->domain.len);
+		len += name->domain.len;
+	}
+	return len;
+}

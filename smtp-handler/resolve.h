@@ -17,6 +17,8 @@
 
 /* A local part, without its quotes, at most. */
 #define RESOLVE_LOCAL_MAX 512
+/* The same with @ and a domain. */
+#define RESOLVE_NAME_MAX (RESOLVE_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX)
 /* What one address may stand for, at most. */
 #define RESOLVE_MOST 10000
 
@@ -63,5 +65,10 @@ struct resolve_result {
 int resolve_address(const struct resolver *resolver,
     const struct address *address, struct resolve_result *result,
     struct error *error);
+
+/* Writes local@domain, as names in users files and patterns are, or the local
+ * part alone where there is no domain; the length. */
+size_t resolve_put_name(const struct resolve_name *name,
+    char out[RESOLVE_NAME_MAX]);
 
 #endif

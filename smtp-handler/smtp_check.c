@@ -11,6 +11,7 @@
 
 #include "accounts_show.h"
 #include "protocol/pattern.h"
+#include "recipients_show.h"
 #include "relay/account_secret.h"
 #include "system/file.h"
 
@@ -18,12 +19,15 @@ void
 smtp_init_places(struct smtp_program *p, const struct auth *auth)
 {
 	p->places = (struct places){
-		.pattern = p->settings.common.maildir,
+		.setting = p->settings.common.maildir,
 		.hostname = p->settings.common.hostname,
 		.domains = &p->settings.common.domains,
 		.auth = auth,
 		.create = p->settings.create_maildirs,
+		.aliases = p->settings.aliases != NULL ? &p->aliases : NULL,
+		.delimiters = p->settings.recipient_delimiter,
 	};
+	places_set_login(&p->places, slice_from(""));
 }
 
 /* Is there a maildir, be it one that a user of --auth file: has? */
@@ -88,10 +92,9 @@ smtp_check_settings(struct program *program, struct error *error)
 	return 0;
 }
 
-int
-smtp_read_accounts(struct program *program, struct error *error)
+static int
+read_accounts(struct smtp_program *p, struct error *error)
 {
-	struct smtp_program *p = (struct smtp_program *)program;
 	char buffer[4096];
 
 	if (p->settings.relay == NULL)
@@ -108,6 +111,40 @@ smtp_read_accounts(struct program *program, struct error *error)
 			return -1;
 		}
 	return 0;
+}
+
+static int
+read_aliases(struct smtp_program *p, struct error *error)
+{
+	char buffer[4096];
+
+	if (p->settings.aliases == NULL)
+		return 0;
+	const char *path = file_path(p->settings.aliases, buffer,
+	    sizeof(buffer), error);
+	return path == NULL ? -1 : aliases_read(&p->aliases, path,
+	    &p->settings.common.domains, error);
+}
+
+int
+smtp_read_files(struct program *program, struct error *error)
+{
+	struct smtp_program *p = (struct smtp_program *)program;
+
+	return read_accounts(p, error) < 0 || read_aliases(p, error) < 0 ? -1
+	                                                                 : 0;
+}
+
+bool
+smtp_log_alias_faults(const struct smtp_program *p)
+{
+	struct error error;
+
+	for (size_t i = 0; i < p->aliases.n_faults; i++) {
+		aliases_get_fault(&p->aliases, i, &error);
+		log_error(&error);
+	}
+	return p->aliases.n_faults > 0;
 }
 
 /* Is there mail that goes to the next hop alone, or is shown to a hook? */
@@ -139,11 +176,20 @@ smtp_check_config(struct program *program)
 		log_error(&error);
 		result = -1;
 	}
-	auth_close(&auth);
-	if (smtp_read_accounts(program, &error) < 0) {
+	/* Each of them, whatever becomes of the other. */
+	if (read_accounts(p, &error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
+	if (read_aliases(p, &error) < 0) {
+		log_error(&error);
+		result = -1;
+	}
+	if (smtp_log_alias_faults(p))
+		result = -1;
+	if (recipients_check(&p->places, p->settings.aliases,
+	    p->settings.relay != NULL, log_error) < 0)
+		result = -1;
 	if (hooks_check(&p->hooks) < 0)
 		result = -1;
 	if (needs_spool(p) && delivery_check(&error) < 0) {
@@ -162,8 +208,14 @@ smtp_check_config(struct program *program)
 		result = -1;
 	}
 	/* For a person; a script wants the exit status. */
-	if (isatty(1))
+	if (isatty(1)) {
+		recipients_show(&p->places, p->settings.aliases,
+		    p->settings.relay != NULL, stdout);
 		accounts_show(&p->accounts, p->settings.relay, stdout);
+	}
+	places_free(&p->places);
 	accounts_free(&p->accounts);
+	aliases_free(&p->aliases);
+	auth_close(&auth);
 	return result;
 }

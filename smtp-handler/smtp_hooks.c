@@ -69,7 +69,6 @@ smtp_hooks_message(struct smtp_program *p)
 {
 	struct hook_event event = {
 		.name = "message",
-		.places = p->places.items,
 		.size = p->smtp.size,
 		.message = delivery_show(&p->delivery),
 	};

@@ -92,6 +92,18 @@ smtp_log_refused_recipient(struct smtp_program *p,
 }
 
 void
+smtp_log_refused_sender(const struct smtp_program *p,
+    const struct smtp_reply *reply)
+{
+	log_begin(LOG_KIND_REFUSED);
+	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
+	log_add(LOG_FIELD_USER, (struct slice){ p->user, p->user_len });
+	add_reply(reply);
+	log_add(LOG_FIELD_REASON, reply->text);
+	log_send();
+}
+
+void
 smtp_log_refused_line(const struct smtp *smtp)
 {
 	log_begin(LOG_KIND_REFUSED);

@@ -24,12 +24,16 @@
 #define OUT_SIZE 16384
 /* Of so many transactions one removes what was left in maildirs. */
 #define SWEEP_EVERY 16
+/* The recipients of a message stand for so many addresses elsewhere, beside
+ * those that the client named itself. */
+#define SMTP_ELSEWHERE_MAX 10000
 
 struct smtp_program {
 	struct program program;
 	struct smtp_settings settings;
 	struct smtp smtp;
 	struct accounts accounts;
+	struct aliases aliases;
 	struct relay relay;
 	char mark[24];  /* in the greeting; "" without a relay */
 	struct places places;
@@ -51,6 +55,8 @@ struct smtp_program {
 	/* The mail transaction. */
 	const struct account *account; /* where it is relayed, or NULL */
 	size_t relayed; /* recipients that the next hop took */
+	struct envelope relayed_on; /* what it is told: what aliases stand for
+	                             * in place of what the client said */
 	char id[32];
 	unsigned transactions;
 	int64_t began;
@@ -69,10 +75,13 @@ struct smtp_program {
 /* What program.h asks of a program. Do the settings go together, and has
  * mail a place to go to? */
 int smtp_check_settings(struct program *program, struct error *error);
-int smtp_read_accounts(struct program *program, struct error *error);
+int smtp_read_files(struct program *program, struct error *error);
 int smtp_check_config(struct program *program);
 
 void smtp_init_places(struct smtp_program *p, const struct auth *auth);
+
+/* The lines of --aliases FILE that are no good; were there some? */
+bool smtp_log_alias_faults(const struct smtp_program *p);
 
 /* ---- smtp_hooks.c ---- */
 
@@ -103,6 +112,19 @@ int smtp_faults_event(struct smtp_program *p, enum smtp_event event,
 /* After QUIT, whose reply is the last line in out. */
 int smtp_faults_quit(struct smtp_program *p, struct error *error);
 
+/* ---- smtp_paths.c ---- */
+
+/* MAIL, and the last recipient: answers them. -1: the connection is of no use
+ * any more. */
+void smtp_serve_mail(struct smtp_program *p);
+int smtp_serve_recipient(struct smtp_program *p, struct error *error);
+
+/* What is known of the recipients so far. */
+void smtp_forget_transaction(struct smtp_program *p);
+
+/* What the client hears of trouble of ours. */
+struct smtp_reply smtp_error_reply(const struct error *why);
+
 /* ---- smtp_log.c ---- */
 
 /* A message: accepted, refused, or taken by the next hop. Where no reason is
@@ -113,6 +135,10 @@ void smtp_log_message(struct smtp_program *p, enum log_kind kind,
 /* The last recipient, who is refused by the next hop or for want of one. */
 void smtp_log_refused_recipient(struct smtp_program *p,
     const struct smtp_reply *reply, const char *reason);
+
+/* The sender, who is not the login's own. */
+void smtp_log_refused_sender(const struct smtp_program *p,
+    const struct smtp_reply *reply);
 
 /* A command that was wrong in itself: its line tells the sender or the
  * recipient, if it had one. */

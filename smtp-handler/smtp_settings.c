@@ -4,10 +4,22 @@
  */
 #include "smtp_settings.h"
 
+#include <stdio.h>
+#include <string.h>
+
 /* In the order of enum dot_bare_lf. */
 static const char *const bare_lf_modes[] = {
 	"reject", "normalize", "accept", NULL
 };
+
+static bool
+check_delimiter(const char *value, char *why, size_t size)
+{
+	snprintf(why, size, "must be some of + - = _ . # ~ ! and no letter, "
+	    "as in +");
+	return value[0] != '\0' &&
+	    value[strspn(value, "+-=_.#~!")] == '\0';
+}
 
 #define AT(member) offsetof(struct smtp_settings, member)
 
@@ -30,6 +42,17 @@ static const struct option_spec rows[] = {
 	{ .name = "relay", .type = OPTION_STRING, .offset = AT(relay),
 	    .value_name = "FILE",
 	    .help = "accounts of next hops to send mail on to" },
+	{ .name = "aliases", .type = OPTION_STRING, .offset = AT(aliases),
+	    .value_name = "FILE",
+	    .help = "other names for users, and addresses elsewhere" },
+	{ .name = "recipient-delimiter", .type = OPTION_STRING,
+	    .offset = AT(recipient_delimiter), .value_name = "CHARS",
+	    .check = check_delimiter,
+	    .help = "what stands behind one of these is no part of a user's "
+	    "name" },
+	{ .name = "any-sender", .type = OPTION_SWITCH,
+	    .offset = AT(any_sender),
+	    .help = "a login may send as any address at our domains" },
 	{ .name = "no-auth-required", .type = OPTION_SWITCH,
 	    .offset = AT(no_auth_required),
 	    .help = "take mail without login; it is never relayed" },

@@ -15,6 +15,9 @@ struct smtp_settings {
 	struct option_list on_recipient; /* commands */
 	struct option_list on_message;
 	uint64_t hook_timeout;   /* seconds */
+	const char *aliases;     /* file, NULL: none */
+	const char *recipient_delimiter; /* characters, NULL: none */
+	bool any_sender;         /* a login need not own its sender */
 	bool lmtp;
 	bool no_auth_required;
 	int bare_lf;             /* enum dot_bare_lf */

@@ -308,7 +308,7 @@ round_trip()
 	    give_up 1 "the text fetched is not the text sent:" \
 	    "compare $demo/sent and $demo/fetched"
 	head -c "$added" "$demo/fetched" | awk '
-		/^(Return-Path|Delivered-To|Received):/ { next }
+		/^(Return-Path|Delivered-To|X-Envelope-To|Received):/ { next }
 		/^[ \t]/ && NR > 1 { next }
 		{ exit 1 }' ||
 	    give_up 1 "there is more than Return-Path and Received before" \

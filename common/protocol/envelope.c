@@ -82,7 +82,7 @@ envelope_add_recipient(struct envelope *envelope, struct slice local,
 	recipient->local = (struct slice){ recipient->path.data, local.len };
 	recipient->domain = slice_skip(recipient->path,
 	    recipient->path.len - domain.len);
-	recipient->relayed = false;
+	recipient->relayed = recipient->dropped = false;
 	recipient->dsn = (struct envelope_notify){ .notify = 0 };
 	envelope->n++;
 	return true;
@@ -104,6 +104,21 @@ envelope_set_notify(struct envelope *envelope,
 	kept = &envelope->recipients[envelope->n - 1].dsn;
 	kept->notify = dsn->notify;
 	return keep(envelope, dsn->orcpt, &kept->orcpt);
+}
+
+bool
+envelope_copy_sender(struct envelope *to, const struct envelope *from)
+{
+	struct envelope copy = *from;
+
+	copy.recipients = to->recipients;
+	copy.max = to->max;
+	copy.text = to->text;
+	copy.text_size = to->text_size;
+	copy.n = copy.text_len = 0;
+	*to = copy;
+	return keep(to, from->reverse_path, &to->reverse_path) &&
+	    keep(to, from->envid, &to->envid);
 }
 
 void

@@ -37,6 +37,7 @@ struct envelope_recipient {
 	struct slice local;  /* within path */
 	struct slice domain; /* within path; empty for <postmaster> */
 	bool relayed;        /* a next hop has accepted it */
+	bool dropped;        /* it was accepted, and gets nothing */
 	struct envelope_notify dsn;
 };
 
@@ -83,6 +84,10 @@ bool envelope_set_envid(struct envelope *envelope, struct slice envid);
 /* For the recipient added last. */
 bool envelope_set_notify(struct envelope *envelope,
     const struct envelope_notify *dsn);
+
+/* to is reset, and has all that from has but its recipients. False where that
+ * does not fit. */
+bool envelope_copy_sender(struct envelope *to, const struct envelope *from);
 
 /* Takes the last recipient out again. */
 void envelope_drop_recipient(struct envelope *envelope);

@@ -78,9 +78,9 @@ trace_return_path(struct slice reverse_path, char *out, size_t size)
 }
 
 size_t
-trace_delivered_to(struct slice path, char *out, size_t size)
+trace_recipient(const char *field, struct slice path, char *out, size_t size)
 {
-	return (size_t)snprintf(out, size, "Delivered-To: %.*s\n",
+	return (size_t)snprintf(out, size, "%s: %.*s\n", field,
 	    SLICE_ARG(path));
 }
 

@@ -53,8 +53,9 @@ void trace_count(struct trace_counter *counter, struct slice text);
 /* "Return-Path: <path>\n"; the length. */
 size_t trace_return_path(struct slice reverse_path, char *out, size_t size);
 
-/* "Delivered-To: path\n"; the length. */
-size_t trace_delivered_to(struct slice path, char *out, size_t size);
+/* "Delivered-To: path\n", or what the field is called; the length. */
+size_t trace_recipient(const char *field, struct slice path, char *out,
+    size_t size);
 
 /* "Received: ...\n", folded, in UTC; the length. */
 size_t trace_received(const struct trace *trace, char *out, size_t size);

@@ -53,6 +53,7 @@ class FromOpenSmtpd(TestCase):
         return rf"Received: from .* by mail\.test .*with {protocol} .*"
 
     FROM_JOE = "Return-Path: <joe@example.com>"
+    TO = "X-Envelope-To: (ann|bob)@.*"
     THEIRS = (r"Received: from origin\.test \(localhost \[127\.0\.0\.1\]\) "
               r"by .* \(OpenSMTPD\) with ESMTP id .*")
 
@@ -81,8 +82,8 @@ class FromOpenSmtpd(TestCase):
     def test_smtps_and_a_login(self):
         server = self.login_server("relay-secret")
         self.hand_in(ANN, BOB)
-        self.assert_kept(self.mail, self.FROM_JOE, self.ours("ESMTPSA"),
-                         self.THEIRS)
+        self.assert_kept(self.mail, self.FROM_JOE, self.TO, self.TO,
+                         self.ours("ESMTPSA"), self.THEIRS)
         self.assert_all_sent(2 * len(self.letters))
         self.assertIn("login: user=relay-user", server.log())
 
@@ -102,8 +103,8 @@ class FromOpenSmtpd(TestCase):
         self.start("action go relay host "
                    f'"smtp+tls://localhost:{server.port}"')
         self.hand_in(ANN)
-        self.assert_kept(self.mail, self.FROM_JOE, self.ours("ESMTPS"),
-                         self.THEIRS)
+        self.assert_kept(self.mail, self.FROM_JOE, self.TO,
+                         self.ours("ESMTPS"), self.THEIRS)
         self.assert_all_sent(len(self.letters))
 
     def test_plain(self):
@@ -111,8 +112,8 @@ class FromOpenSmtpd(TestCase):
                             "--no-auth-required")
         self.start(f'action go relay host "smtp://localhost:{server.port}"')
         self.hand_in(ANN, BOB)
-        self.assert_kept(self.mail, self.FROM_JOE, self.ours("ESMTP"),
-                         self.THEIRS)
+        self.assert_kept(self.mail, self.FROM_JOE, self.TO, self.TO,
+                         self.ours("ESMTP"), self.THEIRS)
         self.assert_all_sent(2 * len(self.letters))
 
     def lmtp(self):

@@ -45,7 +45,8 @@ class MailServerInPhp(Peers):
 
     def test_trace_fields_are_there(self):
         content = self.keep(self.smtp().ready(), smtp_wire(TEXT))
-        self.assertRegex(content, rb"\AReturn-Path: <[^\n]*\nReceived: from ")
+        self.assertRegex(content, rb"\AReturn-Path: <[^\n]*\nX-Envelope-To: "
+                         rb"[^\n]*\nReceived: from ")
 
     def test_null_sender(self):
         smtp = self.smtp().ready()
@@ -173,12 +174,17 @@ class Mailpit(Peers):
         smtp = self.smtp().ready()
         for address in (b"a\rX-Evil: 1@b.test", b'"a\rX-Evil: 1"@b.test',
                         b"a@b.test\rX-Evil: 1", b'"a\\\rX"@b.test',
-                        b"a\nX-Evil: 1@b.test", b'"a\0"@b.test'):
+                        b'"a\0"@b.test'):
             smtp.send(b"MAIL FROM:<" + address + b">\r\nNOOP\r\n")
             while (reply := str(smtp.reply())) != "250 2.0.0":
                 self.assertRegex(reply, "50[01] 5[.]")
+        # A line of its own is what a web page would have sent
+        smtp.send(b"MAIL FROM:<a\nX-Evil: 1@b.test>\r\nNOOP\r\n")
+        smtp.expect(None, "500 5.5.2")
+        smtp.expect(None, "521 5.7.0")
+        smtp.expect_end()
         smtp = self.smtp().ready()
-        smtp.expect(b"EHLO a\rX-Evil: 1", "500 5.5.2")
+        smtp.expect(b"EHLO a\rX-Evil: 1", "250")
         self.assertNotIn(b"X-Evil", self.keep(smtp, smtp_wire(TEXT)))
 
     def test_no_reverse_dns(self):

@@ -38,7 +38,8 @@ def split_traces(content):
     """A message of a maildir as ([trace fields, unfolded], the rest)."""
     fields = []
     while match := re.match(
-            rb"(?:Return-Path|Delivered-To|X-Original-To|Received):"
+            rb"(?:Return-Path|Delivered-To|X-(?:Envelope|Original)-To|"
+            rb"Received):"
             rb"[^\n]*\n(?:[ \t][^\n]*\n)*", content):
         fields.append(re.sub(r"\n[ \t]+", " ",
                              match[0].decode().rstrip("\n")))

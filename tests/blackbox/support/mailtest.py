@@ -702,10 +702,10 @@ class TestCase(unittest.TestCase):
 
 def split_stored(content):
     """A stored message as ([trace fields, unfolded], the text as sent):
-    Return-Path, Delivered-To where there is one, one Received."""
+    Return-Path, Delivered-To or X-Envelope-To, one Received."""
     fields = []
     while True:
-        match = re.match(rb"(Return-Path|Delivered-To|Received):"
+        match = re.match(rb"(Return-Path|Delivered-To|X-Envelope-To|Received):"
                          rb"[^\n]*\n(?:[ \t][^\n]*\n)*", content)
         if not match or (fields and fields[-1].startswith("Received:")):
             return fields, content
