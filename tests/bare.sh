@@ -128,6 +128,9 @@ if [ "${KEEP-}" != 1 ] || [ ! -d "$root" ]; then
 	rm -rf "$root"
 	make_root
 fi
+# The checkout may be another user's
+printf '[safe]\n\tdirectory = *\n' >"$bare/gitconfig"
+export GIT_CONFIG_GLOBAL="$bare/gitconfig"
 if [ -d "$root$checkout" ]; then
 	git -C "$root$checkout" fetch --quiet "$PWD" HEAD
 	git -C "$root$checkout" reset --quiet --hard FETCH_HEAD

@@ -240,6 +240,7 @@ class Starting(Recipes):
         self.serves(blocks("systemd")[2])
 
     def test_socket_activate(self):
+        self.need_systemd()
         self.serves(blocks("systemd")[3])
 
     def test_tcpserver(self):

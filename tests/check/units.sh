@@ -19,6 +19,10 @@ fail()
 }
 
 if ! command -v systemd-analyze >/dev/null; then
+	if [ "$(id -u)" != 0 ] && [ -d "$build/tools/systemd" ]; then
+		echo "units: only root can put systemd in place here"
+		exit 77
+	fi
 	echo "units: systemd-analyze is missing" >&2
 	exit 1
 fi

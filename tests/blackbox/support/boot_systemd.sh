@@ -57,7 +57,11 @@ mkdir -p "$folder/layers"
 mount -t tmpfs -o mode=755 tmpfs "$folder/layers"
 cd "$folder/layers"
 mkdir upper work root
-mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay root ||
+lower=/
+# Unpacked by tests/setup.sh where it is not installed
+[ ! -d "${TOOLS-}/systemd" ] || lower=$TOOLS/systemd:/
+mount -t overlay -o "lowerdir=$lower,upperdir=upper,workdir=work" overlay \
+	root ||
 	cannot "no overlay file system on the root directory"
 cd root
 

@@ -16,8 +16,8 @@ import threading
 import unittest
 
 from certs import Certificates, certificates
-from mailtest import (BUILD, DEADLINE, HOST, ROOT, SMTP, Pop3Peer, SmtpPeer,
-                      TestCase, clean_environment, shared_folder, wait_for)
+from mailtest import (BUILD, DEADLINE, HOST, ROOT, SMTP, TOOLS, Pop3Peer,
+                      SmtpPeer, TestCase, clean_environment, shared_folder, wait_for)
 
 SCRIPT = ROOT / "tests" / "blackbox" / "support" / "boot_systemd.sh"
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--ipc",
@@ -48,7 +48,7 @@ class Machine:
                 ["setpriv", "--pdeathsig", "KILL", *UNSHARE,
                  "sh", SCRIPT, "boot", self.folder],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=clean_environment())
+                env=clean_environment({"TOOLS": TOOLS}))
         wait_for(self.is_up, "systemd", 40)
 
     def is_up(self):

@@ -562,6 +562,10 @@ class TestCase(unittest.TestCase):
         if os.geteuid() != 0:
             self.skipTest(f"needs root to {what}")
 
+    def need_systemd(self):
+        if not shutil.which("systemd-socket-activate"):
+            self.need_root("put systemd in place, which is not installed")
+
     def path(self, name):
         return self.dir / name
 

@@ -101,6 +101,10 @@ class SocketActivate(SuperServer):
 
     more = []
 
+    def __init__(self, test, *args, **kwargs):
+        test.need_systemd()
+        super().__init__(test, *args, **kwargs)
+
     def command(self, argv):
         return ["systemd-socket-activate", "-l", f"{self.host}:{self.port}",
                 "--accept", *self.more, *argv]
