@@ -149,7 +149,7 @@ open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 {
 	const struct auth *auth = &p->program.auth;
 	struct maildir_options options = {
-		.scan = (enum maildir_scan)p->settings.scan,
+		.reach = (enum maildir_reach)p->settings.scan,
 		.may_be_missing =
 		    pattern_has_name(p->settings.common.maildir) &&
 		    (auth->kind == AUTH_ANY ||
@@ -161,7 +161,7 @@ open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 
 	if (auth_maildir(auth, user) != NULL)
 		options.may_be_missing = false;
-	return maildir_scan(&p->maildir, p->path, &options, error);
+	return maildir_open(&p->maildir, p->path, &options, error);
 }
 
 static void
@@ -179,7 +179,7 @@ log_maildrop(const struct pop3_program *p)
 	if (maildir_is_too_deep(&p->maildir))
 		log_reason(LOG_KIND_NOTICE, "folders more than %d levels deep "
 		    "in %.120s are not served", MAILDIR_DEPTH_MAX, p->path);
-	if (p->maildir.cache_is_mail)
+	if (p->maildir.cache_is_inside)
 		log_reason(LOG_KIND_NOTICE, "--cache-dir %.120s is in the "
 		    "maildir, so there is no cache", p->cache_dir);
 }

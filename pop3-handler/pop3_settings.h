@@ -8,7 +8,7 @@
 
 struct pop3_settings {
 	struct common_settings common; /* first */
-	int scan; /* enum maildir_scan */
+	int scan; /* enum maildir_reach */
 	bool allow_delete;
 	const char *cache_dir; /* NULL: no cache */
 };

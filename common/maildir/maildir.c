@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "maildir/maildir_doubles.h"
+#include "maildir/maildir_folder.h"
 #include "maildir/maildir_measure.h"
 #include "maildir/maildir_moved.h"
 #include "maildir/maildir_scan.h"
@@ -52,10 +53,10 @@ read_cache(struct maildir *maildir, const char *path,
 
 	if (options->cache_dir == NULL)
 		return;
-	maildir->cache_is_mail = maildir_cache_is_inside(options->cache_dir,
+	maildir->cache_is_inside = maildir_cache_is_inside(options->cache_dir,
 	    path);
-	if (maildir->cache_is_mail || fstat(maildir->fd, &st) != 0 ||
-	    maildir_cache_path(options->cache_dir, path, options->scan, name,
+	if (maildir->cache_is_inside || fstat(maildir->fd, &st) != 0 ||
+	    maildir_cache_path(options->cache_dir, path, options->reach, name,
 	    sizeof(name), &ignored) < 0)
 		return;
 	maildir->cache_path = strdup(name);
@@ -63,7 +64,7 @@ read_cache(struct maildir *maildir, const char *path,
 		return;
 	maildir->key = (struct maildir_cache_key){
 		.device = st.st_dev, .inode = st.st_ino,
-		.owner = st.st_uid, .scan = options->scan,
+		.owner = st.st_uid, .reach = options->reach,
 	};
 	maildir_cache_load(&maildir->index, maildir->cache_path,
 	    &maildir->key);
@@ -89,7 +90,7 @@ cannot_open(const char *path, const struct maildir_options *options,
 }
 
 int
-maildir_scan(struct maildir *maildir, const char *path,
+maildir_open(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error)
 {
 	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };
@@ -98,8 +99,8 @@ maildir_scan(struct maildir *maildir, const char *path,
 		return cannot_open(path, options, error);
 	if (!options->lock || lock(maildir->fd, path, error) == 0) {
 		read_cache(maildir, path, options);
-		if (maildir_update(&maildir->index, maildir->fd,
-		    options->scan == MAILDIR_SCAN_INBOX,
+		if (maildir_scan(&maildir->index, maildir->fd,
+		    options->reach == MAILDIR_INBOX,
 		    &maildir->cache_is_old, error) == 0)
 			return 0;
 	}
@@ -119,7 +120,8 @@ maildir_is_too_deep(const struct maildir *maildir)
 int
 maildir_save_cache(struct maildir *maildir, struct error *error)
 {
-	if (maildir->cache_path == NULL || !maildir->cache_is_old)
+	if (maildir->cache_path == NULL || !maildir->cache_is_old ||
+	    maildir->index_is_stale)
 		return 0;
 	maildir->cache_is_old = false;
 	return maildir_cache_save(&maildir->index, maildir->cache_path,
@@ -148,7 +150,7 @@ open_folder(struct maildir *maildir, size_t folder)
 	if (maildir->folder_fd >= 0 && maildir->folder == folder)
 		return maildir->folder_fd;
 	close_folder(maildir);
-	maildir->folder_fd = maildir_open_path(maildir->fd,
+	maildir->folder_fd = maildir_folder_open(maildir->fd,
 	    maildir_path(&maildir->index, folder));
 	maildir->folder = folder;
 	return maildir->folder_fd;
@@ -166,7 +168,7 @@ try_call(struct maildir *maildir, size_t i, file_call *call)
 	int dir = open_folder(maildir, maildir->index.files[i].folder);
 
 	if (dir < 0) {
-		if (errno == ENOTDIR || errno == ELOOP)
+		if (maildir_folder_is_gone(errno))
 			errno = ENOENT;
 		return -1;
 	}
@@ -215,6 +217,19 @@ call_on_file(struct maildir *maildir, size_t i, file_call *call, bool *gone,
 
 /* ---- messages ---- */
 
+/* Looks where message i is now. */
+static int
+find_moved(struct maildir *maildir, size_t i, unsigned pass,
+    enum maildir_whereabouts *where, struct error *error)
+{
+	int found = maildir_find_moved(&maildir->index, maildir->fd,
+	    &maildir->names, i, pass, where, error);
+
+	if (found == MAILDIR_STALE)
+		maildir->index_is_stale = true;
+	return found < 0 ? -1 : 0;
+}
+
 static int
 open_wherever(struct maildir *maildir, size_t i, struct error *error)
 {
@@ -226,7 +241,7 @@ open_wherever(struct maildir *maildir, size_t i, struct error *error)
 
 		if (!gone)
 			return fd;
-		if (maildir_find_moved(maildir, i, 0, &where, error) < 0)
+		if (find_moved(maildir, i, 0, &where, error) < 0)
 			return -1;
 	}
 	return error_set(error, ERROR_SYSTEM, "message %.80s is gone",
@@ -326,7 +341,7 @@ remove_missing(struct maildir *maildir, unsigned pass,
 		size_t i = removal->missing[k];
 		enum maildir_whereabouts where;
 
-		if (maildir_find_moved(maildir, i, pass, &where, &error) < 0) {
+		if (find_moved(maildir, i, pass, &where, &error) < 0) {
 			if (removal->kept++ == 0)
 				*removal->first = error;
 		} else if (where == MAILDIR_FOUND) {
@@ -354,7 +369,7 @@ maildir_remove_marked(struct maildir *maildir, size_t *removed, size_t *kept,
 		return marked == 0 ? 0
 		    : error_system(error, ENOMEM, "maildrop");
 	for (size_t i = 0; i < index->n_folders; i++)
-		index->folders[i].state = 0;
+		index->folders[i].pass = 0;
 	for (size_t i = 0; i < index->n; i++)
 		if (index->messages[i].deleted)
 			remove_file(maildir, i, &removal);

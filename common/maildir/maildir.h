@@ -16,13 +16,14 @@
 #include "maildir/maildir_cache.h"
 #include "maildir/maildir_index.h"
 
-enum maildir_scan {
-	MAILDIR_SCAN_ALL,   /* every folder */
-	MAILDIR_SCAN_INBOX, /* the maildrop's own new and cur */
+/* --scan */
+enum maildir_reach {
+	MAILDIR_ALL,   /* every folder */
+	MAILDIR_INBOX, /* the maildrop's own new and cur */
 };
 
 struct maildir_options {
-	enum maildir_scan scan;
+	enum maildir_reach reach;
 	bool may_be_missing;   /* then it is an empty one */
 	bool lock;             /* nobody else who locks may have it */
 	const char *cache_dir; /* NULL: no cache */
@@ -31,8 +32,8 @@ struct maildir_options {
 struct maildir {
 	/* The messages: maildir_uidl.h has their unique-ids. */
 	struct maildir_index index;
-	bool cache_is_mail; /* the cache's directory is in the maildrop:
-	                     * there is no cache */
+	bool cache_is_inside; /* the cache's directory is in the maildrop:
+	                       * there is no cache */
 
 	/* maildir's own. */
 	int fd;           /* the maildrop, -1 for an empty one */
@@ -41,7 +42,8 @@ struct maildir {
 	struct maildir_table names; /* to find those renamed meanwhile */
 	char *cache_path; /* or NULL */
 	struct maildir_cache_key key;
-	bool cache_is_old;
+	bool cache_is_old;   /* it does not say what the index does */
+	bool index_is_stale; /* which is not for a cache any more */
 };
 
 /*
@@ -50,7 +52,7 @@ struct maildir {
  * locked it, ERROR_SYSTEM where it cannot be read. On failure there is
  * nothing to close.
  */
-int maildir_scan(struct maildir *maildir, const char *path,
+int maildir_open(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error);
 
 /* Are there folders that are not served, for they are too deep? */

@@ -22,7 +22,7 @@
 #include "system/file.h"
 
 #define CACHE_MAGIC "mailpop3"
-#define CACHE_VERSION 2
+#define CACHE_VERSION 3
 /* Another machine's octet order and another compiler's structures. */
 #define CACHE_LAYOUT (UINT32_C(0x01020304) + \
     (uint32_t)(sizeof(struct message) << 16 | \
@@ -46,7 +46,7 @@ struct cache_header {
 #define HEADER_UNSUMMED offsetof(struct cache_header, n)
 
 int
-maildir_cache_path(const char *dir, const char *maildrop, unsigned scan,
+maildir_cache_path(const char *dir, const char *maildrop, unsigned reach,
     char *path, size_t size, struct error *error)
 {
 	unsigned char hash[SHA256_DIGEST_LENGTH];
@@ -59,7 +59,7 @@ maildir_cache_path(const char *dir, const char *maildrop, unsigned scan,
 	free(real);
 	for (size_t i = 0; i < 16; i++)
 		snprintf(name + 2 * i, 3, "%02x", hash[i]);
-	int len = snprintf(path, size, "%s/pop3-%s-%u", dir, name, scan);
+	int len = snprintf(path, size, "%s/pop3-%s-%u", dir, name, reach);
 	if (len < 0 || (size_t)len >= size)
 		return error_set(error, ERROR_SYSTEM,
 		    "cache directory: name too long");
@@ -171,7 +171,7 @@ index_is_sound(struct maildir_index *index)
 	for (size_t i = 0; i < index->n_folders; i++) {
 		if (!folder_is_sound(index, i))
 			return false;
-		index->folders[i].state = 0;
+		index->folders[i].pass = 0;
 	}
 	for (size_t i = 0; i < index->n; i++) {
 		struct maildir_file *file = &index->files[i];
@@ -308,7 +308,7 @@ struct writer {
 static void
 end_array(struct writer *writer)
 {
-	const struct slice block = { writer->block, writer->fill };
+	struct slice block = { writer->block, writer->fill };
 
 	if (block.len == 0)
 		return;

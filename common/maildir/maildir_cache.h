@@ -22,14 +22,14 @@ struct maildir_cache_key {
 	uint64_t device;
 	uint64_t inode;
 	uint32_t owner;
-	uint32_t scan; /* enum maildir_scan */
+	uint32_t reach; /* enum maildir_reach */
 };
 
 /*
  * The file's name for the maildrop at path (its real path is what counts).
  * ERROR_SYSTEM where it does not fit or the path cannot be resolved.
  */
-int maildir_cache_path(const char *dir, const char *maildrop, unsigned scan,
+int maildir_cache_path(const char *dir, const char *maildrop, unsigned reach,
     char *path, size_t size, struct error *error);
 
 /* Would what is written to that directory be taken for mail? */

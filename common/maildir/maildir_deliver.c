@@ -274,10 +274,10 @@ maildir_deliver_write(struct maildir_deliver *deliver, struct slice text,
 	const char *at = text.data;
 	const char *end = text.data + text.len;
 
-	deliver->octets += text.len;
 	if (file_write(deliver->fd, text) != 0)
 		return error_system(error, errno, "writing in %.120s/tmp",
 		    deliver->path);
+	deliver->octets += text.len;
 	while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) !=
 	    NULL) {
 		deliver->lines++;

@@ -5,7 +5,7 @@
  * about. What is told as one message is removed as one, so that nothing may
  * be taken for a copy which is none: contents are compared, by a digest that
  * tells twins apart in their unique-ids as well. There are few of them.
- * Layer 2.
+ * Layer 3.
  */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "maildir/maildir_doubles.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "maildir/maildir_scan.h"
+#include "maildir/maildir_folder.h"
 #include "maildir/maildir_uidl.h"
 
 static bool
@@ -66,7 +66,7 @@ need_digest(struct maildir_index *index, size_t i, int fd,
 
 	if (index->files[i].digested)
 		return 0;
-	int dir = maildir_open_path(fd,
+	int dir = maildir_folder_open(fd,
 	    maildir_path(index, index->files[i].folder));
 	make_digest(index, i, dir, maildir_file_name(index, i).data, digest);
 	if (dir >= 0)
@@ -100,13 +100,6 @@ maildir_is_same_message(const struct maildir_index *index, size_t i, int dir,
 }
 
 /* ---- one message for each ---- */
-
-static bool
-is_plain(const struct maildir_index *index, size_t i)
-{
-	return !maildir_holds_mail(maildir_path(index,
-	    index->files[i].folder));
-}
 
 /* Are these two the same? -1 for an error. */
 static int
@@ -154,17 +147,14 @@ find_same(struct maildir_index *index, const struct maildir_table *table,
 
 	for (;;) {
 		/* The text moves where a digest is added. */
-		struct slice base =
-		    maildir_base_name(maildir_file_name(index, i));
-		struct slice path = maildir_folder_path(maildir_path(index,
-		    index->files[i].folder));
-
-		before = maildir_table_next(table, index, base, path, &at);
+		before = maildir_table_next(table, index,
+		    maildir_file_base(index, i),
+		    maildir_file_folder(index, i), &at);
 		if (before == SIZE_MAX)
 			return 0;
-		if (is_plain(index, before) != is_plain(index, i)) {
-			index->files[is_plain(index, i) ? i : before]
-			    .namesake = 1;
+		bool mail = maildir_file_is_mail(index, i);
+		if (maildir_file_is_mail(index, before) != mail) {
+			index->files[mail ? before : i].namesake = 1;
 			continue;
 		}
 		int same = are_same(index, before, i, fd, error);

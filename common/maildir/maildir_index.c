@@ -49,16 +49,23 @@ maildir_path(const struct maildir_index *index, size_t folder)
 	return slice_from(index->text + index->folders[folder].path);
 }
 
-static struct slice
-base_of(const struct maildir_index *index, size_t i)
+struct slice
+maildir_file_base(const struct maildir_index *index, size_t i)
 {
 	return maildir_base_name(maildir_file_name(index, i));
 }
 
-static struct slice
-folder_of(const struct maildir_index *index, size_t i)
+struct slice
+maildir_file_folder(const struct maildir_index *index, size_t i)
 {
 	return maildir_folder_path(maildir_path(index,
+	    index->files[i].folder));
+}
+
+bool
+maildir_file_is_mail(const struct maildir_index *index, size_t i)
+{
+	return maildir_holds_mail(maildir_path(index,
 	    index->files[i].folder));
 }
 
@@ -356,7 +363,8 @@ void
 maildir_table_put(struct maildir_table *table,
     const struct maildir_index *index, size_t i)
 {
-	uint64_t hash = hash_key(base_of(index, i), folder_of(index, i));
+	uint64_t hash = hash_key(maildir_file_base(index, i),
+	    maildir_file_folder(index, i));
 	size_t at = first_slot(table, hash);
 
 	while (table->slots[at] != 0)
@@ -381,8 +389,8 @@ maildir_table_next(const struct maildir_table *table,
 
 		at = at + 1 == table->n ? 0 : at + 1;
 		if (slot == slot_for(table, i, hash) &&
-		    slice_equal(base_of(index, i), base) &&
-		    slice_equal(folder_of(index, i), folder_path)) {
+		    slice_equal(maildir_file_base(index, i), base) &&
+		    slice_equal(maildir_file_folder(index, i), folder_path)) {
 			*after = at + 1;
 			return i;
 		}

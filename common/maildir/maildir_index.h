@@ -54,11 +54,12 @@ struct maildir_folder {
 	int64_t mtime;
 	int64_t ctime;
 	uint32_t owner;
-	uint8_t trusted; /* which were old enough to show any change since */
-	uint8_t state;   /* in a scan's course maildir_scan.c's, after it the
-	                  * pass in which it was read (maildir_moved.h) */
-	uint8_t deep;    /* directories in it are too deep to be served */
-	uint8_t unsettled; /* it had just changed when it was read */
+	uint8_t trusted : 1; /* which were old enough to show any change
+	                      * since */
+	uint8_t deep : 1;    /* directories in it are too deep to be served */
+	uint8_t unsettled : 1; /* it had just changed when it was read */
+	uint8_t state; /* maildir_scan.c's */
+	uint8_t pass;  /* maildir_moved.h: in which it was read last */
 };
 
 struct maildir_index {
@@ -81,8 +82,14 @@ void maildir_index_free(struct maildir_index *index);
 /* Times in nanoseconds; such as do not fit become the nearest that does. */
 int64_t maildir_time(const struct timespec *time);
 
+/* A file's name, and its base name; a directory's path. */
 struct slice maildir_file_name(const struct maildir_index *index, size_t i);
+struct slice maildir_file_base(const struct maildir_index *index, size_t i);
 struct slice maildir_path(const struct maildir_index *index, size_t folder);
+
+/* The folder a file is in, without new or cur; is it in one of these two? */
+struct slice maildir_file_folder(const struct maildir_index *index, size_t i);
+bool maildir_file_is_mail(const struct maildir_index *index, size_t i);
 
 /*
  * Adds one at the end. A new file is uncounted and unseen until it is

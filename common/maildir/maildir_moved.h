@@ -1,6 +1,5 @@
 /*
- * maildir_moved: messages that another program renamed during the session,
- * for maildir.c.
+ * maildir_moved: messages that another program renamed during the session.
  */
 #ifndef MAILDIR_MOVED_H
 #define MAILDIR_MOVED_H
@@ -9,7 +8,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "maildir/maildir.h"
+#include "maildir/maildir_index.h"
 
 enum maildir_whereabouts {
 	MAILDIR_FOUND,
@@ -21,12 +20,17 @@ enum maildir_whereabouts {
  * times would show the next one. */
 #define MAILDIR_REST 20
 
+/* The index is no longer what its directories' times stand for. */
+#define MAILDIR_STALE 1
+
 /*
- * Message i is not where it was: looks where it and all others of its folder
- * are now. What was read in this pass, a number above 0, is not read again; 0
- * is none. Errors: ERROR_SYSTEM.
+ * Message i is not where it was: looks below fd, the maildrop, where it and
+ * all others of its folder are now. names, which is filled where it is empty,
+ * finds them. What was read in this pass, a number above 0, is not read
+ * again; 0 is none. 0 or MAILDIR_STALE. Errors: ERROR_SYSTEM.
  */
-int maildir_find_moved(struct maildir *maildir, size_t i, unsigned pass,
+int maildir_find_moved(struct maildir_index *index, int fd,
+    struct maildir_table *names, size_t i, unsigned pass,
     enum maildir_whereabouts *where, struct error *error);
 
 #endif

@@ -12,17 +12,16 @@
  */
 #include "maildir/maildir_scan.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "maildir/maildir_doubles.h"
+#include "maildir/maildir_folder.h"
 #include "maildir/maildir_measure.h"
 #include "maildir/maildir_name.h"
 #include "maildir/maildir_sort.h"
@@ -52,61 +51,6 @@ struct scan {
 	bool again;       /* known holds what this scan found, too */
 	bool moved;       /* somebody is renaming messages just now */
 };
-
-int64_t
-maildir_clock(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return maildir_time(&now);
-}
-
-void
-maildir_describe(struct maildir_folder *folder, const struct stat *st,
-    int64_t now)
-{
-	folder->device = st->st_dev;
-	folder->inode = st->st_ino;
-	folder->owner = st->st_uid;
-	folder->mtime = maildir_time(&st->st_mtim);
-	folder->ctime = maildir_time(&st->st_ctim);
-	folder->trusted = folder->mtime < now - MAILDIR_TRUST_AGE &&
-	    folder->ctime < now - MAILDIR_TRUST_AGE;
-}
-
-bool
-maildir_describes(const struct maildir_folder *folder, const struct stat *st)
-{
-	return folder->trusted && S_ISDIR(st->st_mode) &&
-	    folder->device == st->st_dev && folder->inode == st->st_ino &&
-	    folder->owner == st->st_uid &&
-	    folder->mtime == maildir_time(&st->st_mtim) &&
-	    folder->ctime == maildir_time(&st->st_ctim);
-}
-
-int
-maildir_open_path(int fd, struct slice path)
-{
-	int at = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char name[NAME_MAX + 1];
-
-	while (at >= 0 && path.len > 0) {
-		struct slice component;
-
-		slice_cut(path, '/', &component, &path);
-		assert(component.len < sizeof(name));
-		memcpy(name, component.data, component.len);
-		name[component.len] = '\0';
-		int below = openat(at, name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		int errnum = errno;
-		close(at);
-		errno = errnum;
-		at = below;
-	}
-	return at;
-}
 
 /* ---- files ---- */
 
@@ -381,12 +325,11 @@ static int
 visit(struct scan *scan, size_t folder)
 {
 	struct maildir_folder *at = &scan->index->folders[folder];
-	int fd = maildir_open_path(scan->fd, maildir_path(scan->index,
+	int fd = maildir_folder_open(scan->fd, maildir_path(scan->index,
 	    folder));
 	struct stat st;
 
-	if (fd < 0 && folder != 0 &&
-	    (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) {
+	if (fd < 0 && folder != 0 && maildir_folder_is_gone(errno)) {
 		at->state = GONE;
 		return 0;
 	}
@@ -398,12 +341,12 @@ visit(struct scan *scan, size_t folder)
 		return result;
 	}
 	if ((at->state == UNCHANGED || at->state == WANTED_UNCHANGED) &&
-	    maildir_describes(at, &st)) {
+	    maildir_folder_is_unchanged(at, &st)) {
 		at->state = KEPT;
 		close(fd);
 		return 0;
 	}
-	maildir_describe(at, &st, scan->now);
+	maildir_folder_describe(at, &st, scan->now);
 	return read_directory(scan, fd, folder);
 }
 
@@ -524,7 +467,7 @@ compare_folders(struct scan *scan)
 		folder->state = UNSEEN;
 		if (folder->trusted && fstatat(scan->fd, path, &st,
 		    AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0 &&
-		    maildir_describes(folder, &st))
+		    maildir_folder_is_unchanged(folder, &st))
 			folder->state = UNCHANGED;
 		else
 			same = false;
@@ -611,12 +554,12 @@ finish(struct scan *scan)
 }
 
 int
-maildir_update(struct maildir_index *index, int fd, bool inbox,
+maildir_scan(struct maildir_index *index, int fd, bool inbox,
     bool *changed, struct error *error)
 {
 	struct scan scan = {
 		.index = index, .error = error, .fd = fd, .inbox = inbox,
-		.now = maildir_clock(),
+		.now = maildir_folder_clock(),
 	};
 	int result = -1;
 

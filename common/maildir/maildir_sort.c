@@ -12,24 +12,12 @@
 /* So few are sorted by insertion. */
 #define FEW 16
 
-static struct slice
-base_of(const struct maildir_index *index, size_t i)
-{
-	return maildir_base_name(maildir_file_name(index, i));
-}
-
-static struct slice
-path_of(const struct maildir_index *index, size_t i)
-{
-	return maildir_path(index, index->files[i].folder);
-}
-
 /* Two messages of one base name in one folder. */
 static int
 compare_twins(const struct maildir_index *index, size_t a, size_t b)
 {
-	int order = maildir_holds_mail(path_of(index, a)) -
-	    maildir_holds_mail(path_of(index, b));
+	int order = maildir_file_is_mail(index, a) -
+	    maildir_file_is_mail(index, b);
 
 	if (order == 0 && index->files[a].digested &&
 	    index->files[b].digested)
@@ -47,10 +35,11 @@ comes_before(const struct maildir_index *index, size_t a, size_t b)
 	if (time_a != time_b)
 		return time_a < time_b;
 	/* By what stays when flags change, so that numbers do too. */
-	int order = slice_compare(base_of(index, a), base_of(index, b));
+	int order = slice_compare(maildir_file_base(index, a),
+	    maildir_file_base(index, b));
 	if (order == 0)
-		order = slice_compare(maildir_folder_path(path_of(index, a)),
-		    maildir_folder_path(path_of(index, b)));
+		order = slice_compare(maildir_file_folder(index, a),
+		    maildir_file_folder(index, b));
 	if (order == 0)
 		order = compare_twins(index, a, b);
 	return order < 0;

@@ -21,7 +21,7 @@
 #define BLOCK 65536
 
 static const struct maildir_cache_key key = {
-	.device = 1, .inode = 2, .owner = 3, .scan = 0,
+	.device = 1, .inode = 2, .owner = 3, .reach = 0,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

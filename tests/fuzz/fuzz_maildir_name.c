@@ -139,14 +139,14 @@ same_message(const struct file *a, const struct file *b)
 }
 
 static bool
-is_served(const struct file *file, enum maildir_scan scan)
+is_served(const struct file *file, enum maildir_reach scan)
 {
 	return file->there && file->name[0] != '.' && !is_foreign(file) &&
-	    (scan == MAILDIR_SCAN_ALL || file->place <= 1);
+	    (scan == MAILDIR_ALL || file->place <= 1);
 }
 
 static size_t
-count_served(const struct file *files, size_t n, enum maildir_scan scan)
+count_served(const struct file *files, size_t n, enum maildir_reach scan)
 {
 	size_t count = 0;
 
@@ -261,7 +261,7 @@ check_open(struct maildir *maildir, size_t size)
 
 /* Where the only message gets other flags, it keeps its unique-id. */
 static void
-check_flags(struct file *file, struct uidl id, enum maildir_scan scan)
+check_flags(struct file *file, struct uidl id, enum maildir_reach scan)
 {
 	struct maildir maildir;
 	struct error error;
@@ -274,8 +274,8 @@ check_flags(struct file *file, struct uidl id, enum maildir_scan scan)
 	CHECK(renameat(open_place(file->place), file->name,
 	    open_place(file->place), renamed.name) == 0);
 	*file = renamed;
-	CHECK(maildir_scan(&maildir, root,
-	    &(struct maildir_options){ .scan = scan }, &error) == 0);
+	CHECK(maildir_open(&maildir, root,
+	    &(struct maildir_options){ .reach = scan }, &error) == 0);
 	CHECK(maildir.index.n == 1);
 	CHECK(same_uidl(uidl(&maildir, 0), id));
 	maildir_close(&maildir);
@@ -286,8 +286,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice input = fuzz_slice(data, size);
 	unsigned flags = fuzz_octet(&input);
-	enum maildir_scan scan = (flags & 1) != 0 ? MAILDIR_SCAN_INBOX
-	    : MAILDIR_SCAN_ALL;
+	enum maildir_reach scan = (flags & 1) != 0 ? MAILDIR_INBOX
+	    : MAILDIR_ALL;
 	size_t octets = flags / 2 % 13;
 	struct file files[FILES_MAX];
 	struct maildir maildir;
@@ -310,8 +310,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!doubled)
 			make_file(&files[n++], octets);
 	}
-	CHECK(maildir_scan(&maildir, root,
-	    &(struct maildir_options){ .scan = scan }, &error) == 0);
+	CHECK(maildir_open(&maildir, root,
+	    &(struct maildir_options){ .reach = scan }, &error) == 0);
 	check_maildrop(&maildir, octets, may_be_believed(files, n, octets));
 	CHECK(maildir.index.n == count_served(files, n, scan));
 	check_open(&maildir, octets);

@@ -67,13 +67,13 @@ put(const char *name, const char *text, time_t seconds)
 }
 
 static int
-scan_at(const char *path, enum maildir_scan mode, bool may_be_missing)
+scan_at(const char *path, enum maildir_reach mode, bool may_be_missing)
 {
 	const struct maildir_options options = {
-		.scan = mode, .may_be_missing = may_be_missing,
+		.reach = mode, .may_be_missing = may_be_missing,
 	};
 
-	return maildir_scan(&maildir, path, &options, &error);
+	return maildir_open(&maildir, path, &options, &error);
 }
 
 /* What the scan found: "uidl octets" for each message, in order. */
@@ -106,7 +106,7 @@ check_listing(struct slice want, const char *file, int line)
 }
 
 static void
-check_scan(enum maildir_scan mode, struct slice want, const char *file,
+check_scan(enum maildir_reach mode, struct slice want, const char *file,
     int line)
 {
 	if (scan_at(directory.path, mode, false) != 0)
@@ -116,14 +116,14 @@ check_scan(enum maildir_scan mode, struct slice want, const char *file,
 }
 
 #define assert_maildrop(literal) \
-	check_scan(MAILDIR_SCAN_ALL, SLICE(literal), __FILE__, __LINE__)
+	check_scan(MAILDIR_ALL, SLICE(literal), __FILE__, __LINE__)
 #define assert_inbox(literal) \
-	check_scan(MAILDIR_SCAN_INBOX, SLICE(literal), __FILE__, __LINE__)
+	check_scan(MAILDIR_INBOX, SLICE(literal), __FILE__, __LINE__)
 
 static void
 scan_all(void)
 {
-	if (scan_at(directory.path, MAILDIR_SCAN_ALL, false) != 0)
+	if (scan_at(directory.path, MAILDIR_ALL, false) != 0)
 		fail_msg("%s", error.text);
 }
 
@@ -134,17 +134,17 @@ test_missing(void **state)
 {
 	(void)state;
 	assert_int_equal(scan_at(directory_path(&directory, "none"),
-	    MAILDIR_SCAN_ALL, false), -1);
+	    MAILDIR_ALL, false), -1);
 	assert_int_equal(error.kind, ERROR_MISSING);
 	assert_int_equal(scan_at(directory_path(&directory, "none"),
-	    MAILDIR_SCAN_ALL, true), 0);
+	    MAILDIR_ALL, true), 0);
 	assert_int_equal(maildir.index.n, 0);
 	maildir_close(&maildir);
 	maildir_close(&maildir);
 
 	put("file", "x\n", 1);
 	assert_int_equal(scan_at(directory_path(&directory, "file"),
-	    MAILDIR_SCAN_ALL, true), -1);
+	    MAILDIR_ALL, true), -1);
 	assert_int_equal(error.kind, ERROR_MISSING);
 }
 
@@ -325,7 +325,7 @@ test_not_files(void **state)
 	assert_int_equal(symlinkat("../box/new", directory.fd, "box/cur"),
 	    0);
 	assert_int_equal(scan_at(directory_path(&directory, "box2"),
-	    MAILDIR_SCAN_ALL, false), 0);
+	    MAILDIR_ALL, false), 0);
 	check_listing(SLICE("b 5\n"), __FILE__, __LINE__);
 	maildir_close(&maildir);
 }
@@ -372,10 +372,10 @@ test_unreadable_folder(void **state)
 	assert_int_equal(fchmodat(directory.fd, ".Secret", 0000, 0), 0);
 	if (root)
 		assert_int_equal(seteuid(65534), 0);
-	int all = scan_at(directory.path, MAILDIR_SCAN_ALL, false);
+	int all = scan_at(directory.path, MAILDIR_ALL, false);
 	if (all == 0)
 		maildir_close(&maildir);
-	int inbox = scan_at(directory.path, MAILDIR_SCAN_INBOX, false);
+	int inbox = scan_at(directory.path, MAILDIR_INBOX, false);
 	size_t n = inbox == 0 ? maildir.index.n : 0;
 	if (inbox == 0)
 		maildir_close(&maildir);
@@ -891,7 +891,7 @@ test_descriptors(void **state)
 		put(".F/new/c", "x\n", 2);
 		maildir_close(&maildir);
 		assert_int_equal(scan_at(directory_path(&directory,
-		    "none"), MAILDIR_SCAN_ALL, false), -1);
+		    "none"), MAILDIR_ALL, false), -1);
 		maildir_close(&maildir);
 	}
 	int after = dup(directory.fd);

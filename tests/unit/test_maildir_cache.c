@@ -8,7 +8,7 @@
 #include "maildir/maildir_uidl.h"
 
 static const struct maildir_cache_key key = {
-	.device = 1, .inode = 2, .owner = 3, .scan = 0,
+	.device = 1, .inode = 2, .owner = 3, .reach = 0,
 };
 
 /* A small maildrop: three directories, messages of every kind of id. */
@@ -180,7 +180,7 @@ test_another_key(void **state)
 		other.device += i == 0;
 		other.inode += i == 1;
 		other.owner += i == 2;
-		other.scan += i == 3;
+		other.reach += i == 3;
 		assert_false(maildir_cache_read(&again, fd, &other));
 		assert_null(again.messages);
 	}

@@ -223,9 +223,9 @@ test_octets(void **state)
 			snprintf(from, sizeof(from), "%s/new/%s", box, name);
 			snprintf(to, sizeof(to), "%s/new/m", box);
 			assert_int_equal(rename(from, to), 0);
-			assert_int_equal(maildir_scan(&maildir, box,
-			    &(struct maildir_options){ .scan =
-			    MAILDIR_SCAN_ALL }, &error), 0);
+			assert_int_equal(maildir_open(&maildir, box,
+			    &(struct maildir_options){ .reach =
+			    MAILDIR_ALL }, &error), 0);
 			assert_int_equal(maildir.index.messages[0].octets,
 			    rows[i].octets);
 			maildir_close(&maildir);

@@ -1,0 +1,76 @@
+/*
+ * maildir_folder.c - directories of a maildrop.
+ * Layer 3.
+ */
+#include "maildir/maildir_folder.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int64_t
+maildir_folder_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return maildir_time(&now);
+}
+
+void
+maildir_folder_describe(struct maildir_folder *folder,
+    const struct stat *st, int64_t now)
+{
+	folder->device = st->st_dev;
+	folder->inode = st->st_ino;
+	folder->owner = st->st_uid;
+	folder->mtime = maildir_time(&st->st_mtim);
+	folder->ctime = maildir_time(&st->st_ctim);
+	folder->trusted = folder->mtime < now - MAILDIR_TRUST_AGE &&
+	    folder->ctime < now - MAILDIR_TRUST_AGE;
+}
+
+bool
+maildir_folder_is_unchanged(const struct maildir_folder *folder,
+    const struct stat *st)
+{
+	return folder->trusted && S_ISDIR(st->st_mode) &&
+	    folder->device == st->st_dev && folder->inode == st->st_ino &&
+	    folder->owner == st->st_uid &&
+	    folder->mtime == maildir_time(&st->st_mtim) &&
+	    folder->ctime == maildir_time(&st->st_ctim);
+}
+
+bool
+maildir_folder_is_gone(int errnum)
+{
+	/* A link or a file may have taken its place. */
+	return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+}
+
+int
+maildir_folder_open(int fd, struct slice path)
+{
+	int at = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char name[NAME_MAX + 1];
+
+	while (at >= 0 && path.len > 0) {
+		struct slice component;
+
+		slice_cut(path, '/', &component, &path);
+		assert(component.len < sizeof(name));
+		memcpy(name, component.data, component.len);
+		name[component.len] = '\0';
+		int below = openat(at, name,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int errnum = errno;
+		close(at);
+		errno = errnum;
+		at = below;
+	}
+	return at;
+}
