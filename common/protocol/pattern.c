@@ -30,13 +30,13 @@ pattern_is_valid(const char *pattern)
 	return true;
 }
 
-/* C1 controls, as UTF-8: terminals act on them. */
+/* C1 controls, U+0080 to U+009F, as UTF-8: terminals act on them. */
 static bool
 has_c1(struct slice name)
 {
 	for (size_t i = 0; i + 1 < name.len; i++)
 		if ((unsigned char)name.data[i] == 0xC2 &&
-		    (unsigned char)name.data[i + 1] < 0xA0)
+		    ((unsigned char)name.data[i + 1] & 0xE0) == 0x80)
 			return true;
 	return false;
 }
@@ -77,8 +77,6 @@ pattern_expand(const char *pattern, struct slice name, const char *hostname,
 	}
 	path[0] = '\0';
 	for (const char *p = pattern; *p != '\0'; p++) {
-		struct slice part = { p, 1 };
-
 		if (*p != '%') {
 			/* The pattern's own letters keep their case. */
 			if (len + 1 >= size)
@@ -88,7 +86,8 @@ pattern_expand(const char *pattern, struct slice name, const char *hostname,
 			continue;
 		}
 		p++;
-		part = *p == 'u' || *p == 'l' ? name : *p == 'n' ? local
+		struct slice part = *p == 'u' || *p == 'l' ? name
+		    : *p == 'n' ? local
 		    : *p == 'd' ? domain : SLICE("%");
 		if (!is_safe(part))
 			return error_set(error, ERROR_PEER,

@@ -20,6 +20,13 @@ is_safe(struct slice s)
 		if ((unsigned char)s.data[i] < 0x20 || s.data[i] == 0x7F ||
 		    s.data[i] == '/')
 			return false;
+	/* U+0080 to U+009F: controls beyond ASCII. */
+	for (unsigned code = 0x80; code <= 0x9F; code++) {
+		const char utf8[] = { (char)0xC2, (char)code };
+
+		if (memmem(s.data, s.len, utf8, sizeof(utf8)) != NULL)
+			return false;
+	}
 	return true;
 }
 

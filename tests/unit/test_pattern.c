@@ -88,6 +88,9 @@ test_expand(void **state)
 		/* Only ASCII has a lower case here. */
 		{ "%u", SLICE("\xC3\x84Z"), "\xC3\x84z" },
 		{ "%u", SLICE("a@b."), "a@b." },
+		/* No C1 controls: U+00A0, and octets that are no UTF-8. */
+		{ "%u", SLICE("a\xC2\xA0"), "a\xC2\xA0" },
+		{ "%u", SLICE("\xC2" "b\x9B\xC2"), "\xC2" "b\x9B\xC2" },
 	};
 	struct error error;
 
@@ -127,6 +130,9 @@ test_unsafe(void **state)
 		SLICE("a\nb"), SLICE("a\t"), SLICE("\x7F"), SLICE("a\x1F"),
 		SLICE(".a@b"), SLICE("a@b/c"), SLICE("a/c@b"),
 		SLICE("a@b\0"), SLICE("..@.."),
+		/* C1 controls. */
+		SLICE("a\xC2\x80"), SLICE("\xC2\x9B" "31m"),
+		SLICE("\xC2\x9F"),
 	};
 	/* Good as a whole, but not in this part. */
 	static const struct { const char *pattern; struct slice name; }
