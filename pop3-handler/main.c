@@ -101,7 +101,7 @@ check_directories(const struct pop3_settings *settings, struct error *error)
 		return -1;
 	if (fixed && maildir_cache_is_inside(cache, maildir))
 		return error_set(error, ERROR_CONFIG, "--cache-dir %.120s is "
-		    "in the maildir: its files would be mail", cache);
+		    "in the maildir: it would not be used", cache);
 	return 0;
 }
 
@@ -179,6 +179,13 @@ log_maildrop(const struct pop3_program *p)
 	if (maildir_is_too_deep(&p->maildir))
 		log_reason(LOG_KIND_NOTICE, "folders more than %d levels deep "
 		    "in %.120s are not served", MAILDIR_DEPTH_MAX, p->path);
+	size_t n;
+	const char *left_out = maildir_left_out(&p->maildir, &n);
+	if (left_out != NULL)
+		log_reason(LOG_KIND_NOTICE, "%zu folder%s of %.120s cannot be "
+		    "read and %s left out: %.120s%s", n, n == 1 ? "" : "s",
+		    p->path, n == 1 ? "is" : "are", left_out,
+		    n == 1 ? "" : " and others");
 	if (p->maildir.cache_is_inside)
 		log_reason(LOG_KIND_NOTICE, "--cache-dir %.120s is in the "
 		    "maildir, so there is no cache", p->cache_dir);

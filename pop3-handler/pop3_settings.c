@@ -15,8 +15,8 @@ static const struct option_spec rows[] = {
 	{ .name = "scan", .type = OPTION_CHOICE,
 	    .offset = offsetof(struct pop3_settings, scan),
 	    .value_name = "WHAT", .fallback = "all", .choices = scans,
-	    .help = "all: every file in every folder; inbox: new and cur "
-	    "only" },
+	    .help = "all: the maildir and its folders; inbox: its own new "
+	    "and cur" },
 	{ .name = "allow-delete", .type = OPTION_SWITCH,
 	    .offset = offsetof(struct pop3_settings, allow_delete),
 	    .help = "clients may delete messages" },

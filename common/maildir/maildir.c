@@ -117,6 +117,21 @@ maildir_is_too_deep(const struct maildir *maildir)
 	return false;
 }
 
+const char *
+maildir_left_out(const struct maildir *maildir, size_t *n)
+{
+	const struct maildir_index *index = &maildir->index;
+	const char *first = NULL;
+
+	*n = 0;
+	for (size_t i = index->n_folders; i-- > 0;)
+		if (index->folders[i].unreadable) {
+			first = maildir_path(index, i).data;
+			(*n)++;
+		}
+	return first;
+}
+
 int
 maildir_save_cache(struct maildir *maildir, struct error *error)
 {

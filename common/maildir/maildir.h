@@ -1,9 +1,10 @@
 /*
  * maildir: a maildrop as a session sees it, scanned once.
  *
- * Every regular file below the maildrop is a message, oldest first, but for
- * what other programs keep there; see the man page pop3-handler(8).
- * Symbolic links below the maildrop are never followed.
+ * The messages of a maildir are the files in its new and cur, oldest first;
+ * in a folder that is none, and has none above it, every file is one, which
+ * cannot be deleted: see the man page pop3-handler(8), The maildrop. Symbolic
+ * links below the maildrop are never followed.
  */
 #ifndef MAILDIR_H
 #define MAILDIR_H
@@ -57,6 +58,10 @@ int maildir_open(struct maildir *maildir, const char *path,
 
 /* Are there folders that are not served, for they are too deep? */
 bool maildir_is_too_deep(const struct maildir *maildir);
+
+/* The first of n folders that are left out, for they cannot be read; NULL
+ * where there is none. */
+const char *maildir_left_out(const struct maildir *maildir, size_t *n);
 
 /*
  * Puts into the cache what was learned since it was written, if there is a

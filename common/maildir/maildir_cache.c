@@ -179,6 +179,8 @@ index_is_sound(struct maildir_index *index)
 			return false;
 		file->seen = 0;
 		index->messages[i].deleted = 0;
+		index->messages[i].permanent =
+		    !maildir_file_is_mail(index, i);
 	}
 	return true;
 }

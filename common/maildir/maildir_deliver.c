@@ -363,10 +363,13 @@ maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 {
 	char from[PATH_MAX], to[PATH_MAX];
 
-	/* Each LF is a CRLF on the wire; the last line always has its end. */
+	uint64_t octets = deliver->octets + deliver->lines;
+
+	/* Each LF is a CRLF on the wire; the last line always has its end, and
+	 * nothing is an empty line. */
 	snprintf(deliver->name, sizeof(deliver->name), "%s,S=%ju,W=%ju",
 	    deliver->unique, (uintmax_t)deliver->octets,
-	    (uintmax_t)(deliver->octets + deliver->lines));
+	    (uintmax_t)(octets > 0 ? octets : 2));
 	name_in(deliver, "tmp", deliver->unique, from, sizeof(from));
 	name_in(deliver, "new", deliver->name, to, sizeof(to));
 	int linked = link_into_new(deliver, from, to);

@@ -45,9 +45,7 @@ make_digest(const struct maildir_index *index, size_t i, int dir,
 	SHA256_CTX context;
 
 	SHA256_Init(&context);
-	/* Without the slash of a namesake, which may not be known yet. */
-	SHA256_Update(&context, id, maildir_whole_id(index, i, id) -
-	    index->files[i].namesake);
+	SHA256_Update(&context, id, maildir_whole_id(index, i, id));
 	SHA256_Update(&context, "", 1);
 	bool whole = dir >= 0 && add_contents(&context, dir, name);
 	/* Nobody can tell what it is: it is like no other. */
@@ -152,11 +150,6 @@ find_same(struct maildir_index *index, const struct maildir_table *table,
 		    maildir_file_folder(index, i), &at);
 		if (before == SIZE_MAX)
 			return 0;
-		bool mail = maildir_file_is_mail(index, i);
-		if (maildir_file_is_mail(index, before) != mail) {
-			index->files[mail ? before : i].namesake = 1;
-			continue;
-		}
 		int same = are_same(index, before, i, fd, error);
 		if (same < 0)
 			return -1;
@@ -179,8 +172,7 @@ maildir_merge_doubles(struct maildir_index *index, int fd,
 	if (maildir_table_init(&table, n, n, error) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		index->files[i].twin = index->files[i].doubled =
-		    index->files[i].namesake = 0;
+		index->files[i].twin = index->files[i].doubled = 0;
 	for (size_t i = 0; i < n && found >= 0; i++) {
 		found = find_same(index, &table, i, fd, error);
 		if (found != 0)

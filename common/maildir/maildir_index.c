@@ -155,7 +155,10 @@ maildir_index_add_file(struct maildir_index *index, size_t folder,
 	    grow(&index->files, &index->size, index->n + 1, sizeof(file),
 	    error) < 0)
 		return -1;
-	index->messages[index->n] = (struct message){ .octets = 0 };
+	/* Of a plain folder nobody knows what else uses its files. */
+	index->messages[index->n] = (struct message){
+		.permanent = !maildir_holds_mail(maildir_path(index, folder)),
+	};
 	index->files[index->n++] = file;
 	return 0;
 }
@@ -214,8 +217,9 @@ maildir_index_describe_file(struct maildir_index *index, size_t i,
 	file->size = (uint64_t)st->st_size & MAILDIR_SIZE_MASK;
 	file->mtime = maildir_time(&st->st_mtim);
 	file->inode = (uint32_t)st->st_ino & MAILDIR_INODE_MASK;
-	index->messages[i].octets =
-	    (uint64_t)st->st_size & MESSAGE_OCTETS_MAX;
+	/* An empty file is an empty line. */
+	index->messages[i].octets = st->st_size < 2 ? 2
+	    : (uint64_t)st->st_size & MESSAGE_OCTETS_MAX;
 }
 
 void

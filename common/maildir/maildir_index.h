@@ -27,20 +27,18 @@
 /* 128 bits of a hash. */
 #define MAILDIR_DIGEST_SIZE 16
 #define MAILDIR_SIZE_MASK ((UINT64_C(1) << 48) - 1)
-#define MAILDIR_INODE_MASK 0x03FFFFFFu
+#define MAILDIR_INODE_MASK 0x07FFFFFFu
 
 struct maildir_file {
 	uint64_t size : 48;   /* octets in the file */
 	uint64_t folder : 16; /* its directory, an index in folders */
 	int64_t mtime;        /* nanoseconds */
 	uint32_t name;        /* where its name begins in text */
-	uint32_t inode : 26;  /* the low bits of its number */
+	uint32_t inode : 27;  /* the low bits of its number */
 	uint32_t uncounted : 1;   /* its message's octets are a guess */
 	uint32_t digested : 1;    /* a digest stands behind its name */
 	uint32_t twin : 1;        /* another message of its folder has its
 	                           * base name */
-	uint32_t namesake : 1;    /* beside new and cur: a message in them has
-	                           * its base name */
 	uint32_t doubled : 1;     /* it is there under several names */
 	uint32_t seen : 1;        /* by the last look: a scan's, or a pass's in
 	                           * search of what was renamed */
@@ -58,6 +56,9 @@ struct maildir_folder {
 	                      * since */
 	uint8_t deep : 1;    /* directories in it are too deep to be served */
 	uint8_t unsettled : 1; /* it had just changed when it was read */
+	uint8_t maildir : 1; /* it has a new or a cur */
+	uint8_t inside : 1;  /* a folder above it has */
+	uint8_t unreadable : 1; /* so that it is left out */
 	uint8_t state; /* maildir_scan.c's */
 	uint8_t pass;  /* maildir_moved.h: in which it was read last */
 };

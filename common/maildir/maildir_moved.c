@@ -38,15 +38,13 @@ take_name(struct search *search, size_t folder, int dir,
 	struct slice name = slice_from(entry->d_name);
 	struct slice base = maildir_base_name(name);
 	struct slice path = maildir_folder_path(maildir_path(index, folder));
-	bool mail = maildir_holds_mail(maildir_path(index, folder));
 	size_t at = 0;
 	size_t i;
 
 	do
 		i = maildir_table_next(search->names, index, base, path, &at);
-	while (i != SIZE_MAX && (maildir_file_is_mail(index, i) != mail ||
-	    !maildir_is_same_message(index, i, dir, entry->d_name,
-	    entry->d_ino)));
+	while (i != SIZE_MAX && !maildir_is_same_message(index, i, dir,
+	    entry->d_name, entry->d_ino));
 	if (i == SIZE_MAX)
 		return 0;
 	index->files[i].seen = 1;

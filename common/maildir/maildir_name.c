@@ -6,6 +6,27 @@
 
 #include <string.h>
 
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Without the ",U=7" that mbsync(1) gives every file on its first run: it is
+ * the same message as before. */
+static struct slice
+without_mbsync_uid(struct slice base)
+{
+	size_t len = base.len;
+
+	while (len > 0 && is_digit(base.data[len - 1]))
+		len--;
+	if (len < base.len &&
+	    slice_ends_with((struct slice){ base.data, len }, SLICE(",U=")))
+		base.len = len - 3;
+	return base;
+}
+
 struct slice
 maildir_base_name(struct slice name)
 {
@@ -13,10 +34,11 @@ maildir_base_name(struct slice name)
 
 	for (const char *at = name.data; at < end &&
 	    (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
-		if (end - at >= 3 && at[1] == '2' && at[2] == ',')
-			return (struct slice){ name.data,
-				(size_t)(at - name.data) };
-	return name;
+		if (end - at >= 3 && at[1] == '2' && at[2] == ',') {
+			name.len = (size_t)(at - name.data);
+			break;
+		}
+	return without_mbsync_uid(name);
 }
 
 static struct slice
@@ -64,7 +86,7 @@ take_digits(struct slice *s, uint64_t *number)
 {
 	size_t n = 0;
 
-	while (n < s->len && s->data[n] >= '0' && s->data[n] <= '9')
+	while (n < s->len && is_digit(s->data[n]))
 		n++;
 	if (!slice_to_number((struct slice){ s->data, n }, UINT64_MAX,
 	    number))
@@ -105,6 +127,6 @@ maildir_name_sizes(struct slice base, uint64_t *size, uint64_t *octets)
 	return take_literal(&base, SLICE("S=")) && take_digits(&base, size) &&
 	    take_literal(&base, SLICE(",W=")) &&
 	    take_digits(&base, octets) && base.len == 0 &&
-	    *octets >= *size && *size < UINT64_MAX / 4 &&
+	    *octets >= *size && *octets >= 2 && *size < UINT64_MAX / 4 &&
 	    *octets <= 2 * *size + 2;
 }

@@ -10,7 +10,8 @@
 
 #include "base/slice.h"
 
-/* A file's name without ":2,flags". */
+/* A file's name without ":2,flags", and without the ",U=digits" before them
+ * that mbsync(1) adds. */
 struct slice maildir_base_name(struct slice name);
 
 /* A directory's path without its new or cur; is this path a new or a cur? */

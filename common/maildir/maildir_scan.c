@@ -94,8 +94,6 @@ find_renamed(struct scan *scan, size_t folder, struct slice name,
 		const struct maildir_file *file = &index->files[i];
 
 		if ((!file->seen || scan->again) && !file->uncounted &&
-		    maildir_holds_mail(maildir_path(index, file->folder)) ==
-		        maildir_holds_mail(maildir_path(index, folder)) &&
 		    file->inode ==
 		        ((uint32_t)st->st_ino & MAILDIR_INODE_MASK) &&
 		    file->size ==
@@ -133,8 +131,6 @@ add_file(struct scan *scan, size_t folder, const char *name,
 	return 0;
 }
 
-/* ---- directories ---- */
-
 /* Names of directories within one, to be read after it. */
 struct names {
 	char **items;
@@ -152,6 +148,9 @@ names_free(struct names *names)
 static int
 names_add(struct names *names, const char *name, struct error *error)
 {
+	if (names->n == MAILDIR_FOLDERS_MAX)
+		return error_set(error, ERROR_SYSTEM,
+		    "maildrop with too many directories");
 	if ((names->n & (names->n - 1)) == 0) {
 		size_t size = names->n == 0 ? 1 : 2 * names->n;
 		void *grown = realloc(names->items, size * sizeof(char *));
@@ -172,15 +171,41 @@ compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* tmp beside new or cur holds deliveries under way. */
+/* ---- what is mail ---- */
+
+/* Is there such a directory? A link in its place makes no maildir that we
+ * could read, but whoever made it uses the folder as one. */
 static bool
-is_maildir_tmp(int fd, const char *name)
+has_directory(int fd, const char *name)
 {
 	struct stat st;
 
-	return strcmp(name, "tmp") == 0 &&
-	    (fstatat(fd, "new", &st, AT_SYMLINK_NOFOLLOW) == 0 ||
-	    fstatat(fd, "cur", &st, AT_SYMLINK_NOFOLLOW) == 0);
+	return fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode));
+}
+
+/* Are the files in it messages? Beside new and cur, and in plain folders below
+ * a maildir, there are other programs' files. */
+static bool
+holds_messages(const struct scan *scan, size_t folder)
+{
+	const struct maildir_folder *at = &scan->index->folders[folder];
+
+	return maildir_holds_mail(maildir_path(scan->index, folder)) ||
+	    (!scan->inbox && !at->maildir && !at->inside);
+}
+
+/* Are there, or could there be, messages in this directory of the folder? */
+static bool
+is_wanted(const struct scan *scan, size_t folder, const char *name)
+{
+	struct slice last = slice_from(name);
+
+	if (scan->inbox)
+		return folder == 0 && maildir_holds_mail(last);
+	/* Deliveries under way. */
+	return !scan->index->folders[folder].maildir ||
+	    strcmp(name, "tmp") != 0;
 }
 
 static int
@@ -190,14 +215,14 @@ scan_entry(struct scan *scan, int dir, size_t folder,
 	const char *name = entry->d_name;
 	struct slice path = maildir_path(scan->index, folder);
 	unsigned char type = entry->d_type;
-	bool files_count = !scan->inbox || folder != 0;
+	bool counts = name[0] != '.' && holds_messages(scan, folder);
 	struct stat st;
 
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
 	    (!maildir_holds_mail(path) &&
 	    maildir_name_is_foreign(slice_from(name))))
 		return 0;
-	if (type == DT_REG && (!files_count || name[0] == '.'))
+	if (type == DT_REG && !counts)
 		return 0;
 	if (type == DT_REG && scan->known.n > 0 &&
 	    is_known(scan, folder, slice_from(name), entry->d_ino))
@@ -211,18 +236,21 @@ scan_entry(struct scan *scan, int dir, size_t folder,
 	if (type == DT_REG || type == DT_UNKNOWN) {
 		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
 			scan->moved = true;
-			return errno == ENOENT ? 0 : error_system(scan->error,
-			    errno, "maildrop: %.80s", name);
+			return maildir_folder_is_gone(errno) ? 0
+			    : error_system(scan->error, errno,
+			    "maildrop: %.80s", name);
 		}
 		type = S_ISREG(st.st_mode) ? DT_REG
 		    : S_ISDIR(st.st_mode) ? DT_DIR : DT_CHR;
 	}
-	if (type == DT_REG && files_count && name[0] != '.')
+	if (type == DT_REG && counts)
 		return add_file(scan, folder, name, &st);
-	if (type != DT_DIR || is_maildir_tmp(dir, name))
+	if (type != DT_DIR || !is_wanted(scan, folder, name))
 		return 0;
 	return names_add(directories, name, scan->error);
 }
+
+/* ---- directories ---- */
 
 static size_t
 depth_of(struct slice path)
@@ -240,10 +268,6 @@ want_folder(struct scan *scan, size_t parent, const char *name)
 	struct maildir_index *index = scan->index;
 	struct slice above = maildir_path(index, parent);
 	char path[PATH_MAX];
-
-	if (scan->inbox && (parent != 0 || (strcmp(name, "new") != 0 &&
-	    strcmp(name, "cur") != 0)))
-		return 0;
 	size_t len = above.len + (above.len > 0) + strlen(name);
 	if (depth_of(above) >= MAILDIR_DEPTH_MAX || len >= sizeof(path)) {
 		index->folders[parent].deep = 1;
@@ -273,8 +297,12 @@ want_folder(struct scan *scan, size_t parent, const char *name)
 static int
 path_error(struct scan *scan, size_t folder, int errnum)
 {
-	return error_system(scan->error, errnum, "maildrop: %.80s",
+	error_system(scan->error, errnum, "maildrop: %.80s",
 	    folder == 0 ? "." : maildir_path(scan->index, folder).data);
+	/* RFC 3206 section 4: that will not pass by itself. */
+	if (errnum == EACCES || errnum == EPERM)
+		scan->error->kind = ERROR_CONFIG;
+	return -1;
 }
 
 /* Takes fd over. */
@@ -291,8 +319,11 @@ read_directory(struct scan *scan, int fd, size_t folder)
 		close(fd);
 		return result;
 	}
-	scan->index->folders[folder].state = READ;
-	scan->index->folders[folder].deep = 0;
+	struct maildir_folder *at = &scan->index->folders[folder];
+	at->state = READ;
+	at->deep = at->unreadable = 0;
+	at->maildir = !maildir_holds_mail(maildir_path(scan->index, folder)) &&
+	    (has_directory(fd, "new") || has_directory(fd, "cur"));
 	while (result == 0) {
 		errno = 0;
 		const struct dirent *entry = readdir(dir);
@@ -320,32 +351,69 @@ read_directory(struct scan *scan, int fd, size_t folder)
 	return result;
 }
 
+/* The maildrop, and its own new and cur: without one of them what is served
+ * would look like all there is. */
+static bool
+is_indispensable(const struct scan *scan, size_t folder)
+{
+	struct slice path = maildir_path(scan->index, folder);
+
+	return path.len == 0 || slice_equal(path, SLICE("new")) ||
+	    slice_equal(path, SLICE("cur"));
+}
+
+/* It cannot be opened, for the reason in errno: is it gone, or left out? */
+static int
+skip(struct scan *scan, size_t folder)
+{
+	struct maildir_folder *at = &scan->index->folders[folder];
+	int errnum = errno;
+	struct stat st;
+
+	at->state = GONE;
+	if (folder != 0 && maildir_folder_is_gone(errnum))
+		return 0;
+	if ((errnum != EACCES && errnum != EPERM) ||
+	    is_indispensable(scan, folder))
+		return path_error(scan, folder, errnum);
+	/* Where what is above it may not be entered it is looked for again in
+	 * each session. */
+	at->trusted = 0;
+	if (fstatat(scan->fd, maildir_path(scan->index, folder).data, &st,
+	    AT_SYMLINK_NOFOLLOW) == 0)
+		maildir_folder_describe(at, &st, scan->now);
+	at->state = READ;
+	at->unreadable = 1;
+	at->maildir = at->deep = 0;
+	return 0;
+}
+
 /* Reads the directory, unless it still is what the cache knew. */
 static int
 visit(struct scan *scan, size_t folder)
 {
 	struct maildir_folder *at = &scan->index->folders[folder];
+	const struct maildir_folder *above = &scan->index->folders[at->parent];
+	bool inside = folder != 0 && (above->maildir || above->inside);
 	int fd = maildir_folder_open(scan->fd, maildir_path(scan->index,
 	    folder));
 	struct stat st;
 
-	if (fd < 0 && folder != 0 && maildir_folder_is_gone(errno)) {
-		at->state = GONE;
-		return 0;
-	}
-	if (fd < 0)
-		return path_error(scan, folder, errno);
-	if (fstat(fd, &st) != 0) {
-		int result = path_error(scan, folder, errno);
-		close(fd);
+	/* By its name "." it must be one that may be entered, too. */
+	if (fd < 0 || fstatat(fd, ".", &st, 0) != 0) {
+		int result = skip(scan, folder);
+
+		if (fd >= 0)
+			close(fd);
 		return result;
 	}
 	if ((at->state == UNCHANGED || at->state == WANTED_UNCHANGED) &&
-	    maildir_folder_is_unchanged(at, &st)) {
+	    inside == at->inside && maildir_folder_is_unchanged(at, &st)) {
 		at->state = KEPT;
 		close(fd);
 		return 0;
 	}
+	at->inside = inside;
 	maildir_folder_describe(at, &st, scan->now);
 	return read_directory(scan, fd, folder);
 }
@@ -544,8 +612,7 @@ finish(struct scan *scan)
 	bool doubles = scan->added > 0;
 
 	for (size_t i = 0; i < index->n && !doubles; i++)
-		doubles = index->files[i].twin || index->files[i].doubled ||
-		    index->files[i].namesake;
+		doubles = index->files[i].twin || index->files[i].doubled;
 	if (doubles &&
 	    maildir_merge_doubles(index, scan->fd, scan->error) < 0)
 		return -1;

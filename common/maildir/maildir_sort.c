@@ -12,20 +12,6 @@
 /* So few are sorted by insertion. */
 #define FEW 16
 
-/* Two messages of one base name in one folder. */
-static int
-compare_twins(const struct maildir_index *index, size_t a, size_t b)
-{
-	int order = maildir_file_is_mail(index, a) -
-	    maildir_file_is_mail(index, b);
-
-	if (order == 0 && index->files[a].digested &&
-	    index->files[b].digested)
-		order = memcmp(maildir_index_digest(index, a),
-		    maildir_index_digest(index, b), MAILDIR_DIGEST_SIZE);
-	return order;
-}
-
 static bool
 comes_before(const struct maildir_index *index, size_t a, size_t b)
 {
@@ -40,8 +26,11 @@ comes_before(const struct maildir_index *index, size_t a, size_t b)
 	if (order == 0)
 		order = slice_compare(maildir_file_folder(index, a),
 		    maildir_file_folder(index, b));
-	if (order == 0)
-		order = compare_twins(index, a, b);
+	/* Twins. */
+	if (order == 0 && index->files[a].digested &&
+	    index->files[b].digested)
+		order = memcmp(maildir_index_digest(index, a),
+		    maildir_index_digest(index, b), MAILDIR_DIGEST_SIZE);
 	return order < 0;
 }
 

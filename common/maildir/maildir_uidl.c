@@ -3,9 +3,8 @@
  * they are the same in every session, whatever comes or goes.
  *
  * A message's is its base name, and in a folder a slash and the folder's
- * path. Where a file stands beside new and cur and has a namesake in them its
- * own ends with one more slash: no mail program makes such. What cannot stand
- * in a reply becomes a hash, 128 bits of SHA-256 in hexadecimal.
+ * path. What cannot stand in a reply becomes a slash, with which no file's
+ * name begins, and a hash: 128 bits of SHA-256 in hexadecimal.
  * Layer 2.
  */
 
@@ -27,26 +26,25 @@ can_be_sent(struct slice s)
 }
 
 static struct slice
-put_hex(const unsigned char *octets, char *text)
+put_hash(const unsigned char *octets, char *text)
 {
 	static const char digits[] = "0123456789abcdef";
+	size_t len = 0;
 
+	text[len++] = '/';
 	for (size_t i = 0; i < MAILDIR_DIGEST_SIZE; i++) {
-		text[2 * i] = digits[octets[i] >> 4];
-		text[2 * i + 1] = digits[octets[i] & 15];
+		text[len++] = digits[octets[i] >> 4];
+		text[len++] = digits[octets[i] & 15];
 	}
-	return (struct slice){ text, 2 * (size_t)MAILDIR_DIGEST_SIZE };
+	return (struct slice){ text, len };
 }
 
 size_t
 maildir_whole_id(const struct maildir_index *index, size_t i,
     char id[MAILDIR_ID_MAX])
 {
-	const struct maildir_folder *at =
-	    &index->folders[index->files[i].folder];
-	struct slice path = slice_from(index->text + at->path);
-	struct slice folder = maildir_folder_path(path);
-	struct slice base = maildir_base_name(maildir_file_name(index, i));
+	struct slice folder = maildir_file_folder(index, i);
+	struct slice base = maildir_file_base(index, i);
 	size_t len = base.len;
 
 	memcpy(id, base.data, base.len);
@@ -55,8 +53,6 @@ maildir_whole_id(const struct maildir_index *index, size_t i,
 		memcpy(id + len, folder.data, folder.len);
 		len += folder.len;
 	}
-	if (index->files[i].namesake)
-		id[len++] = '/';
 	return len;
 }
 
@@ -70,7 +66,7 @@ maildir_uidl(const struct maildir_index *index, size_t i,
 	SHA256_CTX context;
 
 	if (file->twin)
-		return put_hex(maildir_index_digest(index, i), text);
+		return put_hash(maildir_index_digest(index, i), text);
 	struct slice id = { whole, maildir_whole_id(index, i, whole) };
 	if (id.len > 0 && id.len <= MAILDIR_UIDL_MAX && id.data[0] != '/' &&
 	    can_be_sent(id)) {
@@ -80,5 +76,5 @@ maildir_uidl(const struct maildir_index *index, size_t i,
 	SHA256_Init(&context);
 	SHA256_Update(&context, id.data, id.len);
 	SHA256_Final(hash, &context);
-	return put_hex(hash, text);
+	return put_hash(hash, text);
 }

@@ -15,9 +15,9 @@
 /* RFC 1939 section 7: a unique-id has 1 to 70 characters. */
 #define MAILDIR_UIDL_MAX 70
 
-/* What a unique-id stands for, however long: base name, "/", folder path,
- * "/". Returns its length. */
-#define MAILDIR_ID_MAX (NAME_MAX + 1 + PATH_MAX + 1)
+/* What a unique-id stands for, however long: base name, "/", folder path.
+ * Returns its length. */
+#define MAILDIR_ID_MAX (NAME_MAX + 1 + PATH_MAX)
 size_t maildir_whole_id(const struct maildir_index *index, size_t i,
     char id[MAILDIR_ID_MAX]);
 

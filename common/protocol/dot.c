@@ -122,12 +122,20 @@ dot_encode(struct dot_encoder *encoder, struct slice *text, char *out,
 	return made;
 }
 
+/* Is a line end missing? Nothing at all becomes an empty line: clients were
+ * seen to wait for ever where a message has no octets. */
+static bool
+lacks_end(const struct dot_encoder *encoder)
+{
+	return encoder->in_line || encoder->octets == 0;
+}
+
 size_t
 dot_encode_end(struct dot_encoder *encoder, char *out)
 {
 	size_t n = 0;
 
-	if (encoder->in_line) {
+	if (lacks_end(encoder)) {
 		memcpy(out, "\r\n", 2);
 		n = 2;
 		encoder->octets += 2;
@@ -179,7 +187,7 @@ dot_measure(struct dot_encoder *encoder, struct slice text)
 uint64_t
 dot_measure_end(struct dot_encoder *encoder)
 {
-	if (encoder->in_line)
+	if (lacks_end(encoder))
 		encoder->octets += 2;
 	encoder->in_line = false;
 	return encoder->octets;

@@ -8,11 +8,12 @@
 
 #include <stdint.h>
 
-#define MESSAGE_OCTETS_MAX (UINT64_MAX >> 1)
+#define MESSAGE_OCTETS_MAX (UINT64_MAX >> 2)
 
 struct message {
-	uint64_t octets : 63; /* what RETR sends, without dot-stuffing and
+	uint64_t octets : 62; /* what RETR sends, without dot-stuffing and
 	                       * dot */
+	uint64_t permanent : 1; /* it cannot be deleted */
 	uint64_t deleted : 1; /* marked in this session */
 };
 

@@ -184,6 +184,8 @@ pop3_run_dele(struct pop3 *pop3, struct slice argument)
 		pop3_refuse(pop3, POP3_TEXT_NO_SUCH_MESSAGE);
 	} else if (!pop3->options.allow_delete) {
 		pop3_refuse(pop3, POP3_TEXT_CANNOT_DELETE);
+	} else if (pop3->messages[i].permanent) {
+		pop3_refuse(pop3, POP3_TEXT_PERMANENT);
 	} else {
 		pop3->messages[i].deleted = 1;
 		pop3_say(pop3, POP3_TEXT_MARKED);

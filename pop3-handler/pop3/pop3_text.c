@@ -66,6 +66,10 @@ static const struct row rows[] = {
 	[POP3_TEXT_NOT_UTF8] = { "-ERR [UTF8]",
 	    { "Names and passwords are UTF-8",
 	      "Namen und Passw\u00f6rter sind UTF-8" } },
+	[POP3_TEXT_PERMANENT] = { "-ERR [SYS/PERM]",
+	    { "A file outside a maildir cannot be deleted",
+	      "Eine Datei au\u00dferhalb eines Maildirs kann nicht "
+	      "gel\u00f6scht werden" } },
 	[POP3_TEXT_REFUSED] = { "-ERR [AUTH]",
 	    { "Logins are refused here", "Anmelden ist hier verwehrt" } },
 	[POP3_TEXT_SEND_PASSWORD] = { "+OK",

@@ -1,9 +1,12 @@
 """pop3-handler: what other people's reports are about, tried here; each case
 has the name of the report it comes from."""
 
+import os
+import unittest
+
 from frontdoor import (BOTH, RIGHT, WRONG, FrontDoor, hash_of, login_reply,
                        offers, send_login, try_login)
-from mailtest import POP3, SMTP, Pop3Peer, SmtpPeer
+from mailtest import NOBODY, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase, tree
 
 PASSWORD = "Tr0ub4dor-hush"
 TEXT = b"Subject: x\n\nbody\n"
@@ -136,3 +139,164 @@ class Logins(FrontDoor):
         users = [f"Anna:{self.hash}", f"anna:{self.hash}"]
         for status, _, err in self.check_config(users):
             self.assertEqual(status, 0, err)
+
+
+class WhatIsMail(TestCase):
+    """Mailu 143, docker-mailserver 508, sovereign 606: a client that fetches
+    and deletes removed files that are no mail."""
+
+    OTHERS = ("sieve/rules.sieve", ".dovecot.sieve", ".git/HEAD", ".git/x/y",
+              "xapian-indexes/db", "mbox", ".Sent", "Mail/inbox",
+              "dovecot-uidlist", "notes.txt", "tmp/1.delivery")
+
+    def setUp(self):
+        super().setUp()
+        self.make_maildir()
+        for name in self.OTHERS:
+            self.put(name, TEXT)
+        self.put("new/1", TEXT)
+        self.put("cur/2:2,S", TEXT)
+        self.put(".Archive/cur/3:2,S", TEXT)
+        self.put("lists/ml/new/4", TEXT)
+
+    def uids(self, *options, **kwargs):
+        return sorted(self.pop3(*options, **kwargs).login()
+                      .listing("UIDL").values())
+
+    def test_mailu_143_docker_mailserver_508_sovereign_606(self):
+        self.assertEqual(self.uids(), ["1", "2", "3/.Archive", "4/lists/ml"])
+        self.assertEqual(self.uids("--scan", "inbox"), ["1", "2"])
+
+    def test_fetch_and_delete_leaves_other_files(self):
+        for scan, left in (("inbox", 2), ("all", 0)):
+            pop = self.pop3("--scan", scan, "--allow-delete").login()
+            for n in pop.listing("UIDL"):
+                pop.expect(f"DELE {n}", r"\+OK")
+            pop.quit()
+            kept = [name for name in tree(self.mail)
+                    if (self.mail / name).is_file()]
+            self.assertEqual(len(kept), len(self.OTHERS) + left)
+            for name in self.OTHERS:
+                self.assertEqual((self.mail / name).read_bytes(), TEXT)
+
+    def test_files_of_a_plain_folder_stay(self):
+        plain = self.path("plain")
+        for name in ("a.eml", "sub/b.eml"):
+            self.put(name, TEXT, base=plain)
+        self.put("box/new/c", TEXT, base=plain)
+        before = tree(plain)
+        pop = self.pop3("--maildir", plain, "--allow-delete").login()
+        uids = pop.listing("UIDL")
+        self.assertEqual(sorted(uids.values()),
+                         ["a.eml", "b.eml/sub", "c/box"])
+        for n, uid in uids.items():
+            if uid != "c/box":
+                pop.expect(f"DELE {n}", r"-ERR \[SYS/PERM\]")
+        self.assertEqual(pop.stat()[0], 3)
+        pop.quit()
+        self.assertEqual(tree(plain), before)
+        self.assertEqual(self.uids("--maildir", plain, "--scan", "inbox"), [])
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
+    def test_lost_and_found_of_another_user(self):
+        """One folder that cannot be read locks nobody out."""
+        for mode in (0o000, 0o700, 0o744, 0o711):
+            lost = self.mail / "lost+found"
+            lost.mkdir(exist_ok=True)
+            self.put("lost+found/new/5", TEXT)
+            lost.chmod(mode)
+            (self.mail / "lost+found/new").chmod(0o700)
+            pop = self.pop3(user=NOBODY)
+            pop.login()
+            self.assertEqual(sorted(pop.listing("UIDL").values()),
+                             ["1", "2", "3/.Archive", "4/lists/ml"])
+            pop.quit()
+            self.assertRegex(pop.process.log(),
+                             "1 folder of .* cannot be read and is left out: "
+                             "lost[+]found")
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
+    def test_unreadable_inbox_is_told(self):
+        """That is no folder less, but all that one looks for."""
+        (self.mail / "new").chmod(0o700)
+        pop = self.pop3(user=NOBODY)
+        pop.expect(None, r"\+OK")
+        pop.expect("USER joe", r"\+OK")
+        pop.expect("PASS x", r"-ERR \[SYS/PERM\]")
+
+    def test_left_out_folder_comes_back(self):
+        """Also with a cache, which knows that it was left out."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root for a second user")
+        cache = self.path("cache")
+        cache.mkdir()
+        os.chown(cache, NOBODY, NOBODY)
+        options = ("--cache-dir", cache)
+        archive = self.mail / ".Archive"
+        for mode, uids in ((0o755, ["1", "2", "3/.Archive", "4/lists/ml"]),
+                           (0o700, ["1", "2", "4/lists/ml"])) * 3:
+            archive.chmod(mode)
+            for _ in range(2):
+                self.assertEqual(self.uids(*options, user=NOBODY), uids)
+
+
+class EmptyFile(TestCase):
+    """webmin pull request 2744, offlineimap 216: fdm and tcllib wait for ever
+    where a message has no octets."""
+
+    def test_webmin_2744_offlineimap_216(self):
+        self.make_maildir()
+        self.put("cur/1:2,S", b"")
+        self.put("cur/2:2,S", TEXT)
+        cache = self.path("cache")
+        cache.mkdir()
+        for options in ((), ("--cache-dir", cache), ("--cache-dir", cache)):
+            pop = self.pop3(*options).login()
+            self.assertEqual(pop.stat(), (2, 2 + len(TEXT) + 3))
+            self.assertEqual(pop.listing("LIST")[1], "2")
+            pop.expect("LIST 1", r"\+OK 1 2$")
+            self.assertEqual(pop.retr(1), (2, b"\r\n"))
+            for n in (0, 1, 9):
+                self.assertEqual(pop.multi(f"TOP 1 {n}")[1], b"\r\n")
+            pop.quit()
+            self.assertNotIn("announced", pop.process.log())
+
+
+class Mbsync(TestCase):
+    """neomutt 2103, afew 95: on its first run mbsync gives every file a
+    ",U=3", and everything is fetched again."""
+
+    def setUp(self):
+        super().setUp()
+        self.make_maildir()
+
+    def rename(self):
+        for n, path in enumerate(sorted(self.mail.glob("*/*")), 1):
+            base, colon, flags = path.name.partition(":")
+            path.rename(self.mail / "cur" / f"{base},U={n}:{flags or '2,'}")
+
+    def test_neomutt_2103(self):
+        self.put("new/1600000001.M1P1.host", TEXT)
+        self.put("cur/1600000002.M1P1.host:2,S", TEXT)
+        cache = self.path("cache")
+        cache.mkdir()
+        for options in ((), ("--cache-dir", cache)):
+            before = self.pop3(*options).login().listing("UIDL")
+            self.assertEqual(before[1], "1600000001.M1P1.host")
+        self.rename()
+        for options in ((), ("--cache-dir", cache)):
+            self.assertEqual(self.pop3(*options).login().listing("UIDL"),
+                             before)
+
+    def test_afew_95_within_a_session(self):
+        """RETR and DELE find it under its new name."""
+        for n in range(1, 4):
+            self.put(f"new/160000000{n}.x", b"Subject: %d\n\n" % n)
+        pop = self.pop3("--allow-delete").login()
+        self.rename()
+        self.assertIn(b"Subject: 2\r\n", pop.retr(2)[1])
+        pop.expect("DELE 1", r"\+OK")
+        pop.expect("DELE 3", r"\+OK")
+        pop.quit()
+        self.assertEqual([path.name for path in self.mail.glob("*/*")],
+                         ["1600000002.x,U=2:2,"])

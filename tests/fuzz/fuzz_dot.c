@@ -30,7 +30,8 @@ make_canonical(struct slice message, struct text *lines)
 			continue;
 		text_add_octet(lines, c == '\r' ? '\n' : c);
 	}
-	if (lines->len > 0 && lines->data[lines->len - 1] != '\n')
+	/* Nothing at all is an empty line. */
+	if (lines->len == 0 || lines->data[lines->len - 1] != '\n')
 		text_add_octet(lines, '\n');
 }
 

@@ -34,7 +34,7 @@ static const struct {
 struct file {
 	size_t place;
 	char name[NAME_MAX + 1];
-	size_t base_len; /* before ":2," */
+	size_t base_len;
 	bool there;
 };
 
@@ -82,20 +82,18 @@ open_place(size_t place)
 
 /* ---- names ---- */
 
-/* What other programs keep beside mail is no message. */
-static bool
-is_foreign(const struct file *file)
+/* Before ":2,", and before the ",U=7" that mbsync adds. */
+static size_t
+base_length(const char *name)
 {
-	static const char *const names[] = { "maildirsize", "maildirfolder",
-		"subscriptions" };
+	const char *flags = strstr(name, ":2,");
+	size_t len = flags == NULL ? strlen(name) : (size_t)(flags - name);
 
-	if (places[file->place].in_maildir)
-		return false;
-	for (size_t i = 0; i < COUNT(names); i++)
-		if (strcmp(file->name, names[i]) == 0)
-			return true;
-	return strncmp(file->name, "dovecot", 7) == 0 ||
-	    strncmp(file->name, "courier", 7) == 0;
+	for (size_t at = len; at-- > 0 && name[at] >= '0' &&
+	    name[at] <= '9';)
+		if (at >= 3 && memcmp(name + at - 3, ",U=", 3) == 0)
+			return at - 3;
+	return len;
 }
 
 static bool
@@ -115,33 +113,25 @@ read_file(struct slice line, struct file *file)
 	for (size_t i = 0; i < COUNT(taken); i++)
 		if (strcmp(file->name, taken[i]) == 0)
 			return false;
-	const char *flags = strstr(file->name, ":2,");
-	file->base_len = flags == NULL ? name.len
-	    : (size_t)(flags - file->name);
+	file->base_len = base_length(file->name);
 	return true;
 }
 
+/* One message in a folder's new and cur may be seen twice, in a rename. */
 static bool
-same_base(const struct file *a, const struct file *b)
+same_message(const struct file *a, const struct file *b)
 {
 	return strcmp(places[a->place].folder, places[b->place].folder) == 0
 	    && a->base_len == b->base_len &&
 	    memcmp(a->name, b->name, a->base_len) == 0;
 }
 
-/* One message in a folder's new and cur may be seen twice, in a rename; and
- * a plain folder has no flags. */
-static bool
-same_message(const struct file *a, const struct file *b)
-{
-	return same_base(a, b) && places[a->place].in_maildir ==
-	    places[b->place].in_maildir;
-}
-
+/* Beside new and cur, and in a plain folder below them, files are not mail. */
 static bool
 is_served(const struct file *file, enum maildir_reach scan)
 {
-	return file->there && file->name[0] != '.' && !is_foreign(file) &&
+	return file->there && file->name[0] != '.' &&
+	    places[file->place].in_maildir &&
 	    (scan == MAILDIR_ALL || file->place <= 1);
 }
 
@@ -236,7 +226,7 @@ check_maildrop(const struct maildir *maildir, size_t size, bool believed)
 			CHECK(!same_uidl(uidl(maildir, k), id));
 		/* Whatever else its name claims. */
 		CHECK(believed || maildir->index.messages[i].octets ==
-		    (size + 1) / 2 * 3);
+		    (size == 0 ? 2 : (size + 1) / 2 * 3));
 		CHECK(!maildir->index.messages[i].deleted);
 	}
 }

@@ -343,6 +343,8 @@ make_wire(struct slice contents, bool top, uint64_t lines, struct text *wire)
 {
 	bool in_body = false;
 
+	if (contents.len == 0)
+		contents = SLICE("\n");
 	while (contents.len > 0 && !(top && in_body && lines == 0)) {
 		size_t len = 0;
 

@@ -89,6 +89,9 @@ model_encode(struct slice text, bool unstuffed, int body_lines,
 	uint64_t dots = 0;
 
 	encoded->text.len = 0;
+	/* Nothing at all is an empty line. */
+	if (text.len == 0)
+		text_add(&encoded->text, SLICE("\r\n"));
 	while (text.len > 0) {
 		size_t len = 0;
 
@@ -799,7 +802,8 @@ test_round_trip(void **state)
 			assert_int_equal(dot_decode(&decoder, wire, n, &taken,
 			    &made), DOT_END);
 			assert_int_equal(taken, n);
-			assert_slices(((struct slice){ wire, made }), text);
+			assert_slices(((struct slice){ wire, made }),
+			    text.len > 0 ? text : SLICE("\n"));
 			assert_false(decoder.bare_cr);
 			assert_false(decoder.bare_lf);
 			assert_int_equal(decoder.octets + decoder.lines,

@@ -184,7 +184,7 @@ test_octets(void **state)
 {
 	static const struct { struct slice text; unsigned size, octets; }
 	rows[] = {
-		{ SLICE(""), 0, 0 },
+		{ SLICE(""), 0, 2 },
 		{ SLICE("\n"), 1, 2 },
 		{ SLICE("a\n"), 2, 3 },
 		{ SLICE("a\n\n\nb\n"), 6, 10 },

@@ -188,7 +188,7 @@ test_uidl(void **state)
 		{ ".Sent/cur", "a:2,S", "a/.Sent" },
 		{ "x", "a", "a/x" },
 		/* printf 'with space' | sha256sum */
-		{ "cur", "with space", "b8b8f25a5fc711caea1cfebfe02359e3" },
+		{ "cur", "with space", "/b8b8f25a5fc711caea1cfebfe02359e3" },
 		{ "cur", "0123456789012345678901234567890123456789012345678"
 		    "901234567890123456789", "0123456789012345678901234567890"
 		    "123456789012345678901234567890123456789" },

@@ -35,7 +35,7 @@ struct stored {
 static const struct stored joes[] = {
 	{ SLICE("Subject: one\n\nbody\n"), 22, SLICE("u1"), WHOLE, false },
 	{ SLICE(".dots\n..\n\n.\nend"), 21, SLICE(UIDL_70), WHOLE, false },
-	{ SLICE(""), 0, SLICE("!"), WHOLE, false },
+	{ SLICE(""), 2, SLICE("!"), WHOLE, false },
 	{ SLICE("X: \0\r\n\r\na\rb\n\n\n"), 18, SLICE("~u/.4"), WHOLE, false },
 };
 
@@ -303,7 +303,7 @@ static const struct drive_core core = {
 #define GREETING "+OK mail.test POP3 ready\r\n"
 #define USER_OK "+OK Send the password\r\n"
 #define LOGIN "USER joe\r\nPASS secret\r\n"
-#define LOGIN_OK USER_OK "+OK 4 messages (61 octets)\r\n"
+#define LOGIN_OK USER_OK "+OK 4 messages (63 octets)\r\n"
 #define JOE "login joe secret\n"
 #define BYE "+OK Bye\r\n"
 #define QUIT_END "end quit 0 0\n"
@@ -380,14 +380,14 @@ test_sessions(void **state)
 		{ SLICE("QUIT\r\n" LOGIN), SLICE(GREETING BYE),
 		    SLICE(QUIT_END), DRIVE_EOF, true },
 		{ SLICE(LOGIN "STAT\r\nQUIT\r\n"),
-		    SLICE(GREETING LOGIN_OK "+OK 4 61\r\n" BYE),
+		    SLICE(GREETING LOGIN_OK "+OK 4 63\r\n" BYE),
 		    SLICE(JOE QUIT_END), DRIVE_EOF, true },
 		/* All at once (PIPELINING), without QUIT. */
 		{ SLICE(LOGIN "STAT\r\nLIST\r\nUIDL\r\nNOOP\r\n"),
-		    SLICE(GREETING LOGIN_OK "+OK 4 61\r\n"
-		    "+OK 4 messages (61 octets)\r\n"
-		    "1 22\r\n2 21\r\n3 0\r\n4 18\r\n.\r\n"
-		    "+OK 4 messages (61 octets)\r\n"
+		    SLICE(GREETING LOGIN_OK "+OK 4 63\r\n"
+		    "+OK 4 messages (63 octets)\r\n"
+		    "1 22\r\n2 21\r\n3 2\r\n4 18\r\n.\r\n"
+		    "+OK 4 messages (63 octets)\r\n"
 		    "1 u1\r\n2 " UIDL_70 "\r\n3 !\r\n4 ~u/.4\r\n.\r\n"
 		    "+OK\r\n"), SLICE(JOE "end 0 0\n"), DRIVE_EOF, false },
 		{ SLICE(LOGIN "LIST 1\r\nLIST 4\r\nUIDL 2\r\nUIDL 3\r\n"
@@ -411,10 +411,10 @@ test_sessions(void **state)
 		/* People who type, and old programs: LF alone, small
 		 * letters, blanks at the end. */
 		{ SLICE("user joe\npass secret\nStat  \nquit\t\n"),
-		    SLICE(GREETING LOGIN_OK "+OK 4 61\r\n" UNKNOWN),
+		    SLICE(GREETING LOGIN_OK "+OK 4 63\r\n" UNKNOWN),
 		    SLICE(JOE "end 0 0\n"), DRIVE_EOF, false },
 		{ SLICE("user joe\npass secret\nSTAT \t \nQUIT \n"),
-		    SLICE(GREETING LOGIN_OK "+OK 4 61\r\n" BYE),
+		    SLICE(GREETING LOGIN_OK "+OK 4 63\r\n" BYE),
 		    SLICE(JOE QUIT_END), DRIVE_EOF, true },
 	};
 
@@ -437,21 +437,21 @@ test_messages(void **state)
 		    SLICE(GREETING LOGIN_OK "+OK 21 octets\r\n"
 		    "..dots\r\n...\r\n\r\n..\r\nend\r\n.\r\n"),
 		    SLICE(JOE "message 2\nend 1 21\n"), DRIVE_EOF, false },
-		/* No octets at all. */
+		/* Nothing at all is an empty line. */
 		{ SLICE(LOGIN "RETR 3\r\n"),
-		    SLICE(GREETING LOGIN_OK "+OK 0 octets\r\n.\r\n"),
-		    SLICE(JOE "message 3\nend 1 0\n"), DRIVE_EOF, false },
+		    SLICE(GREETING LOGIN_OK "+OK 2 octets\r\n\r\n.\r\n"),
+		    SLICE(JOE "message 3\nend 1 2\n"), DRIVE_EOF, false },
 		/* NUL, CRLF, a lone CR, empty lines at the end. */
 		{ SLICE(LOGIN "RETR 4\r\n"),
 		    SLICE(GREETING LOGIN_OK "+OK 18 octets\r\n"
 		    "X: \0\r\n\r\na\r\nb\r\n\r\n\r\n.\r\n"),
 		    SLICE(JOE "message 4\nend 1 18\n"), DRIVE_EOF, false },
 		{ SLICE(LOGIN "RETR 3\r\nRETR 1\r\nRETR 3\r\nNOOP\r\n"),
-		    SLICE(GREETING LOGIN_OK "+OK 0 octets\r\n.\r\n"
+		    SLICE(GREETING LOGIN_OK "+OK 2 octets\r\n\r\n.\r\n"
 		    "+OK 22 octets\r\nSubject: one\r\n\r\nbody\r\n.\r\n"
-		    "+OK 0 octets\r\n.\r\n+OK\r\n"),
+		    "+OK 2 octets\r\n\r\n.\r\n+OK\r\n"),
 		    SLICE(JOE "message 3\nmessage 1\nmessage 3\n"
-		    "end 3 22\n"), DRIVE_EOF, false },
+		    "end 3 26\n"), DRIVE_EOF, false },
 		/* TOP: header, blank line, so many lines. */
 		{ SLICE(LOGIN "TOP 1 0\r\nTOP 1 1\r\nTOP 1 99\r\n"),
 		    SLICE(GREETING LOGIN_OK
@@ -470,11 +470,11 @@ test_messages(void **state)
 		    "..dots\r\n...\r\n\r\n..\r\n.\r\n"
 		    "+OK Top of message follows\r\n"
 		    "..dots\r\n...\r\n\r\n..\r\nend\r\n.\r\n"
-		    "+OK Top of message follows\r\n.\r\n"
+		    "+OK Top of message follows\r\n\r\n.\r\n"
 		    "+OK Top of message follows\r\n"
 		    "X: \0\r\n\r\na\r\n.\r\n"),
 		    SLICE(JOE "message 2\nmessage 2\nmessage 3\nmessage 4\n"
-		    "end 0 48\n"), DRIVE_EOF, false },
+		    "end 0 50\n"), DRIVE_EOF, false },
 		{ SLICE(LOGIN "TOP 1 18446744073709551615\r\n"),
 		    SLICE(GREETING LOGIN_OK
 		    "+OK Top of message follows\r\n"
@@ -616,15 +616,15 @@ test_states(void **state)
 		    LOGGED_IN_ALREADY, "", false },
 		{ "AUTH X", "-ERR No such mechanism, CAPA lists them\r\n",
 		    LOGGED_IN_ALREADY, "", false },
-		{ "STAT", LOG_IN_FIRST, "+OK 4 61\r\n", "", false },
-		{ "LIST", LOG_IN_FIRST, "+OK 4 messages (61 octets)\r\n"
-		    "1 22\r\n2 21\r\n3 0\r\n4 18\r\n.\r\n", "", false },
-		{ "LIST 3", LOG_IN_FIRST, "+OK 3 0\r\n", "", false },
+		{ "STAT", LOG_IN_FIRST, "+OK 4 63\r\n", "", false },
+		{ "LIST", LOG_IN_FIRST, "+OK 4 messages (63 octets)\r\n"
+		    "1 22\r\n2 21\r\n3 2\r\n4 18\r\n.\r\n", "", false },
+		{ "LIST 3", LOG_IN_FIRST, "+OK 3 2\r\n", "", false },
 		{ "UIDL 1", LOG_IN_FIRST, "+OK 1 u1\r\n", "", false },
-		{ "RETR 3", LOG_IN_FIRST, "+OK 0 octets\r\n.\r\n",
+		{ "RETR 3", LOG_IN_FIRST, "+OK 2 octets\r\n\r\n.\r\n",
 		    "message 3\n", false },
 		{ "TOP 3 1", LOG_IN_FIRST,
-		    "+OK Top of message follows\r\n.\r\n", "message 3\n",
+		    "+OK Top of message follows\r\n\r\n.\r\n", "message 3\n",
 		    false },
 		{ "DELE 1", LOG_IN_FIRST,
 		    "-ERR Messages cannot be deleted here\r\n", "", false },
@@ -666,8 +666,10 @@ test_states(void **state)
 		input.len = output.len = events.len = 0;
 		text_format(&input, LOGIN "%s\r\n", rows[i].command);
 		text_format(&output, GREETING LOGIN_OK "%s", rows[i].after);
-		text_format(&events, JOE "%send%s %d 0\n",
-		    rows[i].event_after, quit, retrieved);
+		/* Message 3 is an empty line. */
+		text_format(&events, JOE "%send%s %d %d\n",
+		    rows[i].event_after, quit, retrieved,
+		    rows[i].event_after[0] != '\0' ? 2 : 0);
 		check(input.data, output.data, events.data, rows[i].closes);
 	}
 	text_free(&input);
@@ -684,7 +686,7 @@ test_states(void **state)
 #define B64_SECRET "c2VjcmV0"
 #define ASK_NAME "+ VXNlcm5hbWU6\r\n"
 #define ASK_PASSWORD "+ UGFzc3dvcmQ6\r\n"
-#define WELCOME "+OK 4 messages (61 octets)\r\n"
+#define WELCOME "+OK 4 messages (63 octets)\r\n"
 
 static void
 test_user_pass(void **state)
@@ -1122,7 +1124,7 @@ test_delete(void **state)
 		    "QUIT\r\n"),
 		    SLICE(GREETING LOGIN_OK MARK MARK MARK MARK "+OK 0 0\r\n"
 		    "+OK 0 messages (0 octets)\r\n.\r\n+OK\r\n"
-		    "+OK 4 61\r\n" MARK BYE),
+		    "+OK 4 63\r\n" MARK BYE),
 		    SLICE(JOE "update 4\n" QUIT_END), DRIVE_EOF, true },
 		{ SLICE(LOGIN "DELE 1\r\nRSET\r\nQUIT\r\n"),
 		    SLICE(GREETING LOGIN_OK MARK "+OK\r\n" BYE),
@@ -1135,7 +1137,7 @@ test_delete(void **state)
 		    SLICE(GREETING LOGIN_OK MARK), SLICE(JOE "end 0 0\n"),
 		    DRIVE_TIMEOUT, false },
 		{ SLICE("DELE 1\r\n" LOGIN "STAT\r\n"),
-		    SLICE(GREETING LOG_IN_FIRST LOGIN_OK "+OK 4 61\r\n"),
+		    SLICE(GREETING LOG_IN_FIRST LOGIN_OK "+OK 4 63\r\n"),
 		    SLICE(JOE "end 0 0\n"), DRIVE_EOF, false },
 	};
 
@@ -1162,9 +1164,9 @@ test_languages(void **state)
 		    "+OK Sprachen:\r\ni-default Default language\r\n"
 		    "en English\r\nde Deutsch\r\n.\r\n"
 		    "+OK Bitte das Passwort\r\n"
-		    "+OK 4 Nachrichten (61 Oktette)\r\n+OK 4 61\r\n"
-		    "+OK 2 21\r\n+OK 0 Oktette\r\n.\r\n"
-		    "+OK Es folgt der Anfang der Nachricht\r\n.\r\n"
+		    "+OK 4 Nachrichten (63 Oktette)\r\n+OK 4 63\r\n"
+		    "+OK 2 21\r\n+OK 2 Oktette\r\n\r\n.\r\n"
+		    "+OK Es folgt der Anfang der Nachricht\r\n\r\n.\r\n"
 		    "-ERR Nachrichten k\xC3\xB6nnen hier nicht "
 		    "gel\xC3\xB6scht werden\r\n"
 		    "-ERR Diese Nachricht gibt es nicht\r\n"
@@ -1172,7 +1174,7 @@ test_languages(void **state)
 		    "-ERR Unbekannte Sprache, LANG nennt sie\r\n"
 		    "+OK Auf Wiedersehen\r\n"),
 		    SLICE("login joe wrong\n" JOE "message 3\nmessage 3\n"
-		    "end quit 1 0\n"), DRIVE_EOF, true },
+		    "end quit 1 4\n"), DRIVE_EOF, true },
 		/* Back again; a language that is not there changes
 		 * nothing. */
 		{ SLICE("LANG DE-at\r\nNOOP\r\nLANG x-klingon\r\nNOOP\r\n"
@@ -1444,8 +1446,8 @@ test_transcript(void **state)
 		{ SLICE(LOGIN "RETR 1\r\nSTAT \r\nhunter22 x\r\n"),
 		    SLICE("< +OK mail.test POP3 ready\n> USER joe\n"
 		    "< +OK Send the password\n> PASS\n"
-		    "< +OK 4 messages (61 octets)\n> RETR 1\n"
-		    "< +OK 22 octets\n> STAT \n< +OK 4 61\n"
+		    "< +OK 4 messages (63 octets)\n> RETR 1\n"
+		    "< +OK 22 octets\n> STAT \n< +OK 4 63\n"
 		    "> (unknown command)\n< -ERR Unknown command\n") },
 		{ SLICE("AUTH PLAIN " PLAIN_WRONG "\r\nauth login\r\n"
 		    B64_JOE "\r\n" B64_SECRET "\r\n"),
@@ -1453,7 +1455,7 @@ test_transcript(void **state)
 		    "< -ERR [AUTH] Wrong name or password\n> AUTH\n"
 		    "< + VXNlcm5hbWU6\n> (SASL response)\n"
 		    "< + UGFzc3dvcmQ6\n> (SASL response)\n"
-		    "< +OK 4 messages (61 octets)\n") },
+		    "< +OK 4 messages (63 octets)\n") },
 	};
 	struct drive drive = { .plan = { .drain = 0 } };
 	struct guarded in, out, storage;

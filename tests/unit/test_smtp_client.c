@@ -810,7 +810,7 @@ static void
 test_text(void **state)
 {
 	static const struct { struct slice text, wire; } rows[] = {
-		{ SLICE(""), SLICE(".\r\n") },
+		{ SLICE(""), SLICE("\r\n.\r\n") },
 		{ SLICE("a\n"), SLICE("a\r\n.\r\n") },
 		{ SLICE("a"), SLICE("a\r\n.\r\n") },
 		{ SLICE("."), SLICE("..\r\n.\r\n") },

@@ -7,7 +7,7 @@ import re
 def lines(data):
     """The lines of a file as RETR sends them, without their ends."""
     if not data:
-        return []
+        return [b""]        # an empty file is an empty line
     parts = re.split(rb"\r\n|\r|\n", data)
     return parts[:-1] if parts[-1] == b"" else parts
 
