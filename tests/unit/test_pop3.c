@@ -1094,7 +1094,7 @@ test_asked(void **state)
 	check(LOGIN "NOOP\r\nstat\r\nLIST 3 \r\nLIST 2\r\nRETR 2\r\n"
 	    "Dele 1\r\n"
 	    "DELE 2\r\nTOP 2\r\nUIDL 2\r\nRSET\r\nQUIT\r\n",
-	    GREETING LOGIN_OK "+OK\r\n+OK 4 61\r\n" "+OK 3 0\r\n"
+	    GREETING LOGIN_OK "+OK\r\n+OK 4 63\r\n" "+OK 3 2\r\n"
 	    REFUSED_SO REFUSED_SO MARK REFUSED_SO REFUSED_SO REFUSED_SO
 	    "+OK\r\n" BYE,
 	    JOE "ask STAT ''\nask LIST '3'\nask LIST '2'\nask RETR '2'\n"
