@@ -337,7 +337,7 @@ export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR SYSUSERSDIR TMPFILESDIR 
 	DOCDIR DATADIR SYSCONFDIR INSTALL installed
 endif
 
-install: all units ## install under DESTDIR and PREFIX
+install: all units $(BUILD)/mailhandlers.pc ## install under DESTDIR and PREFIX
 	printf '%s\n' "$$installed" | units/install.sh install
 
 uninstall: ## remove what install put there, but for the configuration

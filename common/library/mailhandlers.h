@@ -111,7 +111,8 @@ void mh_drop(struct mh_session *session); /* closes, without a word */
 
 enum mh_fact {
 	MH_HELO, MH_USER, MH_MECHANISM, MH_REVERSE_PATH, MH_ENVID, MH_PEER,
-	MH_TLS_VERSION, MH_TLS_CIPHER
+	MH_TLS_VERSION, MH_TLS_CIPHER,
+	MH_PROTOCOL /* "SMTP", "LMTP", "POP3" */
 };
 /* Empty where it is not known. It lives until the next event. */
 struct mh_text mh_get(const struct mh_session *session, enum mh_fact fact);

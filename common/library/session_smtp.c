@@ -371,6 +371,10 @@ mh_get(const struct mh_session *session, enum mh_fact fact)
 	case MH_TLS_CIPHER:
 		s = slice_from(session->tls_cipher);
 		break;
+	case MH_PROTOCOL:
+		s = slice_from(smtp == NULL ? "POP3"
+		    : smtp->options.lmtp ? "LMTP" : "SMTP");
+		break;
 	}
 	return session_text(s);
 }
