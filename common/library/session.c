@@ -312,10 +312,24 @@ mh_tls_started(struct mh_session *session)
 	return 0;
 }
 
+/* Since the peer's time was looked at last, has it done anything for which it
+ * would get time anew? */
+static bool
+stands_still(const struct mh_session *session)
+{
+	const struct deadline *deadline = &session->deadline;
+	const struct wire *wire = session->wire;
+
+	return deadline->read != 0 && !deadline->writing &&
+	    session->came == 0 && wire->lines == deadline->lines &&
+	    wire->text == deadline->in_text;
+}
+
 int64_t
 mh_due(struct mh_session *session, int64_t now)
 {
 	struct deadline *deadline;
+	bool still;
 	size_t len;
 
 	if (session == NULL || session->event.type == MH_CLOSED)
@@ -334,11 +348,14 @@ mh_due(struct mh_session *session, int64_t now)
 		deadline->write += took;
 		session->asked_since = 0;
 	}
+	still = stands_still(session);
 	deadline_came(deadline, session->wire, session->came, now);
 	if (deadline->writing)
 		deadline_went(deadline, session->went, now);
 	session->came = session->went = 0;
 	mh_output(session, &len);
-	return len > 0 ? deadline_write(deadline, now)
+	if (len > 0)
+		return deadline_write(deadline, now);
+	return still ? deadline->read
 	    : deadline_read(deadline, session->wire, now);
 }

@@ -647,6 +647,7 @@ test_due(void **state)
 	assert_int_equal(mh_due(box.session, 2000), 301000);
 	drain(&box);
 	assert_int_equal(mh_due(box.session, 3000), 303000);
+	assert_int_equal(mh_due(box.session, 4000), 303000);
 	/* A command has as long as the wait for it, from its first octet. */
 	assert_int_equal(say(&box, "EH"), MH_IO);
 	assert_int_equal(mh_due(box.session, 5000), 305000);
