@@ -27,6 +27,7 @@ demo_packages="$build_packages openssl curl"
 demo_commands="$build_commands openssl curl"
 
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev
+	g++ binutils libsqlite3-dev
 	mandoc python3 python3-aiosmtpd swaks msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux whois s6
@@ -35,7 +36,7 @@ check_commands="$demo_commands systemd-socket-activate clang mandoc python3
 	swaks msmtp mpop tcpserver fetchmail getmail inetd xinetd strace ip
 	unshare setpriv mkpasswd mutt neomutt node perl s6-svscan
 	mkfs.ext4 mkfs.xfs mkfs.btrfs socat ncat"
-check_modules="$build_modules cmocka"
+check_modules="$build_modules cmocka sqlite3"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	haproxy/haproxy stunnel4/stunnel4

@@ -15,13 +15,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <tls.h>
+#include <unistd.h>
 
 #define MAILS_MAX 1000
 
 static struct mail { char *text; size_t len; uint64_t octets; }
     mails[MAILS_MAX];
 static size_t n_mails;
-static volatile sig_atomic_t stopped;
+static int stop_pipe[2];
 
 /* What a POP3 session sees: the mails that there were when it began. */
 struct maildrop { uint64_t octets[MAILS_MAX]; size_t sent; };
@@ -29,7 +30,9 @@ struct maildrop { uint64_t octets[MAILS_MAX]; size_t sent; };
 static void
 stop(int signal_number)
 {
-	stopped = signal_number;
+	ssize_t ignored = write(stop_pipe[1], &signal_number, 1);
+
+	(void)ignored;
 }
 
 static void
@@ -156,12 +159,15 @@ main(int argc, char **argv)
 		    &options, tls) != 0)
 			return perror("listen"), 1;
 	}
+	if (pipe(stop_pipe) != 0)
+		return perror("pipe"), 1;
 	signal(SIGTERM, stop);
-	struct pollfd mine = { mh_server_fd(server), POLLIN, 0 };
-	while (!stopped) {
+	struct pollfd mine[] = { { mh_server_fd(server), POLLIN, 0 },
+		{ stop_pipe[0], POLLIN, 0 } };
+	while (mine[1].revents == 0) {
 		while ((event = mh_server_wait(server, 0)) != NULL)
 			serve(event);
-		poll(&mine, 1, -1);
+		poll(mine, 2, -1);
 	}
 	/* 421 to each, and then none is left. */
 	mh_server_stop(server);

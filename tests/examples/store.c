@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 
 #define SCHEMA \
@@ -310,11 +311,23 @@ main(int argc, char **argv)
 		fprintf(stderr, "store: cannot begin\n");
 		return 1;
 	}
-	/* Without SA_RESTART: the wait ends, too. */
-	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop }, NULL);
-	while (!stopped)
-		while ((event = mh_server_wait(server, -1)) != NULL)
+	/* SIGTERM comes in while we wait, and at no other time. */
+	sigset_t term, none;
+	sigemptyset(&none);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
+	signal(SIGTERM, stop);
+	int fd = mh_server_fd(server);
+	while (!stopped) {
+		fd_set ready;
+
+		while ((event = mh_server_wait(server, 0)) != NULL)
 			serve(event);
+		FD_ZERO(&ready);
+		FD_SET(fd, &ready);
+		pselect(fd + 1, &ready, NULL, NULL, NULL, &none);
+	}
 	mh_server_stop(server);
 	while ((event = mh_server_wait(server, -1)) != NULL)
 		serve(event);
