@@ -41,6 +41,8 @@ show_next_hop(const struct account *account, FILE *out)
 		    account->hop.port);
 	if (account->login != NULL)
 		fprintf(out, " as %s", account->login);
+	if (account->hop.auth != SASL_CLIENT_NONE)
+		fprintf(out, " by %s", sasl_client_name(account->hop.auth));
 	if (!next_hop_has_tls(&account->hop))
 		fputs(", in the clear", out);
 	else if (!account->hop.verify)

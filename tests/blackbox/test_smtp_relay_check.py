@@ -15,7 +15,8 @@ class CheckAccounts(Relay):
         "joe@example.com smtps://smtp.example.com joe hush-secret for=joe",
         "example.org smtp://mail.example.org:2587?verify=no relay hush-secret",
         "* lmtp+unix:/run/dovecot/lmtp",
-        "ann@example.net smtp+plain://[::1]:25")
+        "ann@example.net smtp+plain://[::1]:25",
+        "* smtps://smtp.example.com?auth=xoauth2 me exec:true an argument")
 
     def options(self, accounts):
         return self.argv(SMTP, "--tls", "off", "--auth", "any", "--relay",
@@ -53,7 +54,10 @@ class CheckAccounts(Relay):
             "lmtp+unix:/run/dovecot/lmtp, in the clear",
             "5: mail from <ann@example.net> by any login goes to "
             "smtp+plain://[::1]:25, in the clear; but never, for line 4 "
-            "comes first")))
+            "comes first",
+            "6: mail from any sender (and <>) by any login goes to "
+            "smtps://smtp.example.com:465 as me by XOAUTH2; but never, for "
+            "line 4 comes first")))
 
     def test_what_comes_first(self):
         url = "smtp+plain://localhost"
@@ -95,3 +99,26 @@ class CheckAccounts(Relay):
         status, _, err = self.run_to_end(*self.options(self.accounts(
             f"* smtp://localhost?ca={self.certs.ca.crt}")))
         self.assertEqual((status, err), (0, ""))
+
+    def test_passwords(self):
+        """Whether they can be had, without running a command."""
+        empty = self.write("empty", "\n")
+        public = self.write("public", "hush-secret\n", 0o644)
+        ran = self.path("ran")
+        for password, why in (
+                (f"file:{empty}", "the password is empty"),
+                (f"file:{self.path('gone')}", "No such file or directory"),
+                (f"file:{public}", "anyone may read it; chmod o-r it"),
+                ("exec:", "exec: no command"),
+                ("exec:'x", "exec: a quote without its end"),
+                ("exec:gone-helper", "exec: gone-helper: not found in PATH"),
+                (f"exec:touch {ran}", None)):
+            with self.subTest(password=password):
+                accounts = self.accounts(
+                    "", f"* smtps://h.test joe {password}")
+                status, out, err = self.run_to_end(*self.options(accounts))
+                self.assertEqual((status, out), (78 if why else 0, ""))
+                self.assertRegex(err, f"{accounts}:2: .*{why}" if why
+                                 else "^$")
+                self.assertNotIn("hush-secret", err)
+        self.assertFalse(ran.exists())

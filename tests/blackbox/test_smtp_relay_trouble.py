@@ -9,7 +9,7 @@ import time
 
 from mailtest import (DEADLINE, SMTP, clean_environment, plain, smtp_wire,
                       wait_for)
-from nexthop import STALL, AfterReply, Early, ScriptedHop
+from nexthop import STALL, AfterReply, Early, Late, ScriptedHop, Silent
 from relay import TEXT, Relay
 from replies import QUEUED, TROUBLE
 
@@ -184,6 +184,70 @@ class Stop(Trouble):
                 smtp.expect_end()
                 self.assertEqual(smtp.exit_status(), 0)
                 self.assert_nothing_kept()
+
+
+    def stop(self, smtp, wanted="421 4.3.2"):
+        os.kill(smtp.process.pid, signal.SIGTERM)
+        smtp.expect(None, wanted)
+        smtp.rest()
+        self.assertEqual(smtp.exit_status(), 0)
+        self.assert_nothing_kept()
+
+    def test_while_the_hop_is_opened(self):
+        """In the handshake, at the login, while a helper gets its token, and
+        when a hop that left is opened again."""
+        context = self.certs.server.server_context()
+        sleeps = self.write("sleeps", "#!/bin/sh\nexec sleep 60\n", 0o755)
+        left = AfterReply("250 2.1.5 ok")
+        for step, script, password, tls in (
+                ("handshake", {"connect": Silent()}, "x", "smtps"),
+                ("STARTTLS", {"STARTTLS": Silent()}, "x", "smtp"),
+                ("handshake", {"STARTTLS": Silent(b"220 go on\r\n")}, "x",
+                 "smtp"),
+                ("AUTH", {"AUTH": Silent()}, "x", "smtps"),
+                ("helper", {}, f"exec:{sleeps}", "smtps"),
+                ("again", {"RCPT": [left, Silent()]}, "x", "smtps")):
+            with self.subTest(step=step, scheme=tls):
+                hop = ScriptedHop(self, script,
+                                  tls=context if tls == "smtps" else None,
+                                  starttls=context if tls == "smtp" else None)
+                smtp = self.relay(self.accounts(
+                    f"* {tls}://localhost:{hop.port}?ca={self.certs.ca.crt} "
+                    f"joe {password}"), maildir=True)
+                smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
+                if step == "again":
+                    smtp.expect("RCPT TO:<a@b.test>", "250 2.1.5")
+                smtp.send("RCPT TO:<b@b.test>\r\n")
+                wait_for(lambda: len(hop.connections) ==
+                         (2 if step == "again" else 1), "the connection")
+                smtp.quiet(0.3)
+                self.stop(smtp)
+
+    def test_in_the_text(self):
+        """The hop reads no more of it: it is dropped, here and there."""
+        hop = self.clear_hop({"text": Early(1, b"", "stall")})
+        smtp = self.clear(hop, maildir=True)
+        smtp.envelope()
+        smtp.expect("DATA", "354")
+        smtp.send(smtp_wire((b"x" * 98 + b"\n") * 200_000))
+        smtp.quiet(0.5)
+        self.stop(smtp)
+        hop.released.set()
+        self.assertEqual(hop.messages, [])
+
+    def test_after_the_dot(self):
+        """The message may be the hop's already: its word is waited for."""
+        hop = self.clear_hop({"final": Late(1, "250 2.0.0 hop has it")})
+        smtp = self.clear(hop, maildir=True)
+        smtp.envelope()
+        smtp.expect("DATA", "354")
+        smtp.send(smtp_wire(TEXT))
+        wait_for(lambda: hop.messages, "the text")
+        os.kill(smtp.process.pid, signal.SIGTERM)
+        self.assertRegex(str(smtp.reply()), QUEUED)
+        smtp.expect(None, "421 4.3.2")
+        self.assertEqual(smtp.exit_status(), 0)
+        self.the_message()
 
 
 class Log(Trouble):
