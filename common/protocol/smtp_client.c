@@ -358,6 +358,16 @@ smtp_client_auth_respond(struct smtp_client *client,
 }
 
 void
+smtp_client_wipe(struct smtp_client *client)
+{
+	buf_wipe(&client->wire.out);
+	if (!wire_mid_line(&client->wire))
+		buf_wipe(&client->wire.in);
+	explicit_bzero(client->text, sizeof(client->text));
+	client->reply.text.len = 0;
+}
+
+void
 smtp_client_mail(struct smtp_client *client, const struct envelope *envelope)
 {
 	const struct smtp_extensions *offered = &client->extensions;

@@ -85,8 +85,8 @@ void smtp_client_starttls(struct smtp_client *client);
 /*
  * AUTH, and with it the mechanism's first response where it has one and the
  * line has at most 512 octets (RFC 4954 4): then *step is 1, else 0. And the
- * response to the 334 after that: false where it knows of none.
- * Wipe the wire's out afterwards.
+ * response to the 334 after that: false where it knows of none. When that is
+ * over, smtp_client_wipe.
  */
 void smtp_client_auth(struct smtp_client *client,
     enum sasl_client_mechanism mechanism, const struct sasl_client *who,
@@ -94,6 +94,10 @@ void smtp_client_auth(struct smtp_client *client,
 bool smtp_client_auth_respond(struct smtp_client *client,
     enum sasl_client_mechanism mechanism, const struct sasl_client *who,
     unsigned step);
+
+/* Overwrites what was said and heard so far, the reply too: servers quote what
+ * they were sent. Only what they said before its time is left. */
+void smtp_client_wipe(struct smtp_client *client);
 
 /*
  * With the parameters of the envelope that the server offers. MAIL is said

@@ -153,8 +153,6 @@ relay_log_in(struct relay *relay, struct error *error)
 	if (result == 0)
 		result = log_in_as(relay, &who, error);
 	account_secret_wipe(&secret);
-	buf_wipe(&client->wire.out);
-	if (!wire_mid_line(&client->wire))
-		buf_wipe(&client->wire.in);
+	smtp_client_wipe(client);
 	return result;
 }
