@@ -449,6 +449,7 @@ serve(struct program *program, struct error *never)
 		.stls = p->settings.common.tls == TLS_MODE_STARTTLS,
 		.allow_delete = p->settings.allow_delete,
 		.ask = p->program.faulty.faults.n > 0,
+		.hidden = p->settings.common.hide,
 	};
 	struct error error = { .kind = ERROR_NONE };
 	enum pop3_event event;

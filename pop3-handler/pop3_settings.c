@@ -4,9 +4,23 @@
  */
 #include "pop3_settings.h"
 
+#include "protocol/hidden.h"
+#include "pop3/pop3.h"
+
 static const char *const scans[] = { "all", "inbox", NULL };
 
+static bool
+check_hide(const char *list, char *why, size_t size)
+{
+	return hidden_check(list, pop3_hideable, pop3_hideable_count, why,
+	    size);
+}
+
 static const struct option_spec rows[] = {
+	{ .name = "hide", .type = OPTION_STRING,
+	    .offset = offsetof(struct pop3_settings, common.hide),
+	    .value_name = "LIST", .check = check_hide,
+	    .help = "do without these extensions, for testing clients" },
 	{ .name = "timeout", .type = OPTION_NUMBER,
 	    .offset = offsetof(struct pop3_settings, common.timeout),
 	    .value_name = "SECONDS", .fallback = "600",

@@ -346,6 +346,7 @@ start_core(struct smtp_program *p, struct error *error)
 		.requiretls = p->settings.relay != NULL &&
 		    p->settings.common.tls != TLS_MODE_OFF,
 		.lmtp = p->settings.lmtp,
+		.hidden = p->settings.common.hide,
 	};
 
 	smtp_init(&p->smtp, &options, p->in, sizeof(p->in), p->out,

@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "protocol/hidden.h"
+#include "smtp/smtp.h"
 
 /* In the order of enum dot_bare_lf. */
 static const char *const bare_lf_modes[] = {
@@ -23,7 +25,17 @@ check_delimiter(const char *value, char *why, size_t size)
 
 #define AT(member) offsetof(struct smtp_settings, member)
 
+static bool
+check_hide(const char *list, char *why, size_t size)
+{
+	return hidden_check(list, smtp_hideable, smtp_hideable_count, why,
+	    size);
+}
+
 static const struct option_spec rows[] = {
+	{ .name = "hide", .type = OPTION_STRING, .offset = AT(common.hide),
+	    .value_name = "LIST", .check = check_hide,
+	    .help = "do without these extensions, for testing clients" },
 	{ .name = "timeout", .type = OPTION_NUMBER,
 	    .offset = AT(common.timeout), .value_name = "SECONDS",
 	    .fallback = "300", .min = 1, .max = 86400,

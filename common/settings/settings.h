@@ -39,6 +39,7 @@ struct common_settings {
 	int log_level; /* syslog priority - LOG_ERR */
 	bool transcript;
 	const char *faults; /* NULL: none */
+	const char *hide;   /* extensions, with commas; NULL: none */
 
 	/* Where the program accepts connections itself. */
 	bool accept;

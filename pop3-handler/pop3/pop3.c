@@ -10,21 +10,45 @@
 #include <assert.h>
 #include <string.h>
 
+#include "protocol/hidden.h"
+
 #include "pop3/pop3_private.h"
 
 /* Masks of enum pop3_state. */
 #define IN_AUTHORIZATION (1u << POP3_AUTHORIZATION)
 #define IN_TRANSACTION (1u << POP3_TRANSACTION)
+#define IN_BOTH (IN_AUTHORIZATION | IN_TRANSACTION)
 
 struct command {
 	struct slice verb;
 	unsigned states;
 	bool secret; /* its argument is never shown */
 	bool asked;  /* about, with options.ask */
+	struct slice capability; /* without which it is unknown */
 	void (*run)(struct pop3 *pop3, struct slice argument);
 };
 
 /* ---- commands of both states ---- */
+
+const struct slice pop3_hideable[] = {
+	SLICE("STLS"), SLICE("USER"), SLICE("SASL"), SLICE("TOP"),
+	SLICE("UIDL"), SLICE("PIPELINING"), SLICE("RESP-CODES"),
+	SLICE("AUTH-RESP-CODE"), SLICE("UTF8"), SLICE("LANG"),
+	SLICE("EXPIRE"), SLICE("IMPLEMENTATION"), SLICE("CAPA"),
+};
+const size_t pop3_hideable_count =
+    sizeof(pop3_hideable) / sizeof(pop3_hideable[0]);
+
+/* A line of CAPA's reply: a keyword, and what belongs to it. */
+static void
+offer(struct pop3 *pop3, struct slice line)
+{
+	struct slice keyword, rest;
+
+	slice_cut(line, ' ', &keyword, &rest);
+	if (!hidden_has(pop3->options.hidden, keyword))
+		pop3_reply(pop3, line);
+}
 
 /* RFC 2449 section 5. The same before and after the login. */
 static void
@@ -34,23 +58,24 @@ run_capa(struct pop3 *pop3, struct slice argument)
 		return;
 	pop3_say(pop3, POP3_TEXT_CAPABILITIES);
 	if (pop3->options.stls && pop3->state == POP3_AUTHORIZATION)
-		pop3_reply(pop3, SLICE("STLS"));
+		offer(pop3, SLICE("STLS"));
 	if (pop3_login_possible(pop3)) {
-		pop3_reply(pop3, SLICE("USER"));
-		pop3_reply(pop3, SLICE("SASL " SASL_MECHANISMS));
+		offer(pop3, SLICE("USER"));
+		offer(pop3, SLICE("SASL " SASL_MECHANISMS));
 	}
-	pop3_reply(pop3, SLICE("TOP"));
-	pop3_reply(pop3, SLICE("UIDL"));
-	pop3_reply(pop3, SLICE("PIPELINING"));
-	pop3_reply(pop3, SLICE("RESP-CODES"));
-	pop3_reply(pop3, SLICE("AUTH-RESP-CODE"));
-	pop3_reply(pop3, pop3_login_possible(pop3) ? SLICE("UTF8 USER")
-	                                           : SLICE("UTF8"));
-	pop3_reply(pop3, SLICE("LANG"));
+	offer(pop3, SLICE("TOP"));
+	offer(pop3, SLICE("UIDL"));
+	offer(pop3, SLICE("PIPELINING"));
+	offer(pop3, SLICE("RESP-CODES"));
+	offer(pop3, SLICE("AUTH-RESP-CODE"));
+	offer(pop3, pop3_login_possible(pop3) ? SLICE("UTF8 USER")
+	                                      : SLICE("UTF8"));
+	offer(pop3, SLICE("LANG"));
 	/* RFC 2449 6.7: nothing goes but what a client deletes itself. */
-	pop3_reply(pop3, SLICE("EXPIRE NEVER"));
-	wire_format(&pop3->wire, "IMPLEMENTATION %s",
-	    pop3->options.implementation);
+	offer(pop3, SLICE("EXPIRE NEVER"));
+	if (!hidden_has(pop3->options.hidden, SLICE("IMPLEMENTATION")))
+		wire_format(&pop3->wire, "IMPLEMENTATION %s",
+		    pop3->options.implementation);
 	pop3_reply(pop3, SLICE("."));
 }
 
@@ -120,26 +145,33 @@ run_noop(struct pop3 *pop3, struct slice argument)
 		pop3_reply(pop3, SLICE("+OK"));
 }
 
+/* It belongs to no capability. */
+#define NOTHING { "", 0 }
+
 static const struct command commands[] = {
-	{ SLICE("CAPA"), IN_AUTHORIZATION | IN_TRANSACTION, false, false,
-	    run_capa },
-	{ SLICE("STLS"), IN_AUTHORIZATION, false, true, run_stls },
-	{ SLICE("USER"), IN_AUTHORIZATION, false, false, pop3_run_user },
-	{ SLICE("PASS"), IN_AUTHORIZATION, true, false, pop3_run_pass },
-	{ SLICE("AUTH"), IN_AUTHORIZATION, true, false, pop3_run_auth },
-	{ SLICE("STAT"), IN_TRANSACTION, false, true, pop3_run_stat },
-	{ SLICE("LIST"), IN_TRANSACTION, false, true, pop3_run_list },
-	{ SLICE("UIDL"), IN_TRANSACTION, false, true, pop3_run_uidl },
-	{ SLICE("RETR"), IN_TRANSACTION, false, true, pop3_run_retr },
-	{ SLICE("TOP"), IN_TRANSACTION, false, true, pop3_run_top },
-	{ SLICE("DELE"), IN_TRANSACTION, false, true, pop3_run_dele },
-	{ SLICE("NOOP"), IN_TRANSACTION, false, false, run_noop },
-	{ SLICE("RSET"), IN_TRANSACTION, false, false, pop3_run_rset },
-	{ SLICE("UTF8"), IN_AUTHORIZATION, false, false, run_utf8 },
-	{ SLICE("LANG"), IN_AUTHORIZATION | IN_TRANSACTION, false, false,
-	    run_lang },
-	{ SLICE("QUIT"), IN_AUTHORIZATION | IN_TRANSACTION, false, true,
-	    run_quit },
+	{ SLICE("CAPA"), IN_BOTH, false, false, SLICE("CAPA"), run_capa },
+	{ SLICE("STLS"), IN_AUTHORIZATION, false, true, SLICE("STLS"),
+	    run_stls },
+	{ SLICE("USER"), IN_AUTHORIZATION, false, false, SLICE("USER"),
+	    pop3_run_user },
+	{ SLICE("PASS"), IN_AUTHORIZATION, true, false, SLICE("USER"),
+	    pop3_run_pass },
+	{ SLICE("AUTH"), IN_AUTHORIZATION, true, false, SLICE("SASL"),
+	    pop3_run_auth },
+	{ SLICE("STAT"), IN_TRANSACTION, false, true, NOTHING, pop3_run_stat },
+	{ SLICE("LIST"), IN_TRANSACTION, false, true, NOTHING, pop3_run_list },
+	{ SLICE("UIDL"), IN_TRANSACTION, false, true, SLICE("UIDL"),
+	    pop3_run_uidl },
+	{ SLICE("RETR"), IN_TRANSACTION, false, true, NOTHING, pop3_run_retr },
+	{ SLICE("TOP"), IN_TRANSACTION, false, true, SLICE("TOP"),
+	    pop3_run_top },
+	{ SLICE("DELE"), IN_TRANSACTION, false, true, NOTHING, pop3_run_dele },
+	{ SLICE("NOOP"), IN_TRANSACTION, false, false, NOTHING, run_noop },
+	{ SLICE("RSET"), IN_TRANSACTION, false, false, NOTHING, pop3_run_rset },
+	{ SLICE("UTF8"), IN_AUTHORIZATION, false, false, SLICE("UTF8"),
+	    run_utf8 },
+	{ SLICE("LANG"), IN_BOTH, false, false, SLICE("LANG"), run_lang },
+	{ SLICE("QUIT"), IN_BOTH, false, true, NOTHING, run_quit },
 };
 
 /* ---- the machine ---- */
@@ -168,6 +200,12 @@ find_command(struct slice verb)
 		if (slice_equal_nocase(verb, commands[i].verb))
 			return &commands[i];
 	return NULL;
+}
+
+static bool
+is_hidden(const struct pop3 *pop3, const struct command *command)
+{
+	return hidden_has(pop3->options.hidden, command->capability);
 }
 
 static void
@@ -212,7 +250,7 @@ take_command(struct pop3 *pop3, struct slice line)
 
 	slice_cut(line, ' ', &verb, &argument);
 	const struct command *command = find_command(verb);
-	if (command == NULL) {
+	if (command == NULL || is_hidden(pop3, command)) {
 		/* It might be a password that lost its command. */
 		wire_show_input(&pop3->wire, SLICE("(unknown command)"));
 		pop3_refuse(pop3, POP3_TEXT_UNKNOWN);

@@ -73,6 +73,8 @@ struct pop3_options {
 	bool allow_delete; /* DELE marks messages to be removed */
 	bool ask;     /* before STLS, STAT, LIST, UIDL, RETR, TOP, DELE and
 	               * QUIT: POP3_COMMAND */
+	const char *hidden; /* capabilities that are left out and refused,
+	               * with commas between them; or NULL */
 };
 
 struct pop3 {
@@ -135,6 +137,10 @@ void pop3_init(struct pop3 *pop3, const struct pop3_options *options,
  * gives it so. */
 void pop3_lend(struct pop3 *pop3, char *in, size_t in_size, char *out,
     size_t out_size);
+
+/* What can be hidden. */
+extern const struct slice pop3_hideable[];
+extern const size_t pop3_hideable_count;
 
 enum pop3_event pop3_next(struct pop3 *pop3);
 

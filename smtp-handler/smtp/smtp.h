@@ -86,6 +86,8 @@ struct smtp_options {
 	                         * STARTTLS is not, it is TLS from the first
 	                         * octet */
 	bool lmtp;              /* LMTP in place of SMTP */
+	const char *hidden;     /* extensions that are left out and refused,
+	                         * with commas between them; or NULL */
 };
 
 struct smtp {
@@ -183,6 +185,10 @@ void smtp_init(struct smtp *smtp, const struct smtp_options *options,
  * calls smtp_init without any gives it so. */
 void smtp_lend(struct smtp *smtp, char *in, size_t in_size, char *out,
     size_t out_size);
+
+/* What can be hidden. */
+extern const struct slice smtp_hideable[];
+extern const size_t smtp_hideable_count;
 
 enum smtp_event smtp_next(struct smtp *smtp);
 

@@ -7,10 +7,13 @@
 #include "smtp/smtp_private.h"
 
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "protocol/address.h"
 #include "protocol/foreign.h"
+#include "protocol/hidden.h"
 
 /* Masks of enum smtp_state. */
 #define IN(state) (1u << (state))
@@ -22,44 +25,88 @@ struct command {
 	struct slice verb;
 	unsigned states; /* where it may come; else one of these: */
 	void (*run)(struct smtp *smtp, struct slice argument);
+	struct slice extension; /* without which it is unknown */
 };
 
 /* ---- HELO, EHLO ---- */
 
+const struct slice smtp_hideable[] = {
+	SLICE("PIPELINING"), SLICE("SIZE"), SLICE("8BITMIME"),
+	SLICE("CHUNKING"), SLICE("SMTPUTF8"), SLICE("DSN"), SLICE("STARTTLS"),
+	SLICE("REQUIRETLS"), SLICE("AUTH"), SLICE("LIMITS"), SLICE("HELP"),
+	SLICE("ENHANCEDSTATUSCODES"), SLICE("EHLO"),
+};
+const size_t smtp_hideable_count =
+    sizeof(smtp_hideable) / sizeof(smtp_hideable[0]);
+
+/* EHLO's reply, of which the last line is held back: it has another form. */
+struct hello {
+	struct smtp *smtp;
+	char held[SMTP_HELO_MAX + 64];
+};
+
+static void offer(struct hello *hello, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A keyword, and what belongs to it. */
+static void
+offer(struct hello *hello, const char *format, ...)
+{
+	struct smtp *smtp = hello->smtp;
+	struct slice keyword, rest;
+	va_list args;
+
+	slice_cut(slice_from(format), ' ', &keyword, &rest);
+	/* "AUTH=PLAIN" too. */
+	slice_cut(keyword, '=', &keyword, &rest);
+	if (hidden_has(smtp->options.hidden, keyword))
+		return;
+	wire_format(&smtp->wire, "250-%s", hello->held);
+	va_start(args, format);
+	vsnprintf(hello->held, sizeof(hello->held), format, args);
+	va_end(args);
+}
+
+static void
+offer_extensions(struct hello *hello)
+{
+	const struct smtp *smtp = hello->smtp;
+	const struct smtp_options *options = &smtp->options;
+
+	offer(hello, "PIPELINING");
+	offer(hello, "SIZE %ju", (uintmax_t)options->max_size);
+	offer(hello, "8BITMIME");
+	offer(hello, "CHUNKING");
+	offer(hello, "SMTPUTF8");
+	if (options->dsn)
+		offer(hello, "DSN");
+	if (options->starttls && !smtp->tls_started)
+		offer(hello, "STARTTLS");
+	if (smtp_offers_requiretls(smtp))
+		offer(hello, "REQUIRETLS");
+	if (options->login == SMTP_LOGIN_OFFERED && !smtp->authenticated) {
+		offer(hello, "AUTH %s", SASL_MECHANISMS);
+		/* What some old clients look for. */
+		offer(hello, "AUTH=%s", SASL_MECHANISMS);
+	}
+	/* RFC 9422 3: what there is no limit of is not named. */
+	if (options->max_recipients > 0)
+		offer(hello, "LIMITS RCPTMAX=%ju",
+		    (uintmax_t)options->max_recipients);
+	offer(hello, "HELP");
+	offer(hello, "ENHANCEDSTATUSCODES");
+}
+
 void
 smtp_put_hello(struct smtp *smtp)
 {
-	struct wire *wire = &smtp->wire;
-	const char *hostname = smtp->options.hostname;
+	struct hello hello = { .smtp = smtp };
 
-	if (!smtp->esmtp) {
-		wire_format(wire, "250 %s", hostname);
-		return;
-	}
-	wire_format(wire, "250-%s", hostname);
-	wire_put_line(wire, SLICE("250-PIPELINING"));
-	wire_format(wire, "250-SIZE %ju", (uintmax_t)smtp->options.max_size);
-	wire_put_line(wire, SLICE("250-8BITMIME"));
-	wire_put_line(wire, SLICE("250-CHUNKING"));
-	wire_put_line(wire, SLICE("250-SMTPUTF8"));
-	if (smtp->options.dsn)
-		wire_put_line(wire, SLICE("250-DSN"));
-	if (smtp->options.starttls && !smtp->tls_started)
-		wire_put_line(wire, SLICE("250-STARTTLS"));
-	if (smtp_offers_requiretls(smtp))
-		wire_put_line(wire, SLICE("250-REQUIRETLS"));
-	if (smtp->options.login == SMTP_LOGIN_OFFERED &&
-	    !smtp->authenticated) {
-		wire_put_line(wire, SLICE("250-AUTH " SASL_MECHANISMS));
-		/* What some old clients look for. */
-		wire_put_line(wire, SLICE("250-AUTH=" SASL_MECHANISMS));
-	}
-	/* RFC 9422 3: what there is no limit of is not named. */
-	if (smtp->options.max_recipients > 0)
-		wire_format(wire, "250-LIMITS RCPTMAX=%ju",
-		    (uintmax_t)smtp->options.max_recipients);
-	wire_put_line(wire, SLICE("250-HELP"));
-	wire_put_line(wire, SLICE("250 ENHANCEDSTATUSCODES"));
+	snprintf(hello.held, sizeof(hello.held), "%s",
+	    smtp->options.hostname);
+	if (smtp->esmtp)
+		offer_extensions(&hello);
+	wire_format(&smtp->wire, "250 %s", hello.held);
 }
 
 static void
@@ -404,22 +451,26 @@ run_quit(struct smtp *smtp, struct slice argument)
 	smtp->state = SMTP_ENDED;
 }
 
+/* It belongs to no extension. */
+#define NOTHING { "", 0 }
+
 static const struct command commands[] = {
-	{ SLICE("EHLO"), ANYWHERE, run_ehlo },
-	{ SLICE("HELO"), ANYWHERE, run_helo },
-	{ SLICE("LHLO"), ANYWHERE, run_lhlo },
-	{ SLICE("STARTTLS"), GREETED, run_starttls },
-	{ SLICE("AUTH"), IN(SMTP_READY), run_auth },
-	{ SLICE("MAIL"), IN(SMTP_READY), run_mail },
-	{ SLICE("RCPT"), IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS), run_rcpt },
-	{ SLICE("DATA"), IN(SMTP_RECIPIENTS), run_data },
-	{ SLICE("BDAT"), ANYWHERE, run_bdat },
-	{ SLICE("RSET"), ANYWHERE, run_rset },
-	{ SLICE("NOOP"), ANYWHERE, run_noop },
-	{ SLICE("VRFY"), ANYWHERE, run_vrfy },
-	{ SLICE("EXPN"), ANYWHERE, run_expn },
-	{ SLICE("HELP"), ANYWHERE, run_help },
-	{ SLICE("QUIT"), ANYWHERE, run_quit },
+	{ SLICE("EHLO"), ANYWHERE, run_ehlo, SLICE("EHLO") },
+	{ SLICE("HELO"), ANYWHERE, run_helo, NOTHING },
+	{ SLICE("LHLO"), ANYWHERE, run_lhlo, NOTHING },
+	{ SLICE("STARTTLS"), GREETED, run_starttls, SLICE("STARTTLS") },
+	{ SLICE("AUTH"), IN(SMTP_READY), run_auth, SLICE("AUTH") },
+	{ SLICE("MAIL"), IN(SMTP_READY), run_mail, NOTHING },
+	{ SLICE("RCPT"), IN(SMTP_SENDER) | IN(SMTP_RECIPIENTS), run_rcpt,
+	    NOTHING },
+	{ SLICE("DATA"), IN(SMTP_RECIPIENTS), run_data, NOTHING },
+	{ SLICE("BDAT"), ANYWHERE, run_bdat, SLICE("CHUNKING") },
+	{ SLICE("RSET"), ANYWHERE, run_rset, NOTHING },
+	{ SLICE("NOOP"), ANYWHERE, run_noop, NOTHING },
+	{ SLICE("VRFY"), ANYWHERE, run_vrfy, NOTHING },
+	{ SLICE("EXPN"), ANYWHERE, run_expn, NOTHING },
+	{ SLICE("HELP"), ANYWHERE, run_help, SLICE("HELP") },
+	{ SLICE("QUIT"), ANYWHERE, run_quit, NOTHING },
 };
 
 /* Why a command may not come now. */
@@ -453,6 +504,8 @@ find_command(const struct smtp *smtp, struct slice verb)
 			continue;
 		if (smtp->options.lmtp ? command->run == run_ehlo ||
 		    command->run == run_helo : command->run == run_lhlo)
+			return NULL;
+		if (hidden_has(smtp->options.hidden, command->extension))
 			return NULL;
 		return command;
 	}

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "protocol/hidden.h"
+
 /* Longest values (RFC 3461 4.2, 4.4). */
 #define ENVID_MAX 100
 #define ORCPT_MAX 500
@@ -25,6 +27,7 @@ struct parameter {
 	struct slice keyword;
 	bool needs_value;
 	bool dsn; /* known where DSN is offered */
+	struct slice extension; /* without which it is unknown */
 	enum smtp_reply_id (*take)(struct taking *taking, struct slice value);
 };
 
@@ -262,20 +265,21 @@ take_orcpt(struct taking *taking, struct slice value)
 }
 
 static const struct parameter mail_parameters[] = {
-	{ SLICE("SIZE"), true, false, take_size },
-	{ SLICE("BODY"), true, false, take_body },
-	{ SLICE("SMTPUTF8"), false, false, take_smtputf8 },
-	{ SLICE("REQUIRETLS"), false, false, take_requiretls },
-	{ SLICE("AUTH"), true, false, take_auth },
-	{ SLICE("RET"), true, true, take_ret },
-	{ SLICE("ENVID"), true, true, take_envid },
+	{ SLICE("SIZE"), true, false, SLICE("SIZE"), take_size },
+	{ SLICE("BODY"), true, false, SLICE("8BITMIME"), take_body },
+	{ SLICE("SMTPUTF8"), false, false, SLICE("SMTPUTF8"), take_smtputf8 },
+	{ SLICE("REQUIRETLS"), false, false, SLICE("REQUIRETLS"),
+	    take_requiretls },
+	{ SLICE("AUTH"), true, false, SLICE("AUTH"), take_auth },
+	{ SLICE("RET"), true, true, SLICE("DSN"), take_ret },
+	{ SLICE("ENVID"), true, true, SLICE("DSN"), take_envid },
 };
 #define N_MAIL_PARAMETERS \
 	(sizeof(mail_parameters) / sizeof(mail_parameters[0]))
 
 static const struct parameter rcpt_parameters[] = {
-	{ SLICE("NOTIFY"), true, true, take_notify },
-	{ SLICE("ORCPT"), true, true, take_orcpt },
+	{ SLICE("NOTIFY"), true, true, SLICE("DSN"), take_notify },
+	{ SLICE("ORCPT"), true, true, SLICE("DSN"), take_orcpt },
 };
 #define N_RCPT_PARAMETERS \
 	(sizeof(rcpt_parameters) / sizeof(rcpt_parameters[0]))
@@ -313,7 +317,9 @@ take_parameters(struct taking *taking, struct slice text,
 		while (i < n && !slice_equal_nocase(keyword,
 		    parameters[i].keyword))
 			i++;
-		if (i == n || (parameters[i].dsn && !taking->options->dsn))
+		if (i == n || (parameters[i].dsn && !taking->options->dsn) ||
+		    hidden_has(taking->options->hidden,
+		    parameters[i].extension))
 			return REPLY_UNKNOWN_PARAMETER;
 		/* esmtp-value = 1*(%d33-60 / %d62-126), or UTF-8 */
 		if ((seen & 1u << i) != 0 ||

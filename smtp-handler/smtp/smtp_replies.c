@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocol/hidden.h"
+
 #define BAD_COMMANDS_MAX 20
 
 /* Ten thousand idle sessions are a server of ten megabytes. */
@@ -121,10 +123,12 @@ put_reply_line(struct smtp *smtp, const struct smtp_reply *reply,
     struct slice text, bool last)
 {
 	char line[SMTP_REPLY_TEXT_MAX + 20];
+	const char *enhanced = reply->enhanced == NULL ||
+	    hidden_has(smtp->options.hidden, SLICE("ENHANCEDSTATUSCODES"))
+	    ? "" : reply->enhanced;
 	size_t len = (size_t)snprintf(line, 20, "%03u%c%.10s%s",
-	    reply->code, last ? ' ' : '-',
-	    reply->enhanced != NULL ? reply->enhanced : "",
-	    reply->enhanced != NULL && reply->enhanced[0] != '\0' ? " " : "");
+	    reply->code, last ? ' ' : '-', enhanced,
+	    enhanced[0] != '\0' ? " " : "");
 
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.data[i];

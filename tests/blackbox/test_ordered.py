@@ -518,3 +518,108 @@ class Clients(Ordered):
                     "-T", "-", f"smtp://127.0.0.1:{smtp.port}", stdin=CRLF)
         self.assertEqual(done.returncode, 55, done.stderr)
         self.assertIn(b"452", done.stderr)
+
+
+class Hide(Ordered):
+    def test_smtp(self):
+        certs = certificates()
+        usual = ["PIPELINING", "SIZE", "8BITMIME", "CHUNKING", "SMTPUTF8",
+                 "STARTTLS", "AUTH", "AUTH=PLAIN", "LIMITS", "HELP",
+                 "ENHANCEDSTATUSCODES"]
+        for hidden in ("PIPELINING", "size", "8BITMIME", "CHUNKING",
+                       "SMTPUTF8", "STARTTLS", "AUTH", "LIMITS", "HELP",
+                       "ENHANCEDSTATUSCODES",
+                       "CHUNKING, help,ENHANCEDSTATUSCODES",
+                       ",".join(usual[:7] + usual[8:])):
+            with self.subTest(hidden=hidden):
+                words = [word.strip().upper() for word in hidden.split(",")]
+                smtp = self.smtp("--tls", "starttls",
+                                 *certs.server.options(), "--hide", hidden)
+                offered = smtp.hello()
+                self.assertEqual(list(offered), [
+                    word for word in usual
+                    if word.partition("=")[0] not in words])
+                codes = "ENHANCEDSTATUSCODES" not in words
+                for word, line, reply in (
+                        ("CHUNKING", "BDAT 0 LAST", "500 5.5.1"),
+                        ("STARTTLS", "STARTTLS", "500 5.5.1"),
+                        ("AUTH", "AUTH PLAIN", "500 5.5.1"),
+                        ("HELP", "HELP", "500 5.5.1")):
+                    if word in words:
+                        smtp.expect(line, reply if codes else reply[:3])
+                smtp.expect("NOOP", "250 2.0.0" if codes else "250")
+
+    def test_parameters(self):
+        for word, parameter in (("SIZE", "SIZE=1"), ("8BITMIME", "BODY=7BIT"),
+                                ("SMTPUTF8", "SMTPUTF8"),
+                                ("AUTH", "AUTH=<>")):
+            smtp = self.smtp("--hide", word, "--no-auth-required")
+            smtp.hello()
+            smtp.expect(f"MAIL FROM:<a@b> {parameter}", "555 5.5.4")
+            smtp.expect("MAIL FROM:<a@b>", "250 2.1.0")
+
+    def test_mail_without_extensions(self):
+        """Mail goes all the same; and by HELO where there is no EHLO."""
+        smtp = self.smtp("--hide", "EHLO", "--no-auth-required")
+        smtp.expect(None, "220")
+        smtp.expect("EHLO x", "500 5.5.1")
+        smtp.expect("HELO x", "250")
+        smtp.envelope()
+        self.assertEqual(smtp.text(smtp_wire(TEXT)).code, 250)
+        server = self.serve(
+            SMTP, "--tls", "off", "--no-auth-required", "--maildir",
+            self.mail, "--hide", "EHLO,ENHANCEDSTATUSCODES")
+        with smtplib.SMTP("127.0.0.1", server.port,
+                          timeout=DEADLINE) as client:
+            client.sendmail("joe@x.org", ["ann@x.org"], CRLF)
+        self.assertEqual(len(self.stored()), 2)
+
+    def test_pop3(self):
+        certs = certificates()
+        self.put("new/1", TEXT)
+        usual = ["STLS", "USER", "SASL", "TOP", "UIDL", "PIPELINING",
+                 "RESP-CODES", "AUTH-RESP-CODE", "UTF8", "LANG", "EXPIRE",
+                 "IMPLEMENTATION"]
+        for hidden in (*usual, "UIDL, top", ",".join(usual)):
+            with self.subTest(hidden=hidden):
+                words = [word.strip().upper() for word in hidden.split(",")]
+                pop = self.pop3("--tls", "starttls", *certs.server.options(),
+                                "--hide", hidden)
+                pop.expect(None, r"\+OK")
+                _, body = pop.multi("CAPA")
+                self.assertEqual([line.split()[0].decode() for line
+                                  in body.splitlines()],
+                                 [word for word in usual
+                                  if word not in words])
+                unknown = "-ERR Unknown command"
+                for word, line in (("STLS", "STLS"), ("USER", "USER joe"),
+                                   ("USER", "PASS x"), ("UTF8", "UTF8"),
+                                   ("SASL", "AUTH PLAIN"),
+                                   ("LANG", "LANG")):
+                    if word in words:
+                        pop.expect(line, unknown)
+                if "USER" in words:
+                    continue
+                pop.expect("USER joe", r"\+OK")
+                pop.expect("PASS x", r"\+OK")
+                for word, line in (("UIDL", "UIDL 1"), ("TOP", "TOP 1 0")):
+                    pop.send(line + "\r\n")
+                    if word in words:
+                        pop.expect(None, unknown)
+                    else:
+                        pop.expect(None, r"\+OK")
+                        if word == "TOP":
+                            pop.body()
+        pop = self.pop3("--hide", "capa")
+        pop.expect(None, r"\+OK")
+        pop.expect("CAPA", "-ERR Unknown command")
+
+    def test_unknown_words(self):
+        for program, known, other in ((SMTP, "8BITMIME", "UIDL"),
+                                      (POP3, "UIDL", "8BITMIME")):
+            for words in (other, f"{known},{other}", f",{known}", ",", "x"):
+                status, _, err = self.run_to_end(*self.argv(
+                    program, "--tls", "off", "--auth", "any", "--maildir",
+                    self.mail, "--hide", words))
+                self.assertEqual(status, 64)
+                self.assertRegex(err, rf"--hide must be of .*{known}")
