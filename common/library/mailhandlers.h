@@ -178,6 +178,9 @@ int mh_server_listen(struct mh_server *server, int fd,
     const struct mh_options *options, struct tls *tls);
 int mh_server_adopt(struct mh_server *server, int fd,
     const struct mh_options *options, struct tls *tls);
+/* A listening socket at the first address that a name has, NULL being all
+ * addresses; -1: errno. */
+int mh_listen(const char *address, const char *port);
 /* The next event within ms (-1: whenever, 0: now). NULL: none, or errno (0:
  * none will come any more, for all is stopped). */
 const struct mh_event *mh_server_wait(struct mh_server *server, int ms);

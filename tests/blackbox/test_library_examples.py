@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 from certs import certificates
-from embedded import (CLANG, CXX, EXAMPLES, GCC, EmbeddedCase, build, flags,
-                      installed, sanitized, shared_library)
-from mailtest import DEADLINE
+from embedded import (CLANG, CXX, EXAMPLES, GCC, EmbeddedCase, Served, build,
+                      flags, installed, sanitized, shared_library)
+from mailtest import BUILD, DEADLINE, ROOT, free_port
 
 TEXT = "Subject: x\r\n\r\n.hello\r\n"
 LARGE = "Subject: large\r\n\r\n" + "".join(
@@ -287,7 +287,38 @@ class Store(EmbeddedCase):
         self.send("ann@here")
 
 
+class ReadMe(EmbeddedCase):
+    """What README.md prints works as it is, but for the port."""
+
+    def section(self, language):
+        text = (ROOT / "README.md").read_text()
+        section = text.split("## In your own program")[1].split("\n## ")[0]
+        code = section.split(f"```{language}\n")[1].split("```")[0]
+        self.assertIn("2525", code)
+        port = free_port()
+        return code.replace("2525", str(port)), port
+
+    def check(self, argv, port):
+        served = Served(self, argv, [port])
+        with smtplib.SMTP("127.0.0.1", port) as smtp:
+            smtp.sendmail("a@b.example", ["c@d.example"], TEXT)
+        self.assertIn(TEXT.replace("\r\n", "\n"), served.text())
+
+    def test_c(self):
+        code, port = self.section("c")
+        source = self.write(f"catch{port}.c", code)
+        self.check([build(source, (*GCC[:1], "-std=c17"))], port)
+
+    def test_python(self):
+        if sanitized():
+            self.skipTest("Python does not load a library with sanitizers")
+        code, port = self.section("python")
+        self.check([sys.executable, "-c", code], port)
+
+
 class Removed(EmbeddedCase):
+    """In a process, and so a folder, of its own."""
+
     def test_uninstall_leaves_nothing(self):
         found = [str(path.relative_to(installed()))
                  for path in installed().rglob("*mailhandlers*")]
@@ -296,3 +327,10 @@ class Removed(EmbeddedCase):
             "usr/lib/libmailhandlers.so", "usr/lib/libmailhandlers.so.0",
             "usr/lib/pkgconfig/mailhandlers.pc",
             "usr/share/man/man3/mailhandlers.3"])
+        subprocess.run(["make", "-s", "uninstall", f"BUILD={BUILD}",
+                        f"DESTDIR={installed()}", "PREFIX=/usr"], cwd=ROOT,
+                       check=True, stdout=subprocess.DEVNULL)
+        self.assertEqual([path for path in installed().rglob("*")
+                          if path.is_file() and path.parent != installed()
+                          and "/etc/" not in str(path)], [])
+        installed.cache_clear()

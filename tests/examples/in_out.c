@@ -6,14 +6,12 @@
  *
  * Everything is kept in memory. SIGTERM ends the sessions in order.
  */
-#include <arpa/inet.h>
 #include <mailhandlers.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <tls.h>
 #include <unistd.h>
 
@@ -117,22 +115,6 @@ serve(const struct mh_event *event)
 	}
 }
 
-static int
-listen_on(const char *port)
-{
-	struct sockaddr_in at = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)atoi(port)),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 &&
-	    listen(fd, 4096) == 0)
-		return fd;
-	perror(port);
-	exit(1);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -155,7 +137,7 @@ main(int argc, char **argv)
 			    : MH_OFFER_TLS | MH_OFFER_CLEAR_LOGIN,
 			.hostname = "mail.example" };
 
-		if (mh_server_listen(server, listen_on(argv[3 + i]),
+		if (mh_server_listen(server, mh_listen("127.0.0.1", argv[3 + i]),
 		    &options, tls) != 0)
 			return perror("listen"), 1;
 	}

@@ -7,7 +7,6 @@
  * The tables are made where they are missing. Who may have mail stands in
  * users (name, password); a name is what stands before the @.
  */
-#include <arpa/inet.h>
 #include <mailhandlers.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -15,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
-#include <sys/socket.h>
 
 #define SCHEMA \
 	"CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY," \
@@ -277,22 +275,6 @@ serve(const struct mh_event *event)
 	}
 }
 
-static int
-listen_on(const char *port)
-{
-	struct sockaddr_in at = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)atoi(port)),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 &&
-	    listen(fd, 128) == 0)
-		return fd;
-	perror(port);
-	exit(1);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -306,8 +288,8 @@ main(int argc, char **argv)
 
 	if (argc != 4 || sqlite3_open(argv[1], &db) != SQLITE_OK ||
 	    sqlite3_exec(db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK ||
-	    mh_server_listen(server, listen_on(argv[2]), &smtp, NULL) != 0 ||
-	    mh_server_listen(server, listen_on(argv[3]), &pop3, NULL) != 0) {
+	    mh_server_listen(server, mh_listen("127.0.0.1", argv[2]), &smtp, NULL) != 0 ||
+	    mh_server_listen(server, mh_listen("127.0.0.1", argv[3]), &pop3, NULL) != 0) {
 		fprintf(stderr, "store: cannot begin\n");
 		return 1;
 	}
