@@ -105,7 +105,6 @@ static void
 log_connect(const struct program *program)
 {
 	log_begin(LOG_KIND_CONNECT);
-	log_add(LOG_FIELD_PEER, slice_from(program->peer.name));
 	log_add(LOG_FIELD_LOCAL, program->peer.local ? SLICE("yes")
 	                                             : SLICE("no"));
 	log_send();
@@ -285,13 +284,13 @@ check_faults_allowed(const struct program *program, struct error *error)
 }
 
 static void
-log_login(const struct program *program, enum auth_outcome outcome,
-    struct slice user, const char *why)
+log_login(enum auth_outcome outcome, struct slice user, const char *why)
 {
+	/* Trouble of ours is nobody's guess at a password. */
 	log_begin(outcome == AUTH_RIGHT ? LOG_KIND_LOGIN
-	                                : LOG_KIND_LOGIN_FAILED);
+	    : outcome == AUTH_TEMPORARY ? LOG_KIND_TROUBLE
+	    : LOG_KIND_LOGIN_FAILED);
 	log_add(LOG_FIELD_USER, user);
-	log_add(LOG_FIELD_PEER, slice_from(program->peer.name));
 	if (outcome != AUTH_RIGHT)
 		log_add(LOG_FIELD_REASON, slice_from(why));
 	log_send();
@@ -312,7 +311,7 @@ program_refuse_login(struct program *program, struct wire *wire,
 {
 	if (program_flush(program, wire, error) < 0)
 		return -1;
-	log_login(program, AUTH_REFUSED, user, why);
+	log_login(AUTH_REFUSED, user, why);
 	punish(program);
 	return 0;
 }
@@ -338,7 +337,7 @@ program_login(struct program *program, struct wire *wire,
 		return -1;
 	program_tls_name(program, tls);
 	*outcome = auth_check(&program->auth, &login, &why);
-	log_login(program, *outcome, login.user, why.text);
+	log_login(*outcome, login.user, why.text);
 	if (*outcome == AUTH_RIGHT)
 		log_remember(LOG_FIELD_USER, login.user);
 	else

@@ -124,6 +124,7 @@ static const struct field fields[] = {
 static const enum log_field rememberable[] = {
 	LOG_FIELD_PEER, LOG_FIELD_USER, LOG_FIELD_TLS,
 };
+#define REMEMBERED_PEER 0
 #define N_REMEMBERED (sizeof(rememberable) / sizeof(rememberable[0]))
 
 typedef int journal_sendv_fn(const struct iovec *iov, int n);
@@ -325,16 +326,24 @@ is_plain(struct slice s)
 	return s.len > 0;
 }
 
-/* A peer's octets can neither end the line nor forge a field in it. */
+/*
+ * A peer's octets can neither end the line nor forge a field in it, nor a
+ * "peer=" for those who look for that anywhere in a line, to shut out
+ * whoever it names.
+ */
 static void
 put_quoted(struct slice s)
 {
+	static const struct slice name = SLICE("peer");
 	char escaped[8];
 
 	put_text(SLICE("\""));
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.data[i];
-		if (c == '"' || c == '\\')
+		if (c == '=' && i >= name.len && slice_equal_nocase(
+		    (struct slice){ s.data + i - name.len, name.len }, name))
+			snprintf(escaped, sizeof(escaped), "\\x3d");
+		else if (c == '"' || c == '\\')
 			snprintf(escaped, sizeof(escaped), "\\%c", c);
 		else if (c < 0x20 || c >= 0x7F)
 			snprintf(escaped, sizeof(escaped), "\\x%02x", c);
@@ -379,6 +388,10 @@ log_begin(enum log_kind kind)
 	put_text(SLICE(":"));
 	if (last)
 		put_text(SLICE(" (no more such lines of this session)"));
+	/* First, where nothing that a peer made comes before it. */
+	const char *peer = log_state.remembered[REMEMBERED_PEER];
+	if (peer[0] != '\0')
+		log_add(LOG_FIELD_PEER, slice_from(peer));
 }
 
 void

@@ -95,8 +95,8 @@ void log_serve(void);
 void log_set_target(enum log_target target);
 void log_set_level(int priority);
 
-/* Names the session (a short random id is made) in every later line, and the
- * peer in every later entry of the journal. */
+/* Names the session (a short random id is made) and its peer in every later
+ * line: "SESSION event: peer=PEER ...". */
 void log_set_session(struct slice peer);
 
 /* Forgets the session: its name, its facts, and how many lines it had. For a
@@ -107,7 +107,7 @@ void log_forget_session(void);
  * find it open. */
 void log_prepare(void);
 
-/* Puts a fact of the session (its peer, user or TLS) into every later entry
+/* Puts a fact of the session (its user or TLS) into every later entry
  * of the journal, where each must tell by itself; a line of text has it
  * where it is new. */
 void log_remember(enum log_field field, struct slice value);

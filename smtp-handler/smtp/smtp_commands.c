@@ -292,7 +292,7 @@ run_mail(struct smtp *smtp, struct slice argument)
 	struct address address;
 
 	if (smtp->options.login_required && !smtp->authenticated) {
-		smtp_say(smtp, REPLY_LOGIN_FIRST);
+		smtp_bad_command(smtp, REPLY_LOGIN_FIRST);
 		return;
 	}
 	if (!slice_starts_with_nocase(argument, from)) {

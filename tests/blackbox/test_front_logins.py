@@ -165,7 +165,7 @@ class Trouble(FrontDoor):
                 self.assertEqual(login_reply(peer), LATER[program])
                 noop(peer)
                 self.assertRegex(peer.process.log(),
-                                 r"login-failed: user=joe .*reason=")
+                                 r"trouble: peer=local user=joe reason=")
                 self.assert_ended_well(peer)
 
     def test_no_memory_for_a_hash(self):
@@ -430,7 +430,7 @@ class Exec(FrontDoor):
                     os.kill(witness.report()["child"], 9)
                 self.assert_ended_well(peer)
                 if verdict is LATER:
-                    self.assertIn("login-failed", peer.process.log())
+                    self.assertIn("trouble: ", peer.process.log())
 
     def test_too_slow(self):
         """Its time is --timeout, then all of it is dead."""
@@ -765,9 +765,6 @@ class Secrets(FrontDoor):
         self.assertEqual(find_in_memory(peer.process.pid, self.forms()),
                          set())
 
-    def need_root(self):
-        self.need_root("look into processes")
-
     def ways(self):
         """Kinds of --auth where PASSWORD is joe's."""
         passwords = self.write("passwords", f"joe {PASSWORD}\n")
@@ -792,7 +789,7 @@ class Secrets(FrontDoor):
 
     def test_the_search_finds_something(self):
         """Else the tests below could not fail."""
-        self.need_root()
+        self.need_root("look into processes")
         peer = self.door(POP3, *PLAIN, "--auth", "any")
         offers(peer)
         peer.expect(f"USER {PASSWORD}", r"\+OK")
@@ -800,7 +797,7 @@ class Secrets(FrontDoor):
                          {PASSWORD.encode()})
 
     def test_memory_after_every_kind_of_login(self):
-        self.need_root()
+        self.need_root("look into processes")
         for program in BOTH:
             for auth in self.ways():
                 for lines in self.logins(program):
@@ -820,7 +817,7 @@ class Secrets(FrontDoor):
     def test_memory_however_it_came(self):
         """Pipelined behind and before other commands, cut anywhere: what was
         moved about in a buffer leaves no copy."""
-        self.need_root()
+        self.need_root("look into processes")
         for program in BOTH:
             for lines in self.logins(program):
                 login = "".join(f"{line}\r\n" for line in lines)
@@ -844,7 +841,7 @@ class Secrets(FrontDoor):
         return peer
 
     def test_memory_after_a_failed_login(self):
-        self.need_root()
+        self.need_root("look into processes")
         hashed = self.users(f"joe:{hash_of('other')}")
         passwords = self.write("passwords", "joe other\n")
         sessions = []
@@ -862,7 +859,7 @@ class Secrets(FrontDoor):
 
     def test_memory_after_a_login_that_was_none(self):
         """What clients send by mistake is a password all the same."""
-        self.need_root()
+        self.need_root("look into processes")
         whole = plain("joe", PASSWORD)
         for program, env, lines in (
                 (POP3, {}, [f"PASS {PASSWORD}"]),
@@ -887,7 +884,7 @@ class Secrets(FrontDoor):
 
     def test_memory_under_tls(self):
         """OpenSSL keeps the last record; it is overwritten by the next."""
-        self.need_root()
+        self.need_root("look into processes")
         for program in BOTH:
             for tls in ("implicit", "starttls"):
                 with self.subTest(program=program.name, tls=tls):
@@ -942,7 +939,7 @@ class Secrets(FrontDoor):
     def test_no_other_process_looks_in(self):
         """Not one of the same user either: not dumpable, so no core, no
         ptrace, no /proc/PID/mem."""
-        self.need_root()
+        self.need_root("look into processes")
         own = subprocess.Popen(["sleep", "60"], user=NOBODY, group=NOBODY,
                                extra_groups=[])
         self.addCleanup(own.wait)

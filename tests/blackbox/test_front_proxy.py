@@ -351,7 +351,7 @@ class Bad(Proxy):
         self.assertEqual(bytes(peer.buffer), b"")
         self.assert_ended_well(peer)
         log = peer.process.log()
-        self.assertRegex(log, r"refused: reason=\"PROXY header: ")
+        self.assertRegex(log, r"refused: peer=\S+ reason=\"PROXY header: ")
         self.assertNotIn("connect:", log)
         self.assertEqual(len(log.splitlines()), 1, log)
 

@@ -290,9 +290,9 @@ class Installed(FrontDoor):
 
     def assert_logged(self, log, address):
         wait_for(lambda: log.exists() and re.search(
-            rf" login: user={USER} peer=\[?{address}\]?:", log.read_text()),
+            rf" login: peer=\[?{address}\]?:\d+ user={USER}", log.read_text()),
             "the login in the log")
-        wait_for(lambda: re.search(r" end: reason=quit", log.read_text()),
+        wait_for(lambda: re.search(r" end: peer=\S+ reason=quit", log.read_text()),
                  "the end in the log")
 
     def test_daemontools_ipv6(self):

@@ -210,14 +210,17 @@ class Defaults(Timed):
         return log
 
     def test_idle(self):
-        """600 s for POP3, 300 s for SMTP."""
-        sessions = [(program, limit, self.ready(program, state=state,
-                                                env=fast_clock()))
-                    for program, limit in ((POP3, 600), (SMTP, 300))
-                    for state in ("fresh", "login")]
-        for program, limit, peer in sessions:
-            with self.subTest(program=program.name):
-                log = self.ended_after(peer, 'reason="timed out"')
+        """600 s for POP3, 300 s for SMTP; 120 s for who has not logged in."""
+        sessions = [(program, limit, reason,
+                     self.ready(program, state=state, env=fast_clock()))
+                    for program, limit, state, reason in (
+                        (POP3, 600, "login", "timed out"),
+                        (SMTP, 300, "login", "timed out"),
+                        (POP3, 120, "fresh", "no login in time"),
+                        (SMTP, 120, "fresh", "no login in time"))]
+        for program, limit, reason, peer in sessions:
+            with self.subTest(program=program.name, reason=reason):
+                log = self.ended_after(peer, f'reason="{reason}"')
                 seconds = float(re.search(r"seconds=([0-9.]+)", log)[1])
                 self.assertGreaterEqual(seconds, limit)
                 self.assertLess(seconds, 2 * limit)

@@ -154,7 +154,7 @@ class Dialogue(Starttls):
                 with self.subTest(mode=mode, program=program.name):
                     peer = self.door(
                         program, "--tls", mode, *self.certs.server.options(),
-                        "--auth", "any",
+                        "--auth", "any-remote",
                         tls=self.tls if mode == "implicit" else None)
                     self.assertFalse({"STARTTLS", "STLS"} & offers(peer))
                     if program == SMTP:
@@ -408,7 +408,7 @@ class Injected(Starttls):
             # At most an alert in answer
             self.assertRegex(peer.rest(), rb"(?s)^(\x15\x03.*)?$")
             self.assert_ended_well(peer)
-            self.assertRegex(peer.process.log(), "tls-failed: reason=")
+            self.assertRegex(peer.process.log(), "tls-failed: peer=local reason=")
 
     def test_end_of_input_instead(self):
         for program, verb in ((SMTP, b"STARTTLS\r\n"), (POP3, b"STLS\r\n")):
@@ -634,7 +634,7 @@ class HandshakeLimit(Starttls):
                              rb"(?s)^([\x14-\x17]\x03.*)?$")
             self.assert_ended_well(peer)
             self.assertRegex(peer.process.log(),
-                             r"tls-failed: reason=\"[^\"]*took too long")
+                             r"tls-failed: peer=\S+ reason=\"[^\"]*took too long")
         scenarios = {}
         for program in BOTH:
             for mode in ("implicit", "starttls"):

@@ -204,9 +204,9 @@ class Events(Log):
         smtp.rest()
         smtp.process.wait()
         log = smtp.process.log()
-        self.assertRegex(log, "refused: id=[^ ]* sender=joe@example.com .*"
+        self.assertRegex(log, "refused: peer=local id=[^ ]* sender=joe@example.com .*"
                          'reason="broken off"')
-        self.assertRegex(log, 'end: reason="closed by peer" accepted=0 '
+        self.assertRegex(log, 'end: peer=local reason="closed by peer" accepted=0 '
                          "refused=1 ")
 
     def test_why_we_hung_up(self):
@@ -216,7 +216,7 @@ class Events(Log):
             smtp.cmd("FOO")
         smtp.expect_end()
         smtp.process.wait()
-        self.assertIn('end: reason="Too many bad commands"',
+        self.assertIn('end: peer=local reason="Too many bad commands"',
                       smtp.process.log())
         users = self.write("users", f"joe:{hash_of('secret-pw')}\n")
         smtp = self.spawn(SMTP, "--tls", "off", "--auth", f"file:{users}",
@@ -226,7 +226,7 @@ class Events(Log):
             smtp.expect(f"AUTH PLAIN {plain('joe', 'x')}", "535 5.7.8")
         smtp.expect_end()
         smtp.process.wait()
-        self.assertIn('end: reason="too many failed logins"',
+        self.assertIn('end: peer=local reason="too many failed logins"',
                       smtp.process.log())
 
     def test_refused_senders_and_recipients(self):
@@ -245,11 +245,12 @@ class Events(Log):
                    for line in self.lines(smtp.process.log())
                    if " refused: " in line]
         self.assertEqual(refused, [
-            'line="MAIL FROM:<eve@example.com>" reply="530 5.7.0 Log in '
-            'first" reason="Log in first"',
-            'line="MAIL FROM:<joe@example.com> SIZE=99999999999" reply='
-            '"552 5.3.4 Message too big" reason="Message too big"',
-            'line="RCPT TO:<no address>" reply="501 5.1.3 Not an address: '
+            'peer=local line="MAIL FROM:<eve@example.com>" reply="530 5.7.0 '
+            'Log in first" reason="Log in first"',
+            'peer=local line="MAIL FROM:<joe@example.com> SIZE=99999999999" '
+            'reply="552 5.3.4 Message too big" reason="Message too big"',
+            'peer=local line="RCPT TO:<no address>" '
+            'reply="501 5.1.3 Not an address: '
             '<name@domain> is expected" reason="Not an address: '
             '<name@domain> is expected"'])
 

@@ -350,8 +350,8 @@ class Logins(TestCase):
         pop.expect("PASS x", r"-ERR \[AUTH\] ")
         self.assertGreater(time.monotonic() - began, 0.9)
         log = pop.process.log()
-        self.assertIn("login-failed: user=../x", log)
-        self.assertNotIn("login: user", log)
+        self.assertIn("login-failed: peer=local user=../x", log)
+        self.assertNotIn(" login: ", log)
 
     def test_name_too_long_for_a_folder(self):
         self.mail.mkdir()

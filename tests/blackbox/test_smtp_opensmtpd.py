@@ -85,7 +85,7 @@ class FromOpenSmtpd(TestCase):
         self.assert_kept(self.mail, self.FROM_JOE, self.TO, self.TO,
                          self.ours("ESMTPSA"), self.THEIRS)
         self.assert_all_sent(2 * len(self.letters))
-        self.assertIn("login: user=relay-user", server.log())
+        self.assertRegex(server.log(), r" login: peer=\S+ user=relay-user")
 
     def test_wrong_login(self):
         server = self.login_server("another")
@@ -93,7 +93,8 @@ class FromOpenSmtpd(TestCase):
         self.hand_in(ANN)
         self.assertEqual(self.verdicts(1), [
             (ANN, "TempFail", '"Network error on destination MXs"')])
-        self.assertIn("login-failed: user=relay-user", server.log())
+        self.assertRegex(server.log(),
+                         r" login-failed: peer=\S+ user=relay-user")
         self.assert_nothing_kept()
 
     def test_starttls(self):

@@ -284,8 +284,8 @@ test_session(void **state)
 	assert_true(text.len > 13);
 	const char *id = text.data + text.len - 13;
 	text_format(&want, "test[PID]: config:\n"
-	    "test[PID]: %.12s connect:\n"
-	    "test[PID]: %.12s notice: reason=\"7 of them\"\n%s", id, id, id);
+	    "test[PID]: %.12s connect: peer=local\n"
+	    "test[PID]: %.12s notice: peer=local reason=\"7 of them\"\n%s", id, id, id);
 	assert_slices(text_slice(&text), text_slice(&want));
 	text_free(&text);
 	text_free(&want);
