@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "relay/relay_resolve.h"
 #include "system/clock.h"
 #include "system/loopback.h"
 #include "system/process.h"
@@ -94,24 +95,15 @@ static int
 connect_host(const struct relay *relay, const struct account *account,
     int64_t deadline, struct error *error)
 {
-	/* Without AI_ADDRCONFIG, which knows nothing of loopback: where there
-	 * is no other address of a family, its loopback one would not be
-	 * found. */
-	const struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_NUMERICSERV,
-	};
 	struct addrinfo *addresses;
 	struct error why;
 	size_t left = 0;
 	int fd = -1;
 
-	/* The resolver has limits of its own (resolv.conf(5)). */
-	int failure = getaddrinfo(account->hop.host, account->hop.port, &hints,
-	    &addresses);
-	if (failure != 0)
-		return error_set(error, ERROR_SYSTEM, "%s: %s",
-		    account->hop.host, gai_strerror(failure));
+	if (relay_resolve(account->hop.host, account->hop.port, deadline,
+	    &addresses, &why) < 0)
+		return error_set(error, ERROR_SYSTEM, "%s: %.150s",
+		    account->hop.host, why.text);
 	error_set(&why, ERROR_SYSTEM, "not on this machine, and there is a "
 	    "password");
 	for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next)

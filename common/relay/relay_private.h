@@ -9,6 +9,7 @@
  *     relay_open.c     TLS, greeting, EHLO, STARTTLS
  *     relay_login.c    AUTH
  *     relay_connect.c  a descriptor for an account
+ *     relay_resolve.c  a name's addresses
  *     relay_self.c     is it this server itself?
  */
 #ifndef RELAY_PRIVATE_H

@@ -223,6 +223,44 @@ class Stop(Trouble):
                 smtp.quiet(0.3)
                 self.stop(smtp)
 
+    def test_while_a_name_server_is_silent(self):
+        """In a network of its own, whose only one hears and says nothing."""
+        self.need_root("have a network of its own")
+        silent = self.write("resolv.conf", "nameserver 127.0.0.1\n"
+                            "options timeout:30 attempts:5\n", 0o644)
+        start = self.write("start.py", """\
+import os, socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+server.set_inheritable(True)
+os.execv(sys.argv[1], sys.argv[1:])
+""")
+        script = (f"ip link set lo up; mount --bind {silent} "
+                  f"/etc/resolv.conf; exec python3 {start} \"$@\"")
+        with subprocess.Popen(
+                ["unshare", "--net", "--mount", "sh", "-c", script, "sh",
+                 *map(str, self.argv(
+                     SMTP, "--tls", "off", "--auth", "any", "--relay",
+                     self.accounts("* smtp://mail.example.org")))],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, env=clean_environment()) as process:
+            self.addCleanup(process.kill)
+            process.stdin.write(
+                f"EHLO x\r\nAUTH PLAIN {plain('joe', 'x')}\r\nMAIL FROM:"
+                "<a@b.test>\r\nRCPT TO:<c@d.test>\r\n".encode())
+            process.stdin.flush()
+            for line in process.stdout:
+                if line.startswith(b"250 2.1.0"):
+                    break
+            wait_for(lambda: len(os.listdir(f"/proc/{process.pid}/task")) > 1,
+                     "the question")
+            process.send_signal(signal.SIGTERM)
+            self.assertTrue(process.stdout.readline().startswith(
+                b"421 4.3.2 "))
+            self.assertEqual(process.wait(DEADLINE), 0)
+            self.assertIn(b"no answer from a name server",
+                          process.stderr.read())
+
     def test_in_the_text(self):
         """The hop reads no more of it: it is dropped, here and there."""
         hop = self.clear_hop({"text": Early(1, b"", "stall")})
