@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "system/file.h"
 #include "system/log.h"
 #include "maildir/maildir.h"
 #include "maildir/maildir_uidl.h"
@@ -147,20 +149,19 @@ find_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 static int
 open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 {
-	const struct auth *auth = &p->program.auth;
+	const char *pattern = p->settings.common.maildir;
+	bool own = auth_maildir(&p->program.auth, user) != NULL;
 	struct maildir_options options = {
 		.reach = (enum maildir_reach)p->settings.scan,
-		.may_be_missing =
-		    pattern_has_name(p->settings.common.maildir) &&
-		    (auth->kind == AUTH_ANY ||
-		    auth->kind == AUTH_ANY_REMOTE),
+		/* As smtp-handler makes it (--create-maildirs). */
+		.may_be_missing = own || pattern_has_name(pattern),
+		.fixed = own ? file_parent_len(p->path, strlen(p->path))
+		    : pattern_fixed(pattern),
 		.lock = p->settings.allow_delete,
 		.cache_dir = cache_dir(&p->settings, p->cache_dir,
 		    sizeof(p->cache_dir)),
 	};
 
-	if (auth_maildir(auth, user) != NULL)
-		options.may_be_missing = false;
 	return maildir_open(&p->maildir, p->path, &options, error);
 }
 

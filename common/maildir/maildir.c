@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -70,6 +71,23 @@ read_cache(struct maildir *maildir, const char *path,
 	    &maildir->key);
 }
 
+/* Is what the first message would make the maildrop in there? */
+static int
+find_fixed(const char *path, size_t fixed, struct error *error)
+{
+	char part[PATH_MAX];
+	struct stat st;
+
+	if (snprintf(part, sizeof(part), "%.*s", (int)fixed,
+	    fixed > 0 ? path : ".") >= (int)sizeof(part))
+		return error_system(error, ENAMETOOLONG, "maildrop %.120s",
+		    path);
+	if (fixed > 0 && stat(part, &st) != 0)
+		return error_system(error, errno, "maildrop %.120s is not "
+		    "there, nor is %.120s to make it in", path, part);
+	return 0;
+}
+
 /* 0 where that is an empty maildrop. */
 static int
 cannot_open(const char *path, const struct maildir_options *options,
@@ -78,9 +96,10 @@ cannot_open(const char *path, const struct maildir_options *options,
 	int errnum = errno;
 
 	/* There can be nothing under a name that is too long, either. */
-	if (options->may_be_missing &&
-	    (errnum == ENOENT || errnum == ENAMETOOLONG))
+	if (options->may_be_missing && errnum == ENAMETOOLONG)
 		return 0;
+	if (options->may_be_missing && errnum == ENOENT)
+		return find_fixed(path, options->fixed, error);
 	error_system(error, errnum, "maildrop %.120s", path);
 	/* RFC 3206 section 4: that will not pass by itself. */
 	if (errnum == EACCES || errnum == EPERM || errnum == ELOOP ||

@@ -25,7 +25,9 @@ enum maildir_reach {
 
 struct maildir_options {
 	enum maildir_reach reach;
-	bool may_be_missing;   /* then it is an empty one */
+	bool may_be_missing;   /* then it is an empty one, where so much */
+	size_t fixed;          /* of its path is there: the first message would
+	                        * make the rest */
 	bool lock;             /* nobody else who locks may have it */
 	const char *cache_dir; /* NULL: no cache */
 };
@@ -48,7 +50,8 @@ struct maildir {
 };
 
 /*
- * Reads the maildrop at path. ERROR_MISSING where there is none,
+ * Reads the maildrop at path. ERROR_MISSING where there is none and there may
+ * not be an empty one instead,
  * ERROR_CONFIG where it may not be opened, ERROR_BUSY where somebody else has
  * locked it, ERROR_SYSTEM where it cannot be read. On failure there is
  * nothing to close.

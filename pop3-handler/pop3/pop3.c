@@ -13,6 +13,7 @@
 #include "protocol/hidden.h"
 
 #include "pop3/pop3_private.h"
+#include "protocol/foreign.h"
 
 /* Masks of enum pop3_state. */
 #define IN_AUTHORIZATION (1u << POP3_AUTHORIZATION)
@@ -243,6 +244,15 @@ pop3_refuse_with(struct pop3 *pop3, struct slice text)
 	wire_format(&pop3->wire, "-ERR %.*s", SLICE_ARG(text));
 }
 
+/* A web page can make a browser send commands to this port: nothing that
+ * follows is read. */
+static void
+end_foreign(struct pop3 *pop3)
+{
+	pop3_say(pop3, POP3_TEXT_FOREIGN);
+	pop3_close_session(pop3);
+}
+
 static void
 take_command(struct pop3 *pop3, struct slice line)
 {
@@ -253,7 +263,10 @@ take_command(struct pop3 *pop3, struct slice line)
 	if (command == NULL || is_hidden(pop3, command)) {
 		/* It might be a password that lost its command. */
 		wire_show_input(&pop3->wire, SLICE("(unknown command)"));
-		pop3_refuse(pop3, POP3_TEXT_UNKNOWN);
+		if (foreign_is_request(line))
+			end_foreign(pop3);
+		else
+			pop3_refuse(pop3, POP3_TEXT_UNKNOWN);
 		return;
 	}
 	wire_show_input(&pop3->wire,
@@ -280,9 +293,12 @@ take_line(struct pop3 *pop3)
 		return false;
 	case WIRE_TOO_LONG:
 		wire_show_input(&pop3->wire, SLICE("(too long)"));
+		if (foreign_is_request(line))
+			end_foreign(pop3);
+		else
+			pop3_refuse(pop3, POP3_TEXT_TOO_LONG);
 		pop3->in_sasl = false;
 		pop3_forget_name(pop3);
-		pop3_refuse(pop3, POP3_TEXT_TOO_LONG);
 		return true;
 	case WIRE_LINE:
 	case WIRE_BARE_LF: /* people type it, and nothing can be smuggled */

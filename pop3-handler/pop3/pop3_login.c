@@ -115,6 +115,8 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 
 	if (!login_offered(pop3))
 		return;
+	/* No base64 has blanks at its ends: they are typed. */
+	argument = slice_trim(argument);
 	if (argument.len == 0) {
 		/* Of no RFC, but old clients ask, and Dovecot answers. */
 		pop3_say(pop3, POP3_TEXT_MECHANISMS);
@@ -123,7 +125,9 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 		pop3_reply(pop3, SLICE("."));
 		return;
 	}
-	if (!slice_cut(argument, ' ', &mechanism, &initial))
+	if (slice_cut(argument, ' ', &mechanism, &initial))
+		initial = slice_trim(initial);
+	else
 		initial = slice_from(NULL);
 	/* Another login, to whose name USER's gives way. */
 	pop3->name = slice_from("");

@@ -24,6 +24,8 @@ static const struct row rows[] = {
 	      "Nachrichten k\u00f6nnen hier nicht gel\u00f6scht werden" } },
 	[POP3_TEXT_CAPABILITIES] = { "+OK",
 	    { "Capabilities:", "F\u00e4higkeiten:" } },
+	[POP3_TEXT_FOREIGN] = { "-ERR",
+	    { "This is POP3, closing", "Hier ist POP3, bis dann" } },
 	[POP3_TEXT_GO_AHEAD] = { "+OK", { "Go ahead", "Nur zu" } },
 	[POP3_TEXT_IN_USE] = { "-ERR [IN-USE]",
 	    { "Another session has the maildrop",

@@ -110,7 +110,8 @@ class File(FrontDoor):
         self.put("new/1", b"Subject: shared\n\n")
         hashed = hash_of(PASSWORD)
         self.file = self.users(f"joe:{hashed}:{own}", f"ann:{hashed}",
-                               f"gone:{hashed}:{self.path('gone')}")
+                               f"gone:{hashed}:{self.path('gone')}",
+                               f"lost:{hashed}:{self.path('gone/lost')}")
         for user, text in (("joe", b"own"), ("ann", b"shared")):
             with self.subTest(user=user):
                 pop = self.file_door(POP3)
@@ -120,8 +121,10 @@ class File(FrontDoor):
                 pop.quit()
         pop = self.file_door(POP3)
         offers(pop)
-        self.assertEqual(try_login(pop, "gone", PASSWORD), "-ERR [SYS/PERM]")
-        noop(pop)
+        self.assertEqual(try_login(pop, "lost", PASSWORD), "-ERR [SYS/PERM]")
+        # That is to come with the first message
+        self.assertEqual(try_login(pop, "gone", PASSWORD), "+OK")
+        self.assertEqual(pop.stat(), (0, 0))
 
     def test_file_among_the_credentials(self):
         """A relative name; an absolute one is left alone."""

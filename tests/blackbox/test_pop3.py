@@ -359,11 +359,23 @@ class Logins(TestCase):
         self.assertEqual(pop.stat(), (0, 0))
 
     def test_missing_maildrop_of_a_pattern_is_empty(self):
+        self.mail.mkdir()
         pop = self.pop3("--maildir", self.mail / "%u")
         pop.login("nobody")
         self.assertEqual(pop.stat(), (0, 0))
         pop.quit()
-        self.assertFalse(self.mail.exists())
+        self.assertFalse((self.mail / "nobody").exists())
+
+    def test_nothing_to_make_it_in(self):
+        pop = self.pop3("--maildir", self.mail / "box/%u")
+        self.mail.mkdir()
+        pop.expect(None, r"\+OK")
+        pop.expect("USER joe", r"\+OK")
+        pop.expect("PASS x", r"-ERR \[SYS/PERM\] ")
+        pop.quit()
+        log = pop.process.log()
+        self.assertIn(f"maildrop {self.mail}/box/joe is not there, nor is "
+                      f"{self.mail}/box to make it in", log)
 
 
 class Languages(TestCase):

@@ -6,7 +6,8 @@ import unittest
 
 from frontdoor import (BOTH, RIGHT, WRONG, FrontDoor, hash_of, login_reply,
                        offers, send_login, try_login)
-from mailtest import NOBODY, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase, tree
+from mailtest import (NOBODY, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase, b64,
+                      plain, tree)
 
 PASSWORD = "Tr0ub4dor-hush"
 TEXT = b"Subject: x\n\nbody\n"
@@ -300,3 +301,94 @@ class Mbsync(TestCase):
         pop.quit()
         self.assertEqual([path.name for path in self.mail.glob("*/*")],
                          ["1600000002.x,U=2:2,"])
+
+
+class NoMailYet(FrontDoor):
+    """Thunderbird's account set-up logs in before there is any mail."""
+
+    def test_user_without_mail(self):
+        hashed = hash_of(PASSWORD)
+        users = self.users(f"anna:{hashed}", f"joe:{hashed}:{self.dir}/joes")
+        for pattern in ("%u", "%d/%n", "box.%u"):
+            options = ("--tls", "off", "--auth", f"file:{users}",
+                       "--maildir", f"{self.mail}/{pattern}")
+            for name in ("anna", "joe"):
+                pop = self.spawn(POP3, *options, kind=Pop3Peer)
+                pop.login(name, PASSWORD)
+                self.assertEqual(pop.stat(), (0, 0))
+                self.assertEqual(pop.listing("UIDL"), {})
+                pop.quit()
+            smtp = self.spawn(SMTP, *options, "--create-maildirs",
+                              kind=SmtpPeer)
+            smtp.hello()
+            smtp.login("anna", PASSWORD)
+            smtp.message(TEXT, "", "anna@mail.test")
+            pop = self.spawn(POP3, *options, kind=Pop3Peer)
+            pop.login("anna", PASSWORD)
+            self.assertEqual(pop.stat()[0], 1)
+            pop.quit()
+
+
+class Blanks(FrontDoor):
+    """curl 4080, mox 223: what SMTP takes is taken here, too."""
+
+    def test_curl_4080_mox_223(self):
+        response = plain("joe", PASSWORD)
+        for program in BOTH:
+            for lines in ((f"AUTH PLAIN {response} ",),
+                          (f"AUTH  PLAIN  {response}",),
+                          ("AUTH PLAIN ", response),
+                          ("AUTH LOGIN ", b64("joe"), b64(PASSWORD)),
+                          (f"AUTH  LOGIN  {b64('joe')}  ", b64(PASSWORD))):
+                with self.subTest(program=program.name, lines=lines):
+                    peer = self.door(program, "--tls", "off", "--auth", "any")
+                    offers(peer)
+                    for line in lines:
+                        peer.send(f"{line}\r\n")
+                        reply = (peer.line() if program == POP3
+                                 else peer.reply().raw[0])
+                    self.assertRegex(reply, rb"^(\+OK|235)")
+
+    def test_empty_initial_response(self):
+        """"=" is one: no name, which is asked for no more."""
+        for program, refused in ((POP3, rb"-ERR"), (SMTP, rb"5")):
+            peer = self.door(program, "--tls", "off", "--auth", "any")
+            offers(peer)
+            peer.send("AUTH LOGIN =\r\n")
+            reply = peer.line()
+            self.assertRegex(reply, rb"^(\+|334) UGFzc3dvcmQ6$")
+            peer.send(f"{b64(PASSWORD)}\r\n")
+            self.assertRegex(peer.line(), rb"^" + refused)
+
+
+class OtherProtocols(FrontDoor):
+    """OpenSMTPD 740, Postfix smtpd_forbidden_commands: a web page makes a
+    browser send commands, in a form's text."""
+
+    def test_opensmtpd_740(self):
+        self.put("new/1", TEXT)
+        form = "USER joe\r\nPASS x\r\nDELE 1\r\nQUIT\r\n"
+        for first in ("POST / HTTP/1.1", "GET / HTTP/1.0", "OPTIONS *",
+                      "CONNECT mail.test:110 HTTP/1.1", "Host: mail.test",
+                      "PUT /x HTTP/1.1", "PRI * HTTP/2.0",
+                      "GET /" + "x" * 20000 + " HTTP/1.1"):
+            with self.subTest(first=first[:40]):
+                pop = self.door(POP3, "--tls", "off", "--auth", "any",
+                                "--allow-delete")
+                pop.expect(None, r"\+OK")
+                pop.send(f"{first}\r\nHost: mail.test\r\n\r\n{form}")
+                self.assertEqual(pop.line(), b"-ERR This is POP3, closing")
+                self.assertEqual(pop.rest(), b"")
+                self.assert_ended_well(pop)
+        self.assertTrue((self.mail / "new/1").exists())
+
+    def test_in_a_session(self):
+        pop = self.door(POP3, "--tls", "off", "--auth", "any").login()
+        pop.expect("POST / HTTP/1.1", "-ERR This is POP3, closing")
+        pop.expect_end()
+
+    def test_unknown_commands_are_not_its(self):
+        pop = self.door(POP3, "--tls", "off", "--auth", "any").login()
+        for command in ("XTND XMIT", "GETX", "APOP joe 0", "FOO", "TOP"):
+            pop.expect(command, "-ERR")
+        pop.expect("NOOP", r"\+OK")

@@ -551,6 +551,9 @@ read_reply(struct reader *reader, struct slice line)
 	bool challenge = slice_starts_with(status, SLICE("+ "));
 	CHECK(ok || challenge || slice_starts_with(status, SLICE("-ERR")));
 	CHECK(!too_long || (!ok && !challenge));
+	/* HTTP: nothing that follows has a reply. */
+	if (slice_equal(status, SLICE("-ERR This is POP3, closing")))
+		reader->closed = true;
 	if (challenge)
 		CHECK(!reader->logged_in && (reader->in_sasl ||
 		    is(verb, "AUTH")));

@@ -311,6 +311,7 @@ static const struct drive_core core = {
 #define LOGGED_IN_ALREADY "-ERR Logged in already\r\n"
 #define NO_ARGUMENT "-ERR No argument expected\r\n"
 #define NO_SUCH "-ERR No such message\r\n"
+#define FOREIGN "-ERR This is POP3, closing\r\n"
 #define UNKNOWN "-ERR Unknown command\r\n"
 #define WRONG "-ERR [AUTH] Wrong name or password\r\n"
 #define NO_NAME "-ERR Not a user name\r\n"
@@ -403,6 +404,13 @@ test_sessions(void **state)
 		    "+OK 0 0\r\n+OK 0 messages (0 octets)\r\n.\r\n"
 		    "+OK 0 messages (0 octets)\r\n.\r\n" NO_SUCH NO_SUCH BYE),
 		    SLICE("login empty secret\n" QUIT_END), DRIVE_EOF, true },
+		/* Not POP3: nothing that follows is read. */
+		{ SLICE("GET / HTTP/1.1\r\n" LOGIN "STAT\r\n"),
+		    SLICE(GREETING FOREIGN), SLICE("end 0 0\n"), DRIVE_EOF,
+		    true },
+		{ SLICE(LOGIN "Host: mail.test\r\nSTAT\r\n"),
+		    SLICE(GREETING LOGIN_OK FOREIGN), SLICE(JOE "end 0 0\n"),
+		    DRIVE_EOF, true },
 		/* A last line without its end is no command. */
 		{ SLICE(LOGIN "STAT"), SLICE(GREETING LOGIN_OK),
 		    SLICE(JOE "end 0 0\n"), DRIVE_EOF, false },
@@ -645,7 +653,6 @@ test_states(void **state)
 		{ "STA", UNKNOWN, UNKNOWN, "", false },
 		{ "STAT\t", UNKNOWN, UNKNOWN, "", false },
 		{ "EHLO x", UNKNOWN, UNKNOWN, "", false },
-		{ "GET / HTTP/1.1", UNKNOWN, UNKNOWN, "", false },
 	};
 	struct text input = { .data = NULL };
 	struct text output = { .data = NULL };
