@@ -112,7 +112,7 @@ man_pages = $(wildcard man/*.[1-9])
 .PHONY: all help demo check check-unit bench units install uninstall clean
 .DEFAULT_GOAL = all
 
-all: $(BUILD)/pop3-handler $(BUILD)/smtp-handler $(embeddable) ## build both programs, and the library
+all: $(BUILD)/pop3-handler $(BUILD)/smtp-handler $(embeddable) ## build the programs and the library
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) \
@@ -333,7 +333,8 @@ samples = $(filter-out %.in,$(wildcard units/$1/*)) \
 	$(filter $(BUILD)/units/$1/%,$(units))
 
 ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
-export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR SYSUSERSDIR TMPFILESDIR CATALOGDIR \
+export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR SYSUSERSDIR \
+	TMPFILESDIR CATALOGDIR \
 	DOCDIR DATADIR SYSCONFDIR INSTALL installed
 endif
 
