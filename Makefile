@@ -112,7 +112,8 @@ man_pages = $(wildcard man/*.[1-9])
 .PHONY: all help demo check check-unit bench units install uninstall clean
 .DEFAULT_GOAL = all
 
-all: $(BUILD)/pop3-handler $(BUILD)/smtp-handler $(embeddable) ## build the programs and the library
+programs = $(BUILD)/pop3-handler $(BUILD)/smtp-handler
+all: $(programs) $(embeddable) ## build both programs and the library
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) \
@@ -202,6 +203,17 @@ build-unit-tests: $(unit_tests)
 
 check-unit: $(unit_tests) ## unit tests only
 	@BUILD='$(BUILD)' tests/run tests/unit
+
+# COVER names tests as for tests/run; all of them: make coverage COVER=
+COVER ?= tests/unit tests/check/fuzz
+COVERED = BUILD=$(BUILD)/coverage CFLAGS='-Og -g --coverage'
+.PHONY: coverage
+coverage: ## lines that the unit tests reach, by file
+	$(MAKE) --no-print-directory $(COVERED) all build-unit-tests \
+	    build-replays
+	find $(BUILD)/coverage -name '*.gcda' -exec rm {} +
+	@BUILD='$(BUILD)/coverage' tests/run $(COVER)
+	@tests/coverage.sh '$(BUILD)/coverage'
 
 # Which benchmarks there are: tests/bench/bench.py --help. BENCH names some,
 # MILLION=yes adds the one that takes gigabytes, RECORD=yes writes the results
