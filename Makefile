@@ -99,11 +99,13 @@ libraries = $(BUILD)/liblibrary.a $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
 
 unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\
 	$(wildcard tests/unit/test_*.c))
-ports = pop3-handler pop3-handler-stls smtp-handler smtp-handler-submission
+ports = pop3-handler pop3-handler-stls smtp-handler smtp-handler-submission \
+	smtp-handler-mx
 units = $(patsubst units/%.in,$(BUILD)/units/%,\
 	$(wildcard units/*.in units/*/*.in)) \
 	$(BUILD)/units/pop3-handler-stls@.service \
 	$(BUILD)/units/smtp-handler-submission@.service \
+	$(BUILD)/units/smtp-handler-mx@.service \
 	$(foreach port,$(ports),$(BUILD)/units/$(port)-warm.socket \
 	$(BUILD)/units/$(port)-warm.service)
 fuzzers = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -284,6 +286,20 @@ $(BUILD)/units/smtp-handler-submission-warm.service: \
     $(BUILD)/units/smtp-handler-warm.service
 	@$(call starttls,smtp-handler,submission) $< > $@
 
+# Port 25 is for strangers: settings of its own, and no passwords of next hops.
+mx = sed -e '/^ExecStart=/s/smtp-handler\.conf/smtp-handler-mx.conf/' \
+	-e '/=relay:/d' -e 's/An absent users or relay file/An absent users file/' \
+	-e '/^\# Names of next hops/d' -e '/^After=nss-lookup/d' \
+	-e 's/SMTP connections/& of other mail servers/' \
+	-e 's/SMTP connection\([^s]\|$$\)/SMTP connection of another mail server\1/'
+
+$(BUILD)/units/smtp-handler-mx@.service: $(BUILD)/units/smtp-handler@.service
+	@$(call starttls,smtp-handler,mx) $< | $(mx) > $@
+
+$(BUILD)/units/smtp-handler-mx-warm.service: \
+    $(BUILD)/units/smtp-handler-warm.service
+	@$(call starttls,smtp-handler,mx) $< | $(mx) > $@
+
 # Corpora run through the fuzzers' checks, by any compiler; and the fuzzers
 # themselves, which need clang: make fuzz FUZZ=smtp SECONDS=600
 .PHONY: build-replays fuzz
@@ -339,6 +355,7 @@ link LIBDIR $(soname)=libmailhandlers.so
 755 DATADIR/ucspi $(call samples,ucspi)
 644 DATADIR/xinetd $(call samples,xinetd)
 keep SYSCONFDIR/mail-handlers units/pop3-handler.conf units/smtp-handler.conf
+keep SYSCONFDIR/mail-handlers units/smtp-handler-mx.conf
 endef
 # Examples for another super-server, as they are or filled in.
 samples = $(filter-out %.in,$(wildcard units/$1/*)) \

@@ -13,6 +13,7 @@ import threading
 import time
 
 from booted import PASSWORD, SETTINGS, SOCKETS, UNIT_FAILED, Systemd
+from frontdoor import start_tls
 from mailtest import (DEADLINE, HOST, Pop3Peer, SmtpPeer, TestCase, b64,
                       plain, wait_for)
 
@@ -159,6 +160,37 @@ class Units(Systemd):
             self.assertIn(f"Subject: {EVENTS[event][1]}", text)
             # A field that the entry has not is left as its name.
             self.assertNotRegex(text, r"MAIL_[A-Z_]+\b(?!=)")
+
+    def test_mail_from_other_servers(self):
+        """Port 25, executed or forked for each connection: for our users, in
+        the clear and under TLS, without a login; nothing for others, and the
+        file of next hops' passwords is not at hand."""
+        for name in ("smtp-handler-mx", "smtp-handler-mx-warm"):
+            with self.subTest(unit=name):
+                self.machine.run("systemctl", "start", f"{name}.socket")
+                self.addCleanup(self.machine.run, "systemctl", "stop",
+                                f"{name}.socket", f"{name}@*.service",
+                                f"{name}.service", check=False)
+                for secure in (False, True):
+                    smtp = SmtpPeer(self.transport(self.machine.dial(25)))
+                    self.addCleanup(smtp.close)
+                    self.assertEqual(
+                        {"STARTTLS", "AUTH"} & set(smtp.hello()),
+                        {"STARTTLS"})
+                    if secure:
+                        start_tls(smtp, self.certs.client_context())
+                        self.assertNotIn("AUTH", smtp.ehlo())
+                    smtp.expect("AUTH PLAIN AGFubmEAeA==", r"50\d 5\.5\.\d")
+                    sender = f"{name}-{secure}@elsewhere.example"
+                    smtp.expect(f"MAIL FROM:<{sender}>", "250 2.1.0")
+                    smtp.expect("RCPT TO:<eve@example.com>", "550 5.*")
+                    smtp.expect(f"RCPT TO:<nobody@{HOST}>", "550 5.1.1")
+                    smtp.expect(f"RCPT TO:<bert@{HOST}>", "250 2.1.5")
+                    self.assertEqual(smtp.text(
+                        f"Subject: {sender}\r\n\r\nfar\r\n.\r\n"
+                        .encode()).code, 250)
+                    smtp.quit()
+                    self.assertIn("\r\n\r\nfar\r\n", self.fetch(sender))
 
     def test_journal_smtp(self):
         sender = "fields@example.com"

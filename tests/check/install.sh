@@ -69,7 +69,8 @@ try()
 	run uninstall DESTDIR="$root" "$@"
 	tail -n 1 "$settings" | grep -qx '# changed' ||
 	    fail "$label: uninstall removed $settings"
-	rm -f "$settings" "${settings%/*}/pop3-handler.conf"
+	rm -f "${settings%/*}/pop3-handler.conf" \
+	    "${settings%/*}/smtp-handler-mx.conf" "$settings"
 	rmdir -p "${settings%/*}" 2>/dev/null
 	mkdir -p "$root"
 	look "$root" >"$work/after"
