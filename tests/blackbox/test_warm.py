@@ -375,7 +375,9 @@ class Clean(WarmCase):
         peer = self.dial(warm)
         peer.hello()
         child, = warm.wait_children(1)
-        ours, theirs = status_of(child), status_of(executed.process.pid)
+        # Both wait, and signals get in only then.
+        ours, theirs = (wait_for(lambda: self.waiting(pid), "it to wait")
+                        for pid in (child, executed.process.pid))
         for name in ("SigBlk", "SigPnd", "ShdPnd", "NoNewPrivs",
                      "CoreDumping"):
             self.assertEqual(ours[name], theirs[name], name)
@@ -390,6 +392,11 @@ class Clean(WarmCase):
                                        for fd in fds])
         self.assertEqual(os.readlink(f"/proc/{child}/fd/0"), "/dev/null")
         self.assertEqual(os.readlink(f"/proc/{child}/fd/1"), "/dev/null")
+
+    @staticmethod
+    def waiting(pid):
+        status = status_of(pid)
+        return int(status["SigBlk"], 16) == 0 and status
 
     def test_nothing_in_common(self):
         """No random octet, no session's name, no file's name twice."""
