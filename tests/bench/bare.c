@@ -8,11 +8,19 @@
  *	bare CERT KEY send OCTETS	then sends so many octets from memory
  *	bare CERT KEY receive FILE	then writes to FILE until the peer ends
  *	bare CERT KEY keep FILE		the same, and fsync
+ *	bare CERT KEY fork		listens on 127.0.0.1, prints the port,
+ *					and forks for each connection
  *
  * No limits, no log, no options: nothing that costs.
  */
+#include <sys/socket.h>
+
 #include <err.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tls.h>
@@ -92,16 +100,50 @@ receive_file(struct tls *tls, const char *name, int keep)
 		err(1, "%s", name);
 }
 
+/* Returns in a child, for each connection, which is its descriptors 0 and 1. */
+static void
+fork_for_each(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t length = sizeof(address);
+	const int on = 1;
+	int listener, fd;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener < 0 ||
+	    bind(listener, (struct sockaddr *)&address, length) < 0 ||
+	    listen(listener, 128) < 0 ||
+	    getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+		err(1, "listening");
+	printf("%u\n", ntohs(address.sin_port));
+	fflush(stdout);
+	signal(SIGCHLD, SIG_IGN);
+	while ((fd = accept(listener, NULL, NULL)) >= 0) {
+		if (fork() == 0) {
+			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+			    sizeof(on));
+			dup2(fd, 0);
+			dup2(fd, 1);
+			close(fd);
+			close(listener);
+			return;
+		}
+		close(fd);
+	}
+	err(1, "accept");
+}
+
 int
 main(int argc, char **argv)
 {
 	struct tls_config *config;
 	struct tls *server, *tls;
 
-	if (argc != 3 && argc != 5)
+	if (argc < 3 || argc > 5)
 		errx(64,
 		    "usage: bare CERT KEY [send OCTETS | receive FILE | "
-		    "keep FILE]");
+		    "keep FILE | fork]");
 	config = tls_config_new();
 	server = tls_server();
 	if (config == NULL || server == NULL)
@@ -110,8 +152,11 @@ main(int argc, char **argv)
 	if (tls_config_set_keypair_file(config, argv[1], argv[2]) < 0 ||
 	    tls_config_set_session_lifetime(config, 3600) < 0)
 		errx(1, "%s", tls_config_error(config));
-	if (tls_configure(server, config) < 0 ||
-	    tls_accept_fds(server, &tls, 0, 1) < 0)
+	if (tls_configure(server, config) < 0)
+		errx(1, "%s", tls_error(server));
+	if (argc == 4)
+		fork_for_each();
+	if (tls_accept_fds(server, &tls, 0, 1) < 0)
 		errx(1, "%s", tls_error(server));
 	send_all(tls, "+OK ready\r\n", 11);
 	receive_line(tls);

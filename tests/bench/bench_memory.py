@@ -19,9 +19,9 @@ def peak(command, talk):
         one.end()
 
 
-def idle_pss(command, prepare):
+def idle_pss(command, prepare, kind=Session):
     """Mean PSS of many sessions that wait at the same time, KiB."""
-    sessions = [Session(command) for _ in range(IDLE)]
+    sessions = [kind(command) for _ in range(IDLE)]
     try:
         for one in sessions:
             prepare(one)
@@ -104,6 +104,12 @@ def memory(options):
             ("smtp-handler: greeting", keeps, lambda one: None)):
         idle.row(what, idle_pss(command, prepare), base,
                  report.at_most(1.15), 0)
+    with rig.warm(pop3()) as port:
+        for what, prepare in (("greeting", lambda one: None),
+                              ("login, STAT", pop3_login)):
+            idle.row(f"pop3-handler, warm: {what}",
+                     idle_pss(port, prepare, rig.WarmSession), base,
+                     report.at_most(0.4), 0)
     shutil.rmtree(large)
     shutil.rmtree(kept)
     return [peaks, idle]

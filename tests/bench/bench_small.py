@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import statistics
+import subprocess
 import time
 
 import peers
@@ -13,9 +14,8 @@ from rig import SMTP, WORK
 
 KEPT = WORK / "kept"
 NUMBER = 300            # messages
-AT_ONCE = 20            # sessions
+AT_ONCE = 20, 100       # sessions
 ONE_SESSION = ("-d", "-s", "1")
-SESSIONS = ("-s", str(AT_ONCE))
 
 
 def fresh():
@@ -59,25 +59,57 @@ def sender(port, *options):
     return lambda: peers.smtp_source(port, NUMBER, *options)
 
 
+def secure_senders(port, at_once):
+    """Under TLS and with a login, by as many clients."""
+    def send():
+        clients = [subprocess.Popen(
+            [rig.CLIENT, str(NUMBER // at_once), f"{port}:data:4000"],
+            stdout=subprocess.DEVNULL) for _ in range(at_once)]
+        if any([client.wait() for client in clients]):
+            raise RuntimeError("a client failed")
+    return timed(send)
+
+
+def timed(function):
+    def call():
+        start = time.monotonic()
+        function()
+        return time.monotonic() - start
+    return call
+
+
 def contestants(stack):
     """{name: (function that sends NUMBER messages, is all of it kept)}"""
     enter = stack.enter_context
     ours = [SMTP, "--tls", "off", "--no-auth-required", "--maildir", KEPT,
             "--log-level", "error"]
+    secure = rig.handler(SMTP, KEPT)
     smtp = enter(rig.SUPER_SERVER(ours))
     lmtp = enter(rig.SUPER_SERVER([*ours, "--lmtp"]))
     found = {"by hand": (by_hand, True),
              "SMTP": (sender(smtp, *ONE_SESSION), True),
-             "SMTP, many": (sender(smtp, *SESSIONS), True),
-             "LMTP": (sender(lmtp, "-L", *ONE_SESSION), True),
-             "LMTP, many": (sender(lmtp, "-L", *SESSIONS), True)}
+             "LMTP": (sender(lmtp, "-L", *ONE_SESSION), True)}
+    clear = {"SMTP": (smtp,), "LMTP": (lmtp, "-L"),
+             "SMTP, warm": (enter(rig.warm(ours)),),
+             "LMTP, warm": (enter(rig.warm([*ours, "--lmtp"])), "-L")}
+    tls = {"SMTPS": enter(rig.SUPER_SERVER(secure)),
+           "SMTPS, warm": enter(rig.warm(secure))}
     if peers.inside():
         for fsync in "optimized", "always":
             port = enter(peers.dovecot(KEPT, fsync)).lmtp
             found[f"Dovecot, mail_fsync={fsync}"] = \
                 sender(port, "-L", *ONE_SESSION), True
-            found[f"Dovecot, mail_fsync={fsync}, many"] = \
-                sender(port, "-L", *SESSIONS), True
+            clear[f"Dovecot, mail_fsync={fsync}"] = port, "-L"
+    sink = enter(peers.smtp_sink())
+    found["smtp-sink"] = sender(sink, *ONE_SESSION), False
+    clear["smtp-sink"] = (sink,)
+    for name, (port, *how) in clear.items():
+        for n in AT_ONCE:
+            found[f"{name}, {n} at once"] = \
+                sender(port, *how, "-s", str(n)), name != "smtp-sink"
+    for name, port in tls.items():
+        for n in AT_ONCE:
+            found[f"{name}, {n} at once"] = secure_senders(port, n), True
     if os.geteuid() == 0:
         port = enter(peers.postfix(
             virtual_mailbox_domains="example.com", in_flow_delay="0",
@@ -85,13 +117,11 @@ def contestants(stack):
             virtual_mailbox_maps=f"static:{KEPT.name}/",
             virtual_uid_maps=f"static:{peers.NOBODY}",
             virtual_gid_maps=f"static:{peers.NOBODY}")).port
-        for suffix, how in (("", ONE_SESSION), (", many", SESSIONS)):
+        for suffix, how in (("", ONE_SESSION), *(
+                (f", {n} at once", ("-s", str(n))) for n in AT_ONCE)):
             send = sender(port, *how)
             found[f"Postfix's queue{suffix}"] = send, False
             found[f"Postfix's maildir{suffix}"] = until_delivered(send), True
-    sink = enter(peers.smtp_sink())
-    found["smtp-sink"] = sender(sink, *ONE_SESSION), False
-    found["smtp-sink, many"] = sender(sink, *SESSIONS), False
     return found
 
 
@@ -115,39 +145,50 @@ def measure(rounds):
 
 NOTE = f"""\
 Postfix's smtp-source sends {NUMBER} messages of 4 KB in clear text over TCP,
-without login. One session: one after the other. Many: {AT_ONCE} sessions at
-once with one message each; ours is then a new process for each under
-{rig.SUPER_SERVER.__name__}, Dovecot's and Postfix's processes are there and
-used again. Into one maildir on one file system. smtp-handler fsyncs the file
-and the directory before its 250 (2 a message). Dovecot's LMTP with
-mail_fsync=optimized, its default, syncs the file, the directory and its index
-(3), with always its indexes throughout (6). Postfix fsyncs its queue file
-before its 250 and the file in the maildir once more, no directories; its
-maildir rows end when the last message is there, and in_flow_delay is 0.
-smtp-sink keeps nothing and syncs nothing. By hand: a script that writes,
-fsyncs, links, fsyncs the directory and unlinks, without any protocol."""
+without login; SMTPS is under TLS, with a login, by as many clients as there
+are sessions. One session: one after the other. At once: so many sessions with
+one message each; ours is then a new process for each, executed by
+{rig.SUPER_SERVER.__name__} or, warm, forked (--listen); Dovecot's and
+Postfix's processes are there and used again. Into one maildir on one file
+system. smtp-handler fsyncs the file and the directory before its 250 (2 a
+message). Dovecot's LMTP with mail_fsync=optimized, its default, syncs the
+file, the directory and its index (3), with always its indexes throughout (6).
+Postfix fsyncs its queue file before its 250 and the file in the maildir once
+more, no directories; its maildir rows end when the last message is there, and
+in_flow_delay is 0. smtp-sink keeps nothing and syncs nothing. By hand: a
+script that writes, fsyncs, links, fsyncs the directory and unlinks, without
+any protocol."""
+
+
+# What a warm program is to be twice as fast as
+TWICE = "Dovecot, mail_fsync=optimized", "Postfix's queue"
 
 
 def small(options):
     rate = measure(max(options.n // 2, 3))
     table = report.Comparison("Deliveries of small messages",
                               "messages/s, best round", note=NOTE)
-    for ours, text, others in (
-            ("LMTP", "LMTP, one session",
-             ("Dovecot, mail_fsync=optimized", "Dovecot, mail_fsync=always")),
-            ("SMTP", "SMTP, one session",
-             ("Postfix's queue", "Postfix's maildir", "smtp-sink",
-              "by hand")),
-            ("LMTP, many", "LMTP, many sessions",
-             ("Dovecot, mail_fsync=optimized, many",
-              "Dovecot, mail_fsync=always, many")),
-            ("SMTP, many", "SMTP, many sessions",
-             ("Postfix's queue, many", "Postfix's maildir, many",
-              "smtp-sink, many"))):
+    def rows(ours, text, others, suffix="", target=None):
         for other in others:
-            if other in rate:
-                table.row(f"{text} / {other.removesuffix(', many')}",
-                          rate[ours], rate[other], None, 0)
+            if other + suffix in rate:
+                table.row(f"{text}{suffix} / {other}", rate[ours + suffix],
+                          rate[other + suffix],
+                          target if other in TWICE else None, 0)
+
+    rows("LMTP", "LMTP, one session",
+         ("Dovecot, mail_fsync=optimized", "Dovecot, mail_fsync=always"))
+    rows("SMTP", "SMTP, one session",
+         ("Postfix's queue", "Postfix's maildir", "smtp-sink", "by hand"))
+    for n in AT_ONCE:
+        for how, target in (("", None), (", warm", report.at_least(2))):
+            suffix = f", {n} at once"
+            for name, others in (
+                    ("LMTP", ("Dovecot, mail_fsync=optimized",
+                              "Dovecot, mail_fsync=always")),
+                    ("SMTP", ("Postfix's queue", "Postfix's maildir",
+                              "smtp-sink")),
+                    ("SMTPS", TWICE)):
+                rows(name + how, name + how, others, suffix, target)
     shutil.rmtree(KEPT)
     return [table]
 

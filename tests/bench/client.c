@@ -381,7 +381,7 @@ run(const struct target *target, size_t number, struct tls_config *config)
 int
 main(int argc, char **argv)
 {
-	struct target targets[8];
+	struct target targets[32];
 	struct tls_config *config;
 	size_t n = 0, i, round, rounds;
 

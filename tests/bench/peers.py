@@ -125,6 +125,7 @@ service pop3-login {{
     ssl = yes
   }}
 }}
+{more}
 service lmtp {{
   inet_listener lmtp {{
     address = 127.0.0.1
@@ -134,21 +135,30 @@ service lmtp {{
 """
 
 
+# Its documentation's words for not starting a process for each login
+HIGH_PERFORMANCE = """\
+service pop3-login {
+  service_count = 0
+  process_min_avail = 2
+}
+"""
+
+
 class Ports:
     pass
 
 
 @contextlib.contextmanager
-def dovecot(maildir, fsync="optimized"):
+def dovecot(maildir, fsync="optimized", more=""):
     """All settings but paths are its defaults: pop3-login is a process for
-    each connection, as in its high-security mode."""
-    work = rig.WORK / f"dovecot-{fsync}"
+    each connection, as in its high-security mode; unless more says else."""
+    work = rig.WORK / f"dovecot-{fsync}{'-more' if more else ''}"
     work.mkdir(exist_ok=True)
     ports = Ports()
     ports.pop3s, ports.lmtp = free_port(), free_port()
     (work / "dovecot.conf").write_text(DOVECOT_CONF.format(
         work=work, maildir=maildir, fsync=fsync, cert=rig.CERT, key=rig.KEY,
-        pop3s=ports.pop3s, lmtp=ports.lmtp))
+        pop3s=ports.pop3s, lmtp=ports.lmtp, more=more))
     with running(["dovecot", "-F", "-c", work / "dovecot.conf"], ports.lmtp,
                  "Dovecot"):
         yield ports

@@ -138,12 +138,55 @@ def forking(command):
             os.waitpid(pid, 0)
 
 
+@contextlib.contextmanager
+def warm(command, *options):
+    """One of ours that accepts connections and forks for each."""
+    port_file = WORK / "port"
+    port_file.unlink(missing_ok=True)
+    with subprocess.Popen(
+            [str(word) for word in [
+                *command, "--listen", "127.0.0.1:0", "--port-file", port_file,
+                "--max-connections", "200", "--max-per-source", "200",
+                *options]],
+            stdin=subprocess.DEVNULL, stderr=open(LOG, "ab")) as process:
+        try:
+            while not port_file.exists():
+                if process.poll() is not None:
+                    raise RuntimeError(f"{command[0]} ended")
+                time.sleep(0.01)
+            port = Port(port_file.read_text())
+            port.pid = process.pid
+            yield port
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def bare_forking():
+    """The same of the bare program."""
+    with subprocess.Popen(bare("fork"), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE,
+                          stderr=open(LOG, "ab")) as process:
+        try:
+            port = Port(process.stdout.readline())
+            port.pid = process.pid
+            yield port
+        finally:
+            process.terminate()
+
+
+class Port(int):
+    """Where something answers; pid is the process that does."""
+
+    pid = None
+
+
 SUPER_SERVER = tcpserver if shutil.which("tcpserver") else forking
 
 
 def serving(command):
     if isinstance(command, int):
-        return contextlib.nullcontext(command)
+        return contextlib.nullcontext(int(command))
     return SUPER_SERVER(command)
 
 
@@ -213,6 +256,10 @@ class Session:
             self.process = subprocess.Popen(
                 command, stdin=connection, stdout=connection,
                 stderr=open(LOG, "ab"))
+        self.pid = self.process.pid
+        self.greet(raw, clear)
+
+    def greet(self, raw, clear=False):
         if clear:
             self.tls = raw
         else:
@@ -256,7 +303,7 @@ class Session:
 
     def status(self, file, field):
         """KiB, as /proc tells them."""
-        text = pathlib.Path(f"/proc/{self.process.pid}/{file}").read_text()
+        text = pathlib.Path(f"/proc/{self.pid}/{file}").read_text()
         for line in text.splitlines():
             if line.startswith(field + ":"):
                 return int(line.split()[1])
@@ -285,3 +332,22 @@ class Session:
         self.tls.close()
         self.process.kill()
         self.process.wait()
+
+
+class WarmSession(Session):
+    """The same with a child of a program that accepts (warm)."""
+
+    def __init__(self, port):
+        before = children(port.pid)
+        raw = socket.create_connection(("127.0.0.1", int(port)))
+        self.greet(raw)
+        self.pid, = children(port.pid) - before
+
+    def end(self):
+        self.file.close()
+        self.tls.close()
+
+
+def children(pid):
+    return set(map(int, pathlib.Path(
+        f"/proc/{pid}/task/{pid}/children").read_text().split()))

@@ -590,5 +590,5 @@ class Units(Systemd):
                               text)
             self.assertTrue(match, text)
             self.assertLessEqual(
-                float(match[1]), 1.0 if "pop3" in program else 1.2,
+                float(match[1]), 1.0 if "pop3" in program else 1.5,
                 f"{program}\n{text}")

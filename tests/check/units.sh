@@ -85,8 +85,8 @@ security()
 		cat "$work/out" >&2
 	}
 }
-security pop3-handler@.service 8
-security smtp-handler@.service 11
+security pop3-handler@.service 10
+security smtp-handler@.service 13
 security pop3-handler-warm.service 8
 security smtp-handler-warm.service 11
 
