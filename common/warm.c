@@ -7,6 +7,7 @@
 #include "warm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -383,12 +384,37 @@ end(struct warm *warm, const char *reason, int64_t deadline)
 	warm_table_wipe(&warm->table);
 }
 
+static bool
+has_terminal(void)
+{
+	int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* SIGHUP: new settings; or the end, where the terminal is gone that it was
+ * started at, which nobody could stop it from any more. */
+static bool
+must_end(struct warm *warm)
+{
+	if (!process_take_reload())
+		return false;
+	if (warm->has_terminal && !has_terminal())
+		return true;
+	if (warm->checking == 0)
+		warm_reload(warm);
+	return false;
+}
+
 bool
 warm_accept(struct warm *warm, int *exit_status)
 {
 	const uint64_t wanted = warm->settings->exit_after;
 
 	*exit_status = 0;
+	warm->has_terminal = has_terminal();
 	warm->idle_since = clock_now();
 	warm_say_ready(warm);
 	for (;;) {
@@ -406,8 +432,10 @@ warm_accept(struct warm *warm, int *exit_status)
 			    "--exit-after" : "--idle-exit", 0);
 			return false;
 		}
-		if (process_take_reload() && warm->checking == 0)
-			warm_reload(warm);
+		if (must_end(warm)) {
+			end(warm, "its terminal is gone", 0);
+			return false;
+		}
 		if (turn(warm) != 0)
 			return true;
 	}

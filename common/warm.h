@@ -32,6 +32,7 @@ struct warm {
 
 	/* warm.c's own. */
 	bool is_child;
+	bool has_terminal;   /* when it began */
 	struct listeners listeners;
 	struct warm_table table;
 	int report_fds[2];

@@ -2,7 +2,7 @@
 --listen.  "Accepting connections" in the man pages."""
 
 import os
-import pathlib
+import pty
 import re
 import signal
 import socket
@@ -13,8 +13,8 @@ import time
 import unittest
 
 from certs import certificates
-from mailtest import (DEADLINE, POP3, SMTP, Peer, Pop3Peer, SmtpPeer, TestCase,
-                      clean_environment, kill_quietly, wait_for)
+from mailtest import (DEADLINE, POP3, SMTP, Pop3Peer, Process, SmtpPeer,
+                      TestCase, clean_environment, kill_quietly, wait_for)
 from warm import Warm, cpu_seconds, status_of
 
 TEXT = b"Subject: one\n\nbody\n"
@@ -161,6 +161,24 @@ class Listen(WarmCase):
             os.kill(pid, signal.SIGINT)
         peer.expect(None, "421 4.3.2")
         self.assertEqual(warm.ends(), 0)
+
+    def test_terminal_that_is_closed(self):
+        """Nobody could stop it from there any more."""
+        main, terminal = pty.openpty()
+        port = self.path("port")
+        process = Process(
+            ["setsid", "--ctty", *self.argv(
+                SMTP, "--tls", "off", "--no-auth-required", "--maildir",
+                self.mail, "--listen", "0", "--port-file", port)],
+            terminal, terminal, self.path("log"))
+        self.addCleanup(process.stop)
+        wait_for(port.exists, "the port's file")
+        os.kill(process.pid, signal.SIGHUP)     # the terminal is there
+        wait_for(lambda: process.log().count(" listening: ") == 2, "reload")
+        os.close(terminal)
+        os.close(main)
+        self.assertEqual(process.wait(), 0)
+        self.assertIn('stopped: reason="its terminal is gone"', process.log())
 
     def test_settings_file(self):
         config = self.write("smtp.conf", f"""
