@@ -197,7 +197,7 @@ THUNDERBIRD ?= no
 check: ## all tests, after installing what they need
 	@BUILD='$(BUILD)' tests/setup.sh \
 	    $(if $(filter yes,$(THUNDERBIRD)),thunderbird,check)
-	@$(MAKE) --no-print-directory all units build-unit-tests build-replays
+	@$(MAKE) --no-print-directory all units build-unit-tests build-replays build-exhaust
 	@BUILD='$(BUILD)' THUNDERBIRD='$(THUNDERBIRD)' tests/run
 
 .PHONY: build-unit-tests
@@ -311,6 +311,24 @@ $(BUILD)/tests/fuzz/replay_%: $(OBJ)/tests/fuzz/fuzz_%.o \
 	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
 	    $(OBJ)/tests/fuzz/replay.o $(smtp_parts) $(libraries) $(LIBS)
+
+# Every dialogue of up to DEPTH lines against small models of the protocols:
+# make exhaust DEPTH=5 takes minutes of a core, each line more 30 times that.
+.PHONY: build-exhaust exhaust
+exhaust_programs = $(BUILD)/tests/exhaust/smtp $(BUILD)/tests/exhaust/pop3
+build-exhaust: $(exhaust_programs)
+
+$(BUILD)/tests/exhaust/%: $(OBJ)/tests/exhaust/exhaust_%.o \
+    $(OBJ)/tests/exhaust/exhaust.o $(libraries)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< \
+	    $(OBJ)/tests/exhaust/exhaust.o $(BUILD)/libpop3.a \
+	    $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
+
+DEPTH ?= 5
+exhaust: $(exhaust_programs) ## every dialogue of up to DEPTH lines
+	for program in $(exhaust_programs); do $$program $(DEPTH) || exit; done
 
 SECONDS ?= 60
 fuzz: ## FUZZ=name SECONDS=n: fuzz one module
