@@ -326,6 +326,11 @@ $(BUILD)/tests/exhaust/%: $(OBJ)/tests/exhaust/exhaust_%.o \
 	    $(OBJ)/tests/exhaust/exhaust.o $(BUILD)/libpop3.a \
 	    $(BUILD)/libsmtp.a $(BUILD)/libcommon.a
 
+# One slip of the hand at a time: does a test notice? MUTANTS names modules.
+.PHONY: mutants
+mutants: build-unit-tests build-exhaust ## change the code, see whether tests notice
+	BUILD='$(BUILD)' tests/mutants/mutants.py $(MUTANTS)
+
 DEPTH ?= 5
 exhaust: $(exhaust_programs) ## every dialogue of up to DEPTH lines
 	for program in $(exhaust_programs); do $$program $(DEPTH) || exit; done
