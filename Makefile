@@ -6,6 +6,7 @@ MANDIR ?= $(PREFIX)/share/man
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+USERUNITDIR ?= $(PREFIX)/lib/systemd/user
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
@@ -366,13 +367,15 @@ link LIBDIR $(soname)=libmailhandlers.so
 644 MANDIR/man7 $(filter %.7,$(man_pages))
 644 MANDIR/man8 $(filter %.8,$(man_pages))
 644 UNITDIR $(wildcard units/*.slice)
-644 UNITDIR $(filter %.service %.socket,$(units))
+644 UNITDIR $(filter-out $(user_units),$(filter %.service %.socket,$(units)))
+644 USERUNITDIR $(wildcard units/user/*.socket) $(user_units)
 644 SYSUSERSDIR units/mail-handlers.sysusers.conf=mail-handlers.conf
 644 TMPFILESDIR units/mail-handlers.tmpfiles.conf=mail-handlers.conf
 644 CATALOGDIR units/mail-handlers.catalog
 644 DOCDIR README.md LICENSE
 644 DATADIR $(BUILD)/units/inetd.conf
 644 DATADIR/haproxy $(call samples,haproxy)
+755 DATADIR/acme $(call samples,acme)
 755 DATADIR/s6 $(call samples,s6)
 644 DATADIR/stunnel $(call samples,stunnel)
 755 DATADIR/ucspi $(call samples,ucspi)
@@ -380,14 +383,15 @@ link LIBDIR $(soname)=libmailhandlers.so
 keep SYSCONFDIR/mail-handlers units/pop3-handler.conf units/smtp-handler.conf
 keep SYSCONFDIR/mail-handlers units/smtp-handler-mx.conf
 endef
+user_units = $(filter $(BUILD)/units/user/%,$(units))
 # Examples for another super-server, as they are or filled in.
 samples = $(filter-out %.in,$(wildcard units/$1/*)) \
 	$(filter $(BUILD)/units/$1/%,$(units))
 
 ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
-export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR SYSUSERSDIR \
-	TMPFILESDIR CATALOGDIR \
-	DOCDIR DATADIR SYSCONFDIR INSTALL installed
+export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR USERUNITDIR \
+	SYSUSERSDIR TMPFILESDIR CATALOGDIR DOCDIR DATADIR SYSCONFDIR INSTALL \
+	installed
 endif
 
 install: all units $(BUILD)/mailhandlers.pc ## install under DESTDIR and PREFIX

@@ -43,29 +43,37 @@ fi
 
 # The programs are not installed: verify the units with those just built, by a
 # name without blanks.
-mkdir "$work/units"
 ln -s "$build" "$work/build"
-for unit in "$build"/units/*.service "$build"/units/*.socket units/*.slice; do
-	name=${unit##*/}
-	sed "s,^ExecStart=[^ ]*/,ExecStart=$work/build/," "$unit" \
-	    >"$work/units/$name"
-	case $name in
-	*.service)
-		grep -q "^ExecStart=$work/build/" "$work/units/$name" ||
-		    fail "$name: no ExecStart= with an absolute name" ;;
-	esac
-done
+# verify FOLDER MANAGER UNIT...
 verify()
 {
-	SYSTEMD_UNIT_PATH=$work/units: \
-	    systemd-analyze verify --man=no --recursive-errors=no "$@"
+	folder=$work/$1
+	manager=$2
+	shift 2
+	mkdir "$folder"
+	for unit; do
+		name=${unit##*/}
+		sed "s,^ExecStart=[^ ]*/,ExecStart=$work/build/," "$unit" \
+		    >"$folder/$name"
+		case $name in
+		*.service)
+			grep -q "^ExecStart=$work/build/" "$folder/$name" ||
+			    fail "$name: no ExecStart= with an absolute name" ;;
+		esac
+	done
+	for unit in "$folder"/*; do
+		XDG_RUNTIME_DIR=$work SYSTEMD_UNIT_PATH=$folder: \
+		    systemd-analyze "$manager" verify --man=no \
+		    --recursive-errors=no "$unit" >"$work/out" 2>&1 &&
+		    [ ! -s "$work/out" ] || {
+			fail "systemd-analyze verify ${unit##*/}:"
+			cat "$work/out" >&2
+		}
+	done
 }
-for unit in "$work"/units/*; do
-	verify "$unit" >"$work/out" 2>&1 && [ ! -s "$work/out" ] || {
-		fail "systemd-analyze verify ${unit##*/}:"
-		cat "$work/out" >&2
-	}
-done
+verify units --system \
+    "$build"/units/*.service "$build"/units/*.socket units/*.slice
+verify user --user "$build"/units/user/*.service units/user/*.socket
 
 # The journal's catalog explains the very events that log.c sends.
 sed -n 's/^[[:space:]]*"\([0-9a-f]\{32\}\)", .*},$/\1/p' common/system/log.c |
