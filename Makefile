@@ -332,6 +332,13 @@ $(BUILD)/tests/exhaust/%: $(OBJ)/tests/exhaust/exhaust_%.o \
 mutants: build-unit-tests build-exhaust ## change the code, see whether tests notice
 	BUILD='$(BUILD)' tests/mutants/mutants.py $(MUTANTS)
 
+# Good, rude, cut off and slow clients, half an hour of them: is anything left
+# behind?
+.PHONY: soak
+SESSIONS ?= 200000
+soak: all ## SESSIONS=n of all kinds against warm programs
+	BUILD='$(BUILD)' tests/soak/soak.py $(SESSIONS)
+
 DEPTH ?= 5
 exhaust: $(exhaust_programs) ## every dialogue of up to DEPTH lines
 	for program in $(exhaust_programs); do $$program $(DEPTH) || exit; done
