@@ -332,6 +332,16 @@ $(BUILD)/tests/exhaust/%: $(OBJ)/tests/exhaust/exhaust_%.o \
 mutants: build-unit-tests build-exhaust ## change the code, see whether tests notice
 	BUILD='$(BUILD)' tests/mutants/mutants.py $(MUTANTS)
 
+# Three hosts with one maildir store, and failures: STORES names what is tried,
+# MESSAGES how many are sent. As root.
+.PHONY: check-hosts
+STORES ?= moosefs glusterfs
+MESSAGES ?= 2000
+check-hosts: all ## several hosts over MooseFS and GlusterFS, with failures
+	BUILD='$(BUILD)' tests/setup.sh hosts
+	for store in $(STORES); do BUILD='$(BUILD)' tests/hosts/hosts.py \
+	    $$store $(MESSAGES) || exit; done
+
 # Good, rude, cut off and slow clients, half an hour of them: is anything left
 # behind?
 .PHONY: soak

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what one of the Makefile's targets needs and this machine lacks.
 #
-#	tests/setup.sh build|demo|check|bench|thunderbird
+#	tests/setup.sh build|demo|check|bench|thunderbird|hosts
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
 # Servers and proxies, and clients that bring a user or a service along, are
@@ -53,6 +53,12 @@ bench_packages="$demo_packages python3 ucspi-tcp strace libsasl2-modules"
 bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
 	courier-pop/courierpop3d'
 bench_commands="$demo_commands python3 tcpserver strace"
+
+# Distributed file systems, and what makes hosts of namespaces.
+hosts_packages="$demo_packages python3 iproute2 util-linux fuse3"
+hosts_unpacked='haproxy/haproxy moosefs-master/mfsmaster
+	moosefs-chunkserver/mfschunkserver moosefs-client/mfsmount
+	glusterfs-server/glusterd'
 
 say() {
 	echo "setup: $*" >&2
@@ -220,7 +226,10 @@ bench) set -- "$bench_packages" "$bench_unpacked" \
 		"$bench_commands" "$build_modules" ;;
 thunderbird) set -- "$check_packages thunderbird" "$check_unpacked" \
 		"$check_commands thunderbird" "$check_modules" ;;
-*)     echo "usage: $0 build|demo|check|bench|thunderbird" >&2; exit 64 ;;
+hosts) set -- "$hosts_packages" "$hosts_unpacked" \
+		"$demo_commands" "$build_modules" ;;
+*)     echo "usage: $0 build|demo|check|bench|thunderbird|hosts" >&2
+	exit 64 ;;
 esac
 
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then

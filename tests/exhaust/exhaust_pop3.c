@@ -534,7 +534,7 @@ serve(enum pop3_event event, struct choices *choices)
 		case 0:
 			for (size_t i = 0; i < MESSAGES; i++)
 				world.messages[i] = (struct message){
-				    .octets = octets_of(i) & INT64_MAX };
+				    .octets = octets_of(i) & 0xFFFF };
 			pop3_logged_in(pop3, world.messages, MESSAGES);
 			break;
 		case 1:

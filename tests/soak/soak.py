@@ -14,12 +14,10 @@ import collections
 import contextlib
 import os
 import pathlib
-import poplib
 import random
 import re
 import shutil
 import signal
-import smtplib
 import socket
 import ssl
 import struct
@@ -29,11 +27,10 @@ import tempfile
 import threading
 import time
 
+from traffic import LIMIT, RETRIES, USERS, Traffic
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build")
-USERS = 20
-LIMIT = 30              # seconds that a client waits for anything
-RETRIES = (OSError, EOFError, smtplib.SMTPException, poplib.error_proto)
 
 
 class Handler:
@@ -89,73 +86,22 @@ class Soak:
                             "--scan", "inbox")
         self.context = ssl.create_default_context(
             cafile=str(folder / "tls.crt"))
+        self.traffic = Traffic(self.smtp.port, self.pop3.port, self.context,
+                               "secret")
         self.lock = threading.Lock()
         self.left = sessions
-        self.number = 0
-        self.accepted = set()       # what 250 was said to
-        self.unknown = set()        # whose 250 may have been lost
-        self.fetched = collections.Counter()
         self.counts = collections.Counter()
         self.wrong = []
-
-    # Good clients
-
-    def new_token(self):
-        with self.lock:
-            self.number += 1
-            return f"token-{self.number}"
 
     def connect(self, handler):
         raw = socket.create_connection(("127.0.0.1", handler.port), LIMIT)
         return self.context.wrap_socket(raw, server_hostname="localhost")
 
-    def smtp_client(self):
-        client = smtplib.SMTP_SSL("localhost", self.smtp.port, timeout=LIMIT,
-                                  context=self.context)
-        client.login("anybody", "secret")
-        return client
-
     def submit(self, draw):
-        with self.smtp_client() as client:
-            for _ in range(draw.choice((1, 1, 1, 3))):
-                token = self.new_token()
-                user = f"u{draw.randrange(USERS)}"
-                text = (f"Subject: {token}\r\n\r\n"
-                        + "x" * 70 + "\r\n.dot\r\n") \
-                    + "body\r\n" * draw.choice((1, 50, 3000))
-                with self.lock:
-                    self.unknown.add(token)
-                client.sendmail("a@b.test", [f"{user}@mail.test"], text)
-                with self.lock:
-                    self.unknown.discard(token)
-                    self.accepted.add(token)
+        self.traffic.submit(draw)
 
-    def fetch(self, draw, user=None):
-        """All of a mailbox, then gone.  QUIT's +OK is what removes."""
-        user = user if user is not None else draw.randrange(USERS)
-        client = poplib.POP3_SSL("localhost", self.pop3.port, timeout=LIMIT,
-                                 context=self.context)
-        try:
-            client.user(f"u{user}")
-            try:
-                client.pass_("secret")
-            except poplib.error_proto as error:
-                if b"IN-USE" in error.args[0]:
-                    return None
-                raise
-            found = []
-            for number in range(1, client.stat()[0] + 1):
-                lines = client.retr(number)[1]
-                subject = [line for line in lines
-                           if line.startswith(b"Subject: ")]
-                found.append(subject[0][9:].decode())
-                client.dele(number)
-            client.quit()
-        finally:
-            client.close()
-        with self.lock:
-            self.fetched.update(found)
-        return len(found)
+    def fetch(self, draw):
+        self.traffic.fetch(draw.randrange(USERS))
 
     # The others: whatever becomes of them is right, as long as they end.
 
@@ -241,7 +187,7 @@ class Soak:
             if time.monotonic() - last > 30:
                 last = time.monotonic()
                 print(f"{self.left} sessions to come, "
-                      f"{len(self.accepted)} messages accepted", flush=True)
+                      f"{self.traffic}", flush=True)
         for thread in threads:
             thread.join()
 
@@ -269,15 +215,8 @@ class Soak:
                 wrong.append(f"{name}: {value} before, {after[name]} after")
         for user in range(USERS):
             if (self.folder / f"mail/u{user}").is_dir():
-                self.fetch(None, user)
-        lost = [token for token in self.accepted if not self.fetched[token]]
-        twice = [token for token, n in self.fetched.items() if n > 1]
-        foreign = [token for token in self.fetched
-                   if token not in self.accepted | self.unknown]
-        for what, tokens in (("lost", lost), ("fetched twice", twice),
-                             ("never accepted", foreign)):
-            if tokens:
-                wrong.append(f"{len(tokens)} messages {what}: {tokens[:5]}")
+                self.traffic.fetch(user)
+        wrong += self.traffic.wrong()
         left = [path for path in self.folder.glob("mail/*/tmp/*")]
         if left:
             wrong.append(f"{len(left)} files in tmp: {left[:3]}")
@@ -291,9 +230,7 @@ class Soak:
                 wrong.append(f"{handler.name}: {len(bad)} lines like "
                              f"{bad[0]}")
         print(dict(self.counts))
-        print(f"{len(self.accepted)} accepted, {len(self.unknown)} unknown, "
-              f"{sum(self.fetched.values())} fetched; "
-              f"{before} before, {after} after")
+        print(f"{self.traffic}; {before} before, {after} after")
         return wrong
 
 
