@@ -140,6 +140,10 @@ start_tls(struct program *program, struct error *error)
 		log_reason(LOG_KIND_TLS_FAILED, "%s", error->text);
 		return -1;
 	}
+	/* There is one handshake in a session: what the next would need, the
+	 * keys of other names too, goes. */
+	tls_free(program->tls);
+	program->tls = NULL;
 	program->secure = true;
 	log_tls(program);
 	return 0;

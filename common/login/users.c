@@ -92,7 +92,8 @@ parse_user(struct user *user, char *text)
 		    "mkpasswd(1) or openssl passwd -6";
 	if (maildir != NULL && maildir[0] != '/')
 		return "a user's maildir must be an absolute path";
-	*user = (struct user){ text, hash, maildir, 0 };
+	*user = (struct user){ .name = text, .maildir = maildir,
+	    .hash = hash };
 	return NULL;
 }
 
@@ -105,14 +106,37 @@ add_fault(struct users *users, const char *what, unsigned line,
 		    (struct users_fault){ what, line, first };
 }
 
-static int
-add_user(struct users *users, char *text, unsigned line, struct error *error)
+/* What is between name and maildir; all of a line that is no good, for a
+ * hash may be anywhere in it. */
+static void
+forget_hash(struct user *user, char *text, size_t len, bool all)
 {
+	if (all) {
+		explicit_bzero(text, len);
+		return;
+	}
+	char *hash = text + strlen(text) + 1;
+
+	explicit_bzero(hash, strlen(hash));
+	user->hash = NULL;
+}
+
+static int
+add_user(struct users *users, char *text, unsigned line, bool keep_hash,
+    struct error *error)
+{
+	size_t len = strlen(text);
 	struct user user;
 
-	if (text[0] == '\0' || text[0] == '#')
+	if (text[0] == '\0' || text[0] == '#') {
+		/* A user who was commented out had a password, too. */
+		if (!keep_hash)
+			explicit_bzero(text, len);
 		return 0;
+	}
 	const char *fault = parse_user(&user, text);
+	if (!keep_hash)
+		forget_hash(&user, text, len, fault != NULL);
 	if (fault != NULL) {
 		add_fault(users, fault, line, 0);
 		return 0;
@@ -130,9 +154,9 @@ add_user(struct users *users, char *text, unsigned line, struct error *error)
 	return 0;
 }
 
-int
-users_read(struct users *users, const char *path,
-    const struct domains *domains, struct error *error)
+static int
+read_users(struct users *users, const char *path,
+    const struct domains *domains, bool keep_hashes, struct error *error)
 {
 	struct lines lines = { .number = 0 };
 	char *line;
@@ -148,11 +172,19 @@ users_read(struct users *users, const char *path,
 	}
 	lines.next = users->text;
 	while ((line = lines_next(&lines)) != NULL)
-		if (add_user(users, line, lines.number, error) < 0) {
+		if (add_user(users, line, lines.number, keep_hashes,
+		    error) < 0) {
 			users_free(users);
 			return -1;
 		}
 	return 0;
+}
+
+int
+users_read(struct users *users, const char *path,
+    const struct domains *domains, struct error *error)
+{
+	return read_users(users, path, domains, false, error);
 }
 
 /* ---- faults ---- */
@@ -307,9 +339,10 @@ is_same(const char *a, const char *b)
 	return difference == 0;
 }
 
-enum users_outcome
-users_check(const struct users *users, struct slice name,
-    struct slice password, struct error *error)
+/* With the hashes. */
+static enum users_outcome
+check(const struct users *users, struct slice name, struct slice password,
+    struct error *error)
 {
 	const struct user *user = users_find(users, name);
 	bool locked = user != NULL && is_locked(user->hash);
@@ -354,6 +387,21 @@ users_check(const struct users *users, struct slice name,
 	if (failed)
 		return USERS_TROUBLE;
 	return right && tried == user ? USERS_RIGHT : USERS_WRONG;
+}
+
+enum users_outcome
+users_check(const struct users *users, struct slice name,
+    struct slice password, struct error *error)
+{
+	struct users now;
+
+	if (read_users(&now, users->path, users->domains, true, error) < 0) {
+		error->kind = ERROR_SYSTEM;
+		return USERS_TROUBLE;
+	}
+	enum users_outcome outcome = check(&now, name, password, error);
+	users_free(&now);
+	return outcome;
 }
 
 void

@@ -22,9 +22,10 @@
 
 struct user {
 	const char *name;
-	const char *hash;
 	const char *maildir; /* NULL: by --maildir */
 	unsigned line;
+
+	const char *hash; /* users.c's own: NULL but while it checks one */
 };
 
 struct users_fault {
@@ -47,7 +48,9 @@ struct users {
 };
 
 /*
- * A file without users is one where nobody may log in. domains, the caller's
+ * Names and maildirs; the hashes are overwritten as soon as each line was
+ * looked at, and read again for each password that is checked. A file
+ * without users is one where nobody may log in. domains, the caller's
  * for as long as users is used, are those that are ours; NULL for none.
  * Errors: ERROR_CONFIG. On failure there is nothing to free.
  */
@@ -85,11 +88,12 @@ bool users_shares_maildir(const struct users *users,
 enum users_outcome {
 	USERS_RIGHT,
 	USERS_WRONG,
-	USERS_TROUBLE, /* crypt(3) failed: *error says how */
+	USERS_TROUBLE, /* crypt(3) failed, or the file cannot be read any more:
+	                * *error says how */
 };
 
 /*
- * Is it the user's password? One call of crypt(3), whether there is such a
+ * Is it the user's password, by what the file says now? One call of crypt(3), whether there is such a
  * user or not: an unknown name costs what some user of this file costs, and
  * always the same one for the same name.
  */

@@ -80,6 +80,8 @@ configure(struct tls *tls, struct tls_config *config,
 	if (tls_configure(tls, config) != 0)
 		return error_set(error, ERROR_CONFIG, "TLS: %s",
 		    tls_error(tls));
+	/* libcrypto has them now; the files' text is not needed. */
+	tls_config_clear_keys(config);
 	return 0;
 }
 

@@ -198,8 +198,11 @@ class Work(FrontDoor):
     def hashes(self, program, lines, user, password):
         """Which ones one login costs."""
         count = HashCount(self)
+        # Each of its own: the file is read anew for each password
+        file = self.fresh_path("users").name
         peer = self.door(program, *PLAIN, "--auth",
-                         f"file:{self.users(*lines)}", env=count.env)
+                         f"file:{self.users(*lines, name=file)}",
+                         env=count.env)
         offers(peer)
         self.assertEqual(count.take(), [])
         send_login(peer, user, password)

@@ -119,12 +119,11 @@ read_line(struct slice line, struct model_user *user)
 
 /* The known hash lets its password in, and nothing else. */
 static void
-check_login(const struct users *users, struct slice name)
+check_login(const struct users *users, struct slice name, struct slice hash)
 {
 	struct error error;
-	const struct user *user = users_find(users, name);
 
-	if (user == NULL || strcmp(user->hash, known_hash) != 0)
+	if (!slice_equal(hash, slice_from(known_hash)))
 		return;
 	CHECK(users_check(users, name, SLICE("secret"), &error) ==
 	    USERS_RIGHT);
@@ -164,6 +163,7 @@ static void
 compare(const struct users *users, struct slice rest)
 {
 	struct error error;
+	struct slice first_hash = { NULL, 0 };
 	size_t n = 0;
 
 	while (rest.len > 0) {
@@ -176,7 +176,9 @@ compare(const struct users *users, struct slice rest)
 		CHECK(n < users->n);
 		const struct user *user = &users->items[n++];
 		CHECK_SAME(slice_from(user->name), model.name);
-		CHECK_SAME(slice_from(user->hash), model.hash);
+		CHECK(user->hash == NULL);
+		if (n == 1)
+			first_hash = model.hash;
 		CHECK((user->maildir != NULL) == model.has_maildir);
 		if (model.has_maildir)
 			CHECK_SAME(slice_from(user->maildir), model.maildir);
@@ -184,7 +186,8 @@ compare(const struct users *users, struct slice rest)
 	}
 	CHECK(users->n == n);
 	if (n > 0)
-		check_login(users, slice_from(users->items[0].name));
+		check_login(users, slice_from(users->items[0].name),
+		    first_hash);
 	else
 		CHECK(users_check(users, SLICE(""), SLICE(""), &error) ==
 		    USERS_WRONG);
