@@ -43,7 +43,7 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	haproxy/haproxy stunnel4/stunnel4
 	daemontools/supervise postfix/smtp-source fetchmail/fetchmail
 	node-nodemailer/nodemailer
-	dovecot-lmtpd/dovecot opensmtpd/smtpd fail2ban/fail2ban-regex'
+	dovecot-lmtpd/dovecot opensmtpd/smtpd fail2ban/fail2ban-regex dma/dma'
 # Where it is not what runs the machine, its package would make users.
 [ -e /usr/bin/systemd-socket-activate ] ||
 	check_unpacked="$check_unpacked systemd/systemd-socket-activate"
