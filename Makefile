@@ -180,11 +180,14 @@ $(OBJ)/%.o: %.c $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# Its memory can be made to fail.
+$(BUILD)/tests/unit/test_server: TEST_LIBS = \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries) $(smtp_parts)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) -o $@ $< $(smtp_parts) \
-	    $(libraries) $(LIBS) -lcmocka
+	    $(libraries) $(LIBS) $(TEST_LIBS) -lcmocka
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 

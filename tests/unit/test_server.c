@@ -1,0 +1,707 @@
+/*
+ * test_server.c - level 2 of the library: what peers, the kernel and the
+ * memory may do to it. Each accepted sender gets one end, each session one
+ * MH_CLOSED, and nothing is left behind.
+ */
+#include "drive.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include "library/mailhandlers.h"
+#include "library/timers.h"
+
+/* ---- memory that fails ---- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static unsigned allocations;
+static unsigned failing; /* the one that fails, from 1; 0: none */
+
+static bool
+fails(void)
+{
+	if (failing == 0 || ++allocations != failing)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+	return fails() ? NULL : __real_realloc(old, size);
+}
+
+/* ---- a server, and how its program answers ---- */
+
+struct host {
+	struct mh_server *server;
+	int port;
+	size_t senders, ends, connects, closed;
+	size_t messages;
+	struct text last; /* message */
+	bool late; /* answers wait in open */
+	struct { struct mh_session *session; enum mh_event_type type;
+		size_t index; } open[16];
+	size_t n_open;
+};
+
+static const struct mh_options smtp = { .size = sizeof(smtp),
+	.protocol = MH_SMTP, .hostname = "h", .max_size = 1000000,
+	.flags = MH_OFFER_CLEAR_LOGIN };
+static const struct mh_options pop3 = { .size = sizeof(pop3),
+	.protocol = MH_POP3, .hostname = "h",
+	.flags = MH_OFFER_CLEAR_LOGIN | MH_OFFER_DELETE };
+
+static uint64_t octets[2];
+
+static void
+answer(struct host *host, struct mh_session *session,
+    enum mh_event_type type, size_t index)
+{
+	switch (type) {
+	case MH_SENDER:
+		host->senders += mh_accept(session) == 0;
+		break;
+	case MH_LOGIN:
+		octets[0] = octets[1] = 6;
+		if (mh_maildrop(session, octets, 2) < 0)
+			mh_accept(session);
+		break;
+	case MH_UIDL:
+		mh_uidl(session, index == 0 ? "a" : "b");
+		break;
+	case MH_RETRIEVE:
+		if (mh_send(session, "text\n", 5) == 5)
+			mh_sent(session, true);
+		break;
+	case MH_MESSAGE:
+		host->messages++;
+		host->ends++;
+		mh_accept(session);
+		break;
+	case MH_RESET:
+		host->ends++;
+		mh_accept(session);
+		break;
+	default:
+		mh_accept(session);
+		break;
+	}
+}
+
+static void
+take(struct host *host, const struct mh_event *event)
+{
+	host->connects += event->type == MH_CONNECT;
+	if (event->type == MH_MESSAGE) {
+		host->last.len = 0;
+		text_add(&host->last, (struct slice){ event->text.data,
+			event->text.len });
+	}
+	if (event->type == MH_CLOSED) {
+		host->closed++;
+		mh_accept(event->session);
+	} else if (host->late && host->n_open < COUNT(host->open)) {
+		host->open[host->n_open].session = event->session;
+		host->open[host->n_open].index = event->index;
+		host->open[host->n_open++].type = event->type;
+	} else {
+		answer(host, event->session, event->type, event->index);
+	}
+}
+
+/* All that can be done without waiting. */
+static void
+pump(struct host *host)
+{
+	const struct mh_event *event;
+
+	while ((event = mh_server_wait(host->server, 0)) != NULL)
+		take(host, event);
+}
+
+/* Until all sessions are over, however long the kernel takes. */
+static void
+pump_to_end(struct host *host)
+{
+	const struct mh_event *event;
+
+	while (host->closed < host->connects) {
+		event = mh_server_wait(host->server, 10000);
+		if (event == NULL)
+			fail_msg("%zu of %zu closed, %zu open", host->closed,
+			    host->connects, host->n_open);
+		take(host, event);
+	}
+	pump(host);
+}
+
+static int
+host_open(struct host *host, const struct mh_options *options)
+{
+	*host = (struct host){ .server = mh_server_new() };
+	if (host->server == NULL)
+		return -1;
+	if (options == NULL)
+		return 0;
+	int fd = mh_listen("127.0.0.1", "0");
+	struct sockaddr_in at;
+	socklen_t len = sizeof(at);
+
+	if (fd < 0)
+		return -1;
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	host->port = ntohs(at.sin_port);
+	if (mh_server_listen(host->server, fd, options, NULL) == 0)
+		return 0;
+	close(fd);
+	return -1;
+}
+
+static void
+host_close(struct host *host)
+{
+	mh_server_free(host->server);
+	text_free(&host->last);
+}
+
+/* ---- a peer ---- */
+
+static int
+peer_connect(const struct host *host)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)host->port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+/* Adopted, over a socketpair; -1 where the server could not. */
+static int
+peer_adopted(struct host *host, const struct mh_options *options)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	if (mh_server_adopt(host->server, pair[1], options, NULL) == 0)
+		return pair[0];
+	close(pair[0]);
+	close(pair[1]);
+	return -1;
+}
+
+/* What has come so far; true at the end. */
+static bool
+peer_read(int fd, struct text *said)
+{
+	char octets_read[65536];
+	ssize_t n;
+
+	while ((n = recv(fd, octets_read, sizeof(octets_read),
+	    MSG_DONTWAIT)) > 0)
+		text_add(said, (struct slice){ octets_read, (size_t)n });
+	return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+static void
+peer_say(int fd, struct slice s)
+{
+	/* A server that has closed hears nothing. */
+	if (send(fd, s.data, s.len, MSG_NOSIGNAL) < 0)
+		assert_true(errno == EPIPE || errno == ECONNRESET);
+}
+
+/* RST in place of FIN. */
+static void
+peer_reset(int fd)
+{
+	const struct linger now = { 1, 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
+static const struct dialogue {
+	const struct mh_options *options;
+	const char *text;
+} dialogues[] = {
+	{ &smtp, "EHLO x\r\nAUTH LOGIN\r\nam9l\r\neA==\r\n"
+	    "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n"
+	    "text\r\n.\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\n"
+	    "BDAT 3\r\nx\r\nBDAT 3 LAST\r\ny\r\nMAIL FROM:<a@b>\r\nRSET\r\n"
+	    "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\ny\r\n.\r\n"
+	    "QUIT\r\n" },
+	{ &pop3, "USER a\r\nPASS b\r\nSTAT\r\nLIST\r\nUIDL\r\nRETR 1\r\n"
+	    "TOP 2 0\r\nDELE 1\r\nRSET\r\nDELE 2\r\nQUIT\r\n" },
+};
+
+/* ---- the tests ---- */
+
+static void
+test_in_order(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(dialogues); i++) {
+		struct text said = { .data = NULL };
+		struct host host;
+
+		assert_int_equal(host_open(&host, dialogues[i].options), 0);
+		int fd = peer_connect(&host);
+		peer_say(fd, slice_from(dialogues[i].text));
+		while (!peer_read(fd, &said))
+			pump(&host);
+		close(fd);
+		pump_to_end(&host);
+		assert_int_equal(host.closed, 1);
+		assert_int_equal(host.ends, host.senders);
+		if (i == 0) {
+			assert_int_equal(host.senders, 4);
+			assert_int_equal(host.messages, 2);
+			assert_slice(text_slice(&host.last), "x\ny\n");
+			assert_true(slice_ends_with(text_slice(&said),
+			    SLICE("221 2.0.0 Bye\r\n")));
+		} else {
+			assert_true(slice_ends_with(text_slice(&said),
+			    SLICE("text\r\n.\r\n+OK Top of message follows\r\n"
+			    "text\r\n.\r\n+OK Marked to be deleted\r\n+OK\r\n"
+			    "+OK Marked to be deleted\r\n+OK Bye\r\n")));
+		}
+		host_close(&host);
+		text_free(&said);
+	}
+}
+
+/* An octet at a time, each read by itself. */
+static void
+test_slow_peer(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(dialogues); i++) {
+		struct slice text = slice_from(dialogues[i].text);
+		struct text said = { .data = NULL };
+		struct host host;
+
+		assert_int_equal(host_open(&host, dialogues[i].options), 0);
+		int fd = peer_connect(&host);
+		for (size_t at = 0; at < text.len; at++) {
+			peer_say(fd, (struct slice){ text.data + at, 1 });
+			pump(&host);
+			peer_read(fd, &said);
+		}
+		while (!peer_read(fd, &said))
+			pump(&host);
+		close(fd);
+		pump_to_end(&host);
+		assert_int_equal(host.ends, host.senders);
+		assert_int_equal(host.messages, i == 0 ? 2 : 0);
+		host_close(&host);
+		text_free(&said);
+	}
+}
+
+enum way { WAY_RESET, WAY_CLOSE, WAY_SHUTDOWN, WAY_STOP, WAY_DROP, WAYS };
+
+/* A session ends so after so many octets; answers may come after that. */
+static void
+end_after(const struct dialogue *dialogue, size_t cut, enum way way,
+    bool late)
+{
+	struct text said = { .data = NULL };
+	struct host host;
+
+	assert_int_equal(host_open(&host, dialogue->options), 0);
+	int fd = peer_connect(&host);
+	peer_say(fd, (struct slice){ dialogue->text, cut });
+	/* Only the last question is left open. */
+	pump(&host);
+	if (late) {
+		host.late = true;
+		peer_say(fd, slice_skip(slice_from(dialogue->text), cut));
+		pump(&host);
+	}
+	switch (way) {
+	case WAY_RESET:
+		peer_reset(fd);
+		break;
+	case WAY_CLOSE:
+		close(fd);
+		break;
+	case WAY_SHUTDOWN:
+		shutdown(fd, SHUT_WR);
+		break;
+	case WAY_STOP:
+		mh_server_stop(host.server);
+		break;
+	case WAY_DROP:
+		if (host.n_open > 0)
+			mh_drop(host.open[0].session);
+		else
+			shutdown(fd, SHUT_WR);
+		break;
+	default:
+		break;
+	}
+	host.late = false;
+	pump(&host);
+	if (host.n_open > 0 && way != WAY_DROP)
+		answer(&host, host.open[0].session, host.open[0].type,
+		    host.open[0].index);
+	if (way == WAY_STOP)
+		while (host.closed < host.connects) {
+			peer_read(fd, &said);
+			pump(&host);
+		}
+	pump_to_end(&host);
+	assert_int_equal(host.ends, host.senders);
+	assert_true(host.closed == host.connects);
+	if (way == WAY_STOP) {
+		while (!peer_read(fd, &said))
+			pump(&host);
+		close(fd);
+		errno = 1;
+		assert_null(mh_server_wait(host.server, -1));
+		assert_int_equal(errno, 0);
+	}
+	if (way == WAY_STOP && !late && dialogue->options == &smtp &&
+	    host.connects > 0)
+		assert_true(slice_ends_with(text_slice(&said),
+		    SLICE("421 4.3.2 Shutting down\r\n")) ||
+		    slice_ends_with(text_slice(&said),
+		    SLICE("221 2.0.0 Bye\r\n")));
+	if (way == WAY_SHUTDOWN || way == WAY_DROP)
+		close(fd);
+	host_close(&host);
+	text_free(&said);
+}
+
+static void
+test_ends_in_every_state(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(dialogues); i++)
+		for (size_t cut = 0; cut <= strlen(dialogues[i].text); cut++)
+			for (enum way way = WAY_RESET; way < WAYS; way++)
+				for (int late = 0; late < 2; late++)
+					end_after(&dialogues[i], cut, way,
+					    late == 1);
+}
+
+/* One who reads nothing costs what one buffer costs, holds nobody up, and is
+ * dropped when its time is over. */
+static void
+test_peer_that_reads_nothing(void **state)
+{
+	static const char help[] = "HELP\r\nHELP\r\nHELP\r\nHELP\r\n";
+	struct mh_options options = smtp;
+	struct text said = { .data = NULL };
+	struct host host;
+	size_t sent = 0;
+
+	(void)state;
+	options.timeout = 1;
+	assert_int_equal(host_open(&host, &options), 0);
+	int deaf = peer_connect(&host);
+	for (int idle = 0; idle < 50;) {
+		ssize_t n = send(deaf, help, sizeof(help) - 1,
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+		idle = n > 0 ? 0 : idle + 1;
+		sent += n > 0 ? (size_t)n : 0;
+		pump(&host);
+		if (host.closed > 0)
+			break;
+	}
+	assert_true(sent > 10000);
+	int other = peer_connect(&host);
+	peer_say(other, slice_from(dialogues[0].text));
+	while (!peer_read(other, &said))
+		pump(&host);
+	close(other);
+	assert_int_equal(host.messages, 2);
+	pump_to_end(&host);
+	assert_int_equal(host.closed, 2);
+	close(deaf);
+	host_close(&host);
+	text_free(&said);
+}
+
+/* A flood of one peer's gives way to another one's first word. */
+static void
+test_fairness(void **state)
+{
+	struct text flood = { .data = NULL };
+	const struct mh_event *event;
+	struct host host;
+	size_t before = 0;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++)
+		text_add(&flood, SLICE("MAIL FROM:<f@f>\r\nRSET\r\n"));
+	assert_int_equal(host_open(&host, NULL), 0);
+	int loud = peer_adopted(&host, &smtp);
+	int quiet = peer_adopted(&host, &smtp);
+	peer_say(loud, SLICE("EHLO x\r\n"));
+	peer_say(quiet, SLICE("EHLO x\r\n"));
+	pump(&host);
+	assert_true(send(loud, flood.data, flood.len, MSG_DONTWAIT) > 10000);
+	while ((event = mh_server_wait(host.server, 0)) != NULL) {
+		if (before == 100)
+			peer_say(quiet, SLICE("MAIL FROM:<q@q>\r\n"));
+		if (event->type == MH_SENDER &&
+		    event->address.data[0] == 'q')
+			break;
+		before++;
+		take(&host, event);
+	}
+	assert_non_null(event);
+	/* The queue is looked through before the kernel is asked: so many
+	 * steps, at two events each. */
+	assert_in_range(before, 100, 100 + 4096);
+	host_close(&host);
+	close(loud);
+	close(quiet);
+	text_free(&flood);
+}
+
+/* Each allocation fails once: nobody is lost without an end, the others are
+ * served, and what is said is true. */
+static void
+test_no_memory(void **state)
+{
+	unsigned faults = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(dialogues); i++)
+		for (unsigned k = 1;; k++) {
+			struct text said = { .data = NULL };
+			struct host host;
+
+			failing = 0;
+			allocations = 0;
+			failing = k;
+			int result = host_open(&host, dialogues[i].options);
+			unsigned opened = allocations;
+			failing = 0;
+			if (result < 0) {
+				host_close(&host);
+				assert_true(opened >= k);
+				faults++;
+				continue;
+			}
+			int fd = peer_connect(&host);
+			peer_say(fd, slice_from(dialogues[i].text));
+			/* Only the library's own fail. */
+			for (;;) {
+				const struct mh_event *event;
+
+				failing = k;
+				event = mh_server_wait(host.server, 0);
+				unsigned so_far = allocations;
+				failing = 0;
+				allocations = so_far;
+				if (event != NULL)
+					take(&host, event);
+				else if (peer_read(fd, &said))
+					break;
+			}
+			close(fd);
+			pump_to_end(&host);
+			assert_int_equal(host.ends, host.senders);
+			host_close(&host);
+			bool failed = allocations >= k;
+			faults += failed;
+			/* 250 is said as often as a message was kept. */
+			if (i == 0) {
+				size_t kept = 0;
+				for (const char *at = said.data; at != NULL &&
+				    (at = strstr(at, "Ok, kept")) != NULL;
+				    at++)
+					kept++;
+				assert_int_equal(kept, host.messages);
+			}
+			text_free(&said);
+			if (!failed)
+				break;
+		}
+	assert_in_range(faults, 8, 60);
+}
+
+/* ---- wrong calls ---- */
+
+static void
+test_wrong_calls(void **state)
+{
+	struct mh_options options = smtp;
+	struct host host;
+	int pair[2];
+
+	(void)state;
+	assert_null(mh_server_wait(NULL, 0));
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(mh_server_fd(NULL), -1);
+	assert_int_equal(mh_server_listen(NULL, 0, &smtp, NULL), -1);
+	mh_server_stop(NULL);
+	mh_server_free(NULL);
+	assert_int_equal(mh_listen("256.0.0.1.", "25"), -1);
+	assert_int_equal(mh_listen("127.0.0.1", "no-such-port"), -1);
+
+	assert_int_equal(host_open(&host, NULL), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	/* Not a listening socket; no socket; no context for TLS. */
+	assert_int_equal(mh_server_listen(host.server, pair[0], &smtp, NULL),
+	    -1);
+	assert_int_equal(mh_server_adopt(host.server, -1, &smtp, NULL), -1);
+	assert_int_equal(mh_server_adopt(host.server, 9999, &smtp, NULL), -1);
+	options.flags = MH_OFFER_TLS;
+	assert_int_equal(mh_server_adopt(host.server, pair[0], &options,
+	    NULL), -1);
+	assert_int_equal(errno, EINVAL);
+	options.flags = 0;
+	options.size = 3;
+	assert_int_equal(mh_server_adopt(host.server, pair[0], &options,
+	    NULL), -1);
+	/* What failed is still ours. */
+	assert_int_equal(send(pair[1], "x", 1, 0), 1);
+	close(pair[0]);
+	close(pair[1]);
+	errno = 0;
+	assert_null(mh_server_wait(host.server, 0));
+	assert_int_equal(errno, EAGAIN);
+	mh_server_stop(host.server);
+	assert_int_equal(mh_server_adopt(host.server, 0, &smtp, NULL), -1);
+	mh_server_stop(host.server);
+	assert_null(mh_server_wait(host.server, -1));
+	assert_int_equal(errno, 0);
+	host_close(&host);
+}
+
+/* ---- several servers at once ---- */
+
+static void *
+run_sessions(void *arg)
+{
+	size_t *messages = arg;
+	struct host host;
+
+	assert_int_equal(host_open(&host, &smtp), 0);
+	for (int i = 0; i < 100; i++) {
+		struct text said = { .data = NULL };
+		int fd = peer_connect(&host);
+
+		peer_say(fd, slice_from(dialogues[0].text));
+		while (!peer_read(fd, &said))
+			pump(&host);
+		close(fd);
+		text_free(&said);
+	}
+	mh_server_stop(host.server);
+	while (mh_server_wait(host.server, -1) != NULL)
+		;
+	*messages = host.messages;
+	host_close(&host);
+	return NULL;
+}
+
+static void
+test_threads(void **state)
+{
+	pthread_t threads[4];
+	size_t messages[COUNT(threads)];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL,
+		    run_sessions, &messages[i]), 0);
+	for (size_t i = 0; i < COUNT(threads); i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(messages[i], 200);
+	}
+}
+
+/* ---- timers ---- */
+
+/* Against a plain list: who is due is taken, in any order of theirs. */
+static void
+test_timers(void **state)
+{
+	static struct timer timers_of[300];
+	int64_t due[COUNT(timers_of)];
+	bool in[COUNT(timers_of)] = { false };
+	struct timers timers = { .heap = NULL };
+	uint64_t seed = 11;
+	int64_t now = 0;
+
+	(void)state;
+	for (int step = 0; step < 200000; step++) {
+		uint32_t i = chance(&seed, COUNT(timers_of));
+
+		if (!in[i]) {
+			due[i] = now + chance(&seed, 1000);
+			assert_int_equal(timers_add(&timers, &timers_of[i],
+			    due[i]), 0);
+			in[i] = true;
+		} else if (chance(&seed, 4) == 0) {
+			timers_remove(&timers, &timers_of[i]);
+			in[i] = false;
+		} else {
+			due[i] = now + chance(&seed, 1000);
+			timers_set(&timers, &timers_of[i], due[i]);
+		}
+		if (chance(&seed, 10) != 0)
+			continue;
+		int64_t next = timers_next(&timers);
+		for (size_t k = 0; k < COUNT(timers_of); k++)
+			assert_true(!in[k] || next <= due[k]);
+		now += chance(&seed, 50);
+		struct timer *timer;
+		while ((timer = timers_take(&timers, now)) != NULL) {
+			size_t k = (size_t)(timer - timers_of);
+			assert_true(in[k] && due[k] <= now);
+			due[k] = INT64_MAX;
+		}
+		for (size_t k = 0; k < COUNT(timers_of); k++)
+			assert_true(!in[k] || due[k] > now);
+	}
+	timers_free(&timers);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_in_order),
+		cmocka_unit_test(test_slow_peer),
+		cmocka_unit_test(test_ends_in_every_state),
+		cmocka_unit_test(test_peer_that_reads_nothing),
+		cmocka_unit_test(test_fairness),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_wrong_calls),
+		cmocka_unit_test(test_threads),
+	};
+
+	return cmocka_run_group_tests_name("server", tests, NULL, NULL);
+}
