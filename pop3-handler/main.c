@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "system/directory.h"
 #include "system/file.h"
 #include "system/log.h"
 #include "maildir/maildir.h"
@@ -96,6 +97,13 @@ check_directories(const struct pop3_settings *settings, struct error *error)
 	if (fixed && check_directory("--maildir", maildir, R_OK | X_OK,
 	    error) < 0)
 		return -1;
+	if (fixed) {
+		int fd = directory_open(maildir, DIRECTORY_MAKE_NOTHING,
+		    error);
+		if (fd < 0)
+			return -1;
+		close(fd);
+	}
 	if (cache == NULL)
 		return 0;
 	if (check_directory("--cache-dir", cache, R_OK | W_OK | X_OK,
@@ -491,7 +499,7 @@ main(int argc, char **argv)
 			.kind = &kind,
 			.settings = &p.settings.common,
 		},
-		.maildir = { .fd = -1, .folder_fd = -1 },
+		.maildir = { .fd = -1, .folder_fd = -1, .cache_fd = -1 },
 	};
 
 	return program_main(&p.program, argc, argv);

@@ -24,6 +24,7 @@
 #include "maildir/maildir_measure.h"
 #include "maildir/maildir_moved.h"
 #include "maildir/maildir_scan.h"
+#include "system/directory.h"
 
 /* How often other programs may rename a message while we look for it. */
 #define TRIES 5
@@ -48,7 +49,6 @@ static void
 read_cache(struct maildir *maildir, const char *path,
     const struct maildir_options *options)
 {
-	char name[PATH_MAX];
 	struct error ignored;
 	struct stat st;
 
@@ -57,18 +57,18 @@ read_cache(struct maildir *maildir, const char *path,
 	maildir->cache_is_inside = maildir_cache_is_inside(options->cache_dir,
 	    path);
 	if (maildir->cache_is_inside || fstat(maildir->fd, &st) != 0 ||
-	    maildir_cache_path(options->cache_dir, path, options->reach, name,
-	    sizeof(name), &ignored) < 0)
+	    maildir_cache_name(path, options->reach, maildir->cache_name,
+	    &ignored) < 0)
 		return;
-	maildir->cache_path = strdup(name);
-	if (maildir->cache_path == NULL)
+	maildir->cache_fd = directory_reach(options->cache_dir, &ignored);
+	if (maildir->cache_fd < 0)
 		return;
 	maildir->key = (struct maildir_cache_key){
 		.device = st.st_dev, .inode = st.st_ino,
 		.owner = st.st_uid, .reach = options->reach,
 	};
-	maildir_cache_load(&maildir->index, maildir->cache_path,
-	    &maildir->key);
+	maildir_cache_load(&maildir->index, maildir->cache_fd,
+	    maildir->cache_name, &maildir->key);
 }
 
 /* Is what the first message would make the maildrop in there? */
@@ -93,14 +93,13 @@ static int
 cannot_open(const char *path, const struct maildir_options *options,
     struct error *error)
 {
-	int errnum = errno;
+	int errnum = error->errnum;
 
 	/* There can be nothing under a name that is too long, either. */
 	if (options->may_be_missing && errnum == ENAMETOOLONG)
 		return 0;
 	if (options->may_be_missing && errnum == ENOENT)
 		return find_fixed(path, options->fixed, error);
-	error_system(error, errnum, "maildrop %.120s", path);
 	/* RFC 3206 section 4: that will not pass by itself. */
 	if (errnum == EACCES || errnum == EPERM || errnum == ELOOP ||
 	    errnum == ENAMETOOLONG)
@@ -112,8 +111,8 @@ int
 maildir_open(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error)
 {
-	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };
-	maildir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1, .cache_fd = -1 };
+	maildir->fd = directory_open(path, DIRECTORY_MAKE_NOTHING, error);
 	if (maildir->fd < 0)
 		return cannot_open(path, options, error);
 	if (!options->lock || lock(maildir->fd, path, error) == 0) {
@@ -154,12 +153,12 @@ maildir_left_out(const struct maildir *maildir, size_t *n)
 int
 maildir_save_cache(struct maildir *maildir, struct error *error)
 {
-	if (maildir->cache_path == NULL || !maildir->cache_is_old ||
+	if (maildir->cache_fd < 0 || !maildir->cache_is_old ||
 	    maildir->index_is_stale)
 		return 0;
 	maildir->cache_is_old = false;
-	return maildir_cache_save(&maildir->index, maildir->cache_path,
-	    &maildir->key, error);
+	return maildir_cache_save(&maildir->index, maildir->cache_fd,
+	    maildir->cache_name, &maildir->key, error);
 }
 
 /* ---- files ---- */
@@ -430,9 +429,10 @@ maildir_close(struct maildir *maildir)
 {
 	maildir_index_free(&maildir->index);
 	maildir_table_free(&maildir->names);
-	free(maildir->cache_path);
+	if (maildir->cache_fd >= 0)
+		close(maildir->cache_fd);
 	close_folder(maildir);
 	if (maildir->fd >= 0)
 		close(maildir->fd);
-	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1 };
+	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1, .cache_fd = -1 };
 }

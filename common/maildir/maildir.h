@@ -43,7 +43,8 @@ struct maildir {
 	int folder_fd;    /* the directory opened last, or -1 */
 	size_t folder;    /* which one that is */
 	struct maildir_table names; /* to find those renamed meanwhile */
-	char *cache_path; /* or NULL */
+	int cache_fd;     /* its directory, -1 for no cache */
+	char cache_name[MAILDIR_CACHE_NAME_SIZE];
 	struct maildir_cache_key key;
 	bool cache_is_old;   /* it does not say what the index does */
 	bool index_is_stale; /* which is not for a cache any more */

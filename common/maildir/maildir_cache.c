@@ -46,11 +46,11 @@ struct cache_header {
 #define HEADER_UNSUMMED offsetof(struct cache_header, n)
 
 int
-maildir_cache_path(const char *dir, const char *maildrop, unsigned reach,
-    char *path, size_t size, struct error *error)
+maildir_cache_name(const char *maildrop, unsigned reach,
+    char name[MAILDIR_CACHE_NAME_SIZE], struct error *error)
 {
 	unsigned char hash[SHA256_DIGEST_LENGTH];
-	char name[2 * 16 + 1];
+	char digits[2 * 16 + 1];
 	char *real = realpath(maildrop, NULL);
 
 	if (real == NULL)
@@ -58,11 +58,8 @@ maildir_cache_path(const char *dir, const char *maildrop, unsigned reach,
 	SHA256((unsigned char *)real, strlen(real), hash);
 	free(real);
 	for (size_t i = 0; i < 16; i++)
-		snprintf(name + 2 * i, 3, "%02x", hash[i]);
-	int len = snprintf(path, size, "%s/pop3-%s-%u", dir, name, reach);
-	if (len < 0 || (size_t)len >= size)
-		return error_set(error, ERROR_SYSTEM,
-		    "cache directory: name too long");
+		snprintf(digits + 2 * i, 3, "%02x", hash[i]);
+	snprintf(name, MAILDIR_CACHE_NAME_SIZE, "pop3-%s-%u", digits, reach);
 	return 0;
 }
 
@@ -277,12 +274,13 @@ maildir_cache_read(struct maildir_index *index, int fd,
 }
 
 bool
-maildir_cache_load(struct maildir_index *index, const char *path,
+maildir_cache_load(struct maildir_index *index, int dir, const char *name,
     const struct maildir_cache_key *key)
 {
 	struct stat st;
 	bool good = false;
-	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	int fd = openat(dir, name,
+	    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 
 	*index = (struct maildir_index){ .n = 0 };
 	if (fd < 0)
@@ -429,43 +427,43 @@ maildir_cache_write(const struct maildir_index *index, int fd,
 
 /* A new file beside the cache; EEXIST where somebody else has made his. */
 static int
-open_new(const char *path)
+open_new(int dir, const char *name)
 {
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	struct stat st;
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = openat(dir, name, flags, 0600);
 
 	if (fd >= 0 || errno != EEXIST)
 		return fd;
-	if (lstat(path, &st) == 0 && st.st_mtime <= time(NULL) &&
-	    time(NULL) - st.st_mtime < STALE) {
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_mtime <= time(NULL) && time(NULL) - st.st_mtime < STALE) {
 		errno = EEXIST;
 		return -1;
 	}
 	/* Two sessions may do this at once. Then one of them may put the
 	 * other's half of a file into place: its checksum says so. */
-	unlink(path);
-	return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	unlinkat(dir, name, 0);
+	return openat(dir, name, flags, 0600);
 }
 
 int
-maildir_cache_save(const struct maildir_index *index, const char *path,
-    const struct maildir_cache_key *key, struct error *error)
+maildir_cache_save(const struct maildir_index *index, int dir,
+    const char *name, const struct maildir_cache_key *key,
+    struct error *error)
 {
-	char fresh[PATH_MAX];
-	int len = snprintf(fresh, sizeof(fresh), "%s.new", path);
+	char fresh[MAILDIR_CACHE_NAME_SIZE + 4];
 	int result;
 
-	if (len < 0 || (size_t)len >= sizeof(fresh))
-		return error_set(error, ERROR_SYSTEM, "cache: name too long");
-	int fd = open_new(fresh);
+	snprintf(fresh, sizeof(fresh), "%s.new", name);
+	int fd = open_new(dir, fresh);
 	if (fd < 0)
 		return errno == EEXIST ? 0
-		    : error_system(error, errno, "cache %.200s", fresh);
+		    : error_system(error, errno, "cache %s", fresh);
 	result = maildir_cache_write(index, fd, key, error);
 	close(fd);
-	if (result == 0 && rename(fresh, path) != 0)
-		result = error_system(error, errno, "cache %.200s", path);
+	if (result == 0 && renameat(dir, fresh, dir, name) != 0)
+		result = error_system(error, errno, "cache %s", name);
 	if (result != 0)
-		unlink(fresh);
+		unlinkat(dir, fresh, 0);
 	return result;
 }

@@ -25,12 +25,14 @@ struct maildir_cache_key {
 	uint32_t reach; /* enum maildir_reach */
 };
 
+#define MAILDIR_CACHE_NAME_SIZE 64
+
 /*
  * The file's name for the maildrop at path (its real path is what counts).
- * ERROR_SYSTEM where it does not fit or the path cannot be resolved.
+ * ERROR_SYSTEM where the path cannot be resolved.
  */
-int maildir_cache_path(const char *dir, const char *maildrop, unsigned reach,
-    char *path, size_t size, struct error *error);
+int maildir_cache_name(const char *maildrop, unsigned reach,
+    char name[MAILDIR_CACHE_NAME_SIZE], struct error *error);
 
 /* Would what is written to that directory be taken for mail? */
 bool maildir_cache_is_inside(const char *dir, const char *maildrop);
@@ -42,9 +44,10 @@ bool maildir_cache_is_inside(const char *dir, const char *maildrop);
 bool maildir_cache_read(struct maildir_index *index, int fd,
     const struct maildir_cache_key *key);
 
-/* The same from a file that must be our own. */
-bool maildir_cache_load(struct maildir_index *index, const char *path,
-    const struct maildir_cache_key *key);
+/* The same from a file in the directory dir, which must be our own and no
+ * link. */
+bool maildir_cache_load(struct maildir_index *index, int dir,
+    const char *name, const struct maildir_cache_key *key);
 
 /*
  * Writes the index to fd, from its beginning. Errors: ERROR_SYSTEM,
@@ -54,10 +57,11 @@ int maildir_cache_write(const struct maildir_index *index, int fd,
     const struct maildir_cache_key *key, struct error *error);
 
 /*
- * Replaces the file at path by one with this index. Where another session is
+ * Replaces that file by one with this index. Where another session is
  * doing the same at this moment it does nothing.
  */
-int maildir_cache_save(const struct maildir_index *index, const char *path,
-    const struct maildir_cache_key *key, struct error *error);
+int maildir_cache_save(const struct maildir_index *index, int dir,
+    const char *name, const struct maildir_cache_key *key,
+    struct error *error);
 
 #endif

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "system/directory.h"
 #include "system/file.h"
 
 /* A crashed delivery's file under tmp may go after this many seconds: the
@@ -34,20 +35,24 @@
 static const char *const parts[] = { "tmp", "new", "cur" };
 #define N_PARTS (sizeof(parts) / sizeof(parts[0]))
 
+/* Some file systems cannot sync a directory, and have no need to. */
 static int
-sync_directory(int at, const char *name)
+sync_open_directory(int fd)
 {
-	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int result = fd < 0 ? -1 : fsync(fd);
+	return fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
+}
 
-	/* Some file systems cannot sync a directory, and have no need to. */
-	if (result != 0 && fd >= 0 && (errno == EINVAL || errno == ENOTSUP))
-		result = 0;
-	if (fd >= 0) {
-		int saved = errno;
-		close(fd);
-		errno = saved;
-	}
+static int
+sync_directory(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	int result = sync_open_directory(fd);
+	int saved = errno;
+	close(fd);
+	errno = saved;
 	return result;
 }
 
@@ -76,7 +81,7 @@ sync_parent(const char *path, size_t len)
 	len = file_parent_len(path, len);
 	if (path_prefix(path, len, parent, sizeof(parent)) != 0)
 		return -1;
-	return sync_directory(AT_FDCWD, parent);
+	return sync_directory(parent);
 }
 
 /* The end of the path's next component after so many octets of it; 0 where
@@ -90,62 +95,55 @@ next_component(const char *path, size_t len)
 	return n > 0 ? start + n : 0;
 }
 
+/* The maildir: for the caller to let go by drop_maildir. When parked, opened
+ * once more. */
 static int
-make_path(const char *path, size_t fixed, struct error *error)
+hold_maildir(const struct maildir_deliver *deliver, struct error *error)
 {
-	char part[PATH_MAX];
-
-	for (size_t len = fixed; (len = next_component(path, len)) > 0;)
-		if (path_prefix(path, len, part, sizeof(part)) != 0 ||
-		    (mkdir(part, 0700) != 0 && errno != EEXIST))
-			return error_system(error, errno,
-			    "cannot make maildir %.120s", path);
-	return 0;
+	return deliver->maildir_fd >= 0 ? deliver->maildir_fd
+	    : directory_open(deliver->path, DIRECTORY_MAKE_NOTHING, error);
 }
 
-static int
-open_maildir(const char *path, size_t fixed, struct error *error)
+static void
+drop_maildir(const struct maildir_deliver *deliver, int fd)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && fd != deliver->maildir_fd)
+		close(fd);
+}
 
-	if (fd < 0 && errno == ENOENT && next_component(path, fixed) > 0) {
-		if (make_path(path, fixed, error) < 0)
-			return -1;
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
-	if (fd < 0)
-		return error_system(error, errno, "maildir %.120s", path);
+/* Its tmp or its new, for the caller to close. */
+static int
+open_part(const struct maildir_deliver *deliver, const char *part,
+    struct error *error)
+{
+	char path[PATH_MAX];
+	int maildir = hold_maildir(deliver, error);
+
+	if (maildir < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/%s", deliver->path, part);
+	int fd = directory_open_in(maildir, part, path, error);
+	drop_maildir(deliver, maildir);
 	return fd;
-}
-
-/* A name in one of the maildir's parts, by its open directory or, when
- * parked, by its whole path. */
-static const char *
-name_in(const struct maildir_deliver *deliver, const char *part,
-    const char *name, char *buffer, size_t size)
-{
-	bool parked = deliver->maildir_fd == AT_FDCWD;
-
-	snprintf(buffer, size, "%s%s%s%s%s", parked ? deliver->path : "",
-	    parked ? "/" : "", part, name[0] != '\0' ? "/" : "", name);
-	return buffer;
 }
 
 static int
 make_parts(const struct maildir_deliver *deliver, struct error *error)
 {
-	char name[PATH_MAX];
+	int maildir = hold_maildir(deliver, error);
+	int result = 0;
 
-	for (size_t i = 0; i < N_PARTS; i++)
-		if (mkdirat(deliver->maildir_fd, name_in(deliver, parts[i],
-		    "", name, sizeof(name)), 0700) != 0 && errno != EEXIST)
-			return error_system(error, errno, "cannot make "
+	if (maildir < 0)
+		return -1;
+	for (size_t i = 0; i < N_PARTS && result == 0; i++)
+		if (mkdirat(maildir, parts[i], 0700) != 0 && errno != EEXIST)
+			result = error_system(error, errno, "cannot make "
 			    "%.120s/%s", deliver->path, parts[i]);
-	if (sync_directory(deliver->maildir_fd, name_in(deliver, ".", "",
-	    name, sizeof(name))) != 0)
-		return error_system(error, errno, "fsync of %.120s",
+	if (result == 0 && sync_open_directory(maildir) != 0)
+		result = error_system(error, errno, "fsync of %.120s",
 		    deliver->path);
-	return 0;
+	drop_maildir(deliver, maildir);
+	return result;
 }
 
 /*
@@ -166,7 +164,7 @@ sync_if_young(const struct maildir_deliver *deliver, struct error *error)
 			return error_system(error, errno, "%.120s", path);
 		if (stat(part, &st) != 0 || time(NULL) - st.st_mtime > YOUNG)
 			continue;
-		if (sync_directory(AT_FDCWD, part) != 0 ||
+		if (sync_directory(part) != 0 ||
 		    sync_parent(path, len) != 0)
 			return error_system(error, errno, "fsync of %.120s",
 			    path);
@@ -191,23 +189,28 @@ make_unique(struct maildir_deliver *deliver, const char *host_name)
 	    now.tv_nsec / 1000, (long)getpid(), random, host_name);
 }
 
+/* ERROR_MISSING where there is no tmp. */
 static int
-create_file(struct maildir_deliver *deliver)
+create_file(struct maildir_deliver *deliver, struct error *error)
 {
-	char path[sizeof(deliver->unique) + 8];
+	int tmp = open_part(deliver, "tmp", error);
 
-	snprintf(path, sizeof(path), "tmp/%s", deliver->unique);
+	if (tmp < 0)
+		return -1;
 	/* Read back too: the relay and hooks are given this very file. */
-	deliver->fd = openat(deliver->maildir_fd, path,
+	deliver->fd = openat(tmp, deliver->unique,
 	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return deliver->fd < 0 ? -1 : 0;
+	int errnum = errno;
+	close(tmp);
+	return deliver->fd >= 0 ? 0 : error_system(error, errnum,
+	    "cannot create a file in %.120s/tmp", deliver->path);
 }
 
 void
 maildir_deliver_sweep(const struct maildir_deliver *deliver)
 {
-	int fd = openat(deliver->maildir_fd, "tmp",
-	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct error ignored;
+	int fd = open_part(deliver, "tmp", &ignored);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 	time_t now = time(NULL);
@@ -241,21 +244,15 @@ maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
 	if (strlen(path) + sizeof(deliver->name) >= PATH_MAX)
 		return error_system(error, ENAMETOOLONG, "maildir %.120s",
 		    path);
-	deliver->maildir_fd = open_maildir(path, fixed, error);
+	deliver->maildir_fd = directory_open(path, fixed, error);
 	if (deliver->maildir_fd < 0)
 		return -1;
 	make_unique(deliver, host_name);
-	int created = create_file(deliver);
-	if (created != 0 && errno == ENOENT) {
-		if (make_parts(deliver, error) != 0) {
-			maildir_deliver_close(deliver);
-			return -1;
-		}
-		created = create_file(deliver);
-	}
+	int created = create_file(deliver, error);
+	if (created != 0 && error->errnum == ENOENT &&
+	    make_parts(deliver, error) == 0)
+		created = create_file(deliver, error);
 	if (created != 0) {
-		error_system(error, errno, "cannot create a file in %.120s/tmp",
-		    path);
 		maildir_deliver_close(deliver);
 		return -1;
 	}
@@ -334,23 +331,22 @@ maildir_deliver_park(struct maildir_deliver *deliver)
 {
 	close(deliver->fd);
 	close(deliver->maildir_fd);
-	deliver->fd = -1;
-	deliver->maildir_fd = AT_FDCWD;
+	deliver->fd = deliver->maildir_fd = -1;
 }
 
 static int
-link_into_new(struct maildir_deliver *deliver, const char *from,
-    const char *to)
+link_file(struct maildir_deliver *deliver, int tmp, int new)
 {
-	int fd = deliver->maildir_fd;
+	const char *from = deliver->unique;
+	const char *to = deliver->name;
 
-	if (linkat(fd, from, fd, to, 0) == 0)
+	if (linkat(tmp, from, new, to, 0) == 0)
 		return 0;
 #ifdef RENAME_NOREPLACE
 	/* File systems without hard links. */
 	if ((errno == EPERM || errno == ENOTSUP || errno == ENOSYS ||
 	    errno == EMLINK) &&
-	    renameat2(fd, from, fd, to, RENAME_NOREPLACE) == 0) {
+	    renameat2(tmp, from, new, to, RENAME_NOREPLACE) == 0) {
 		deliver->in_tmp = false;
 		return 0;
 	}
@@ -358,11 +354,28 @@ link_into_new(struct maildir_deliver *deliver, const char *from,
 	return -1;
 }
 
+static int
+link_into_new(struct maildir_deliver *deliver, struct error *error)
+{
+	int new = open_part(deliver, "new", error);
+	int tmp = new < 0 ? -1 : open_part(deliver, "tmp", error);
+	int result = -1;
+
+	if (tmp >= 0) {
+		result = link_file(deliver, tmp, new);
+		if (result != 0)
+			error_system(error, errno, "cannot link %.100s into "
+			    "%.120s/new", deliver->unique, deliver->path);
+		close(tmp);
+	}
+	if (new >= 0)
+		close(new);
+	return result;
+}
+
 int
 maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 {
-	char from[PATH_MAX], to[PATH_MAX];
-
 	uint64_t octets = deliver->octets + deliver->lines;
 
 	/* Each LF is a CRLF on the wire; the last line always has its end, and
@@ -370,18 +383,13 @@ maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 	snprintf(deliver->name, sizeof(deliver->name), "%s,S=%ju,W=%ju",
 	    deliver->unique, (uintmax_t)deliver->octets,
 	    (uintmax_t)(octets > 0 ? octets : 2));
-	name_in(deliver, "tmp", deliver->unique, from, sizeof(from));
-	name_in(deliver, "new", deliver->name, to, sizeof(to));
-	int linked = link_into_new(deliver, from, to);
-	if (linked != 0 && errno == ENOENT) {
-		/* new is not there; if tmp is not either, this fails too. */
-		if (make_parts(deliver, error) != 0)
-			return -1;
-		linked = link_into_new(deliver, from, to);
-	}
+	int linked = link_into_new(deliver, error);
+	/* new is not there; if tmp is not either, this fails too. */
+	if (linked != 0 && error->errnum == ENOENT &&
+	    make_parts(deliver, error) == 0)
+		linked = link_into_new(deliver, error);
 	if (linked != 0)
-		return error_system(error, errno, "cannot link %.100s into "
-		    "%.120s/new", deliver->unique, deliver->path);
+		return -1;
 	deliver->in_new = true;
 	return 0;
 }
@@ -389,36 +397,45 @@ maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 int
 maildir_deliver_settle(struct maildir_deliver *deliver, struct error *error)
 {
-	char name[PATH_MAX];
+	int new = open_part(deliver, "new", error);
 
-	if (sync_directory(deliver->maildir_fd, name_in(deliver, "new", "",
-	    name, sizeof(name))) != 0)
-		return error_system(error, errno, "fsync of %.120s/new",
+	if (new < 0)
+		return -1;
+	int result = sync_open_directory(new);
+	if (result != 0)
+		error_system(error, errno, "fsync of %.120s/new",
 		    deliver->path);
-	return 0;
+	close(new);
+	return result;
+}
+
+static void
+remove_file(const struct maildir_deliver *deliver, const char *part,
+    const char *name)
+{
+	struct error ignored;
+	int fd = open_part(deliver, part, &ignored);
+
+	if (fd < 0)
+		return;
+	unlinkat(fd, name, 0);
+	close(fd);
 }
 
 void
 maildir_deliver_undo(struct maildir_deliver *deliver)
 {
-	char name[PATH_MAX];
-
 	if (deliver->in_new)
-		unlinkat(deliver->maildir_fd, name_in(deliver, "new",
-		    deliver->name, name, sizeof(name)), 0);
+		remove_file(deliver, "new", deliver->name);
 	deliver->in_new = false;
 }
 
 void
 maildir_deliver_close(struct maildir_deliver *deliver)
 {
-	char name[PATH_MAX];
-
-	if (deliver->in_tmp) {
-		unlinkat(deliver->maildir_fd, name_in(deliver, "tmp",
-		    deliver->unique, name, sizeof(name)), 0);
-		deliver->in_tmp = false;
-	}
+	if (deliver->in_tmp)
+		remove_file(deliver, "tmp", deliver->unique);
+	deliver->in_tmp = false;
 	if (deliver->fd > 0)
 		close(deliver->fd);
 	if (deliver->maildir_fd > 0)
@@ -430,14 +447,17 @@ int
 maildir_deliver_check(const char *path, struct error *error)
 {
 	char copy[PATH_MAX];
-	struct stat st;
+	int fd = directory_open(path, DIRECTORY_MAKE_NOTHING, error);
 
-	if (stat(path, &st) == 0) {
-		if (!S_ISDIR(st.st_mode))
-			return error_set(error, ERROR_CONFIG,
-			    "--maildir %.120s: not a directory", path);
+	if (fd >= 0) {
+		close(fd);
 		if (access(path, R_OK | W_OK | X_OK) == 0)
 			return 0;
+	} else if (error->kind == ERROR_CONFIG) {
+		return -1;
+	} else if ((errno = error->errnum) == ENOTDIR) {
+		return error_set(error, ERROR_CONFIG,
+		    "--maildir %.120s: not a directory", path);
 	} else if (errno == ENOENT) {
 		if (snprintf(copy, sizeof(copy), "%s", path) <
 		    (int)sizeof(copy) &&

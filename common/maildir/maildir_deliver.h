@@ -25,7 +25,7 @@ struct maildir_deliver {
 	char unique[320]; /* its name there; identifies the message */
 
 	/* maildir_deliver.c's own. */
-	int maildir_fd;   /* AT_FDCWD when parked */
+	int maildir_fd;   /* -1 when parked */
 	const char *path; /* the caller's */
 	size_t fixed;
 	bool in_tmp;
@@ -38,7 +38,8 @@ struct maildir_deliver {
 /*
  * Opens the maildir at path and a file under its tmp. The first fixed octets
  * of path must be there; what is missing of the rest is made, and cur, new
- * and tmp are made in any case. host_name becomes part of the name and has
+ * and tmp are made in any case. None of these may be a symbolic link, nor
+ * belong to somebody else than what they are in (directory.h). host_name becomes part of the name and has
  * no '/' and no ':'. path must live as long as the maildir_deliver, which
  * needs no other initialisation.
  */

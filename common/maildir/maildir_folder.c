@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "system/directory.h"
+
 int64_t
 maildir_folder_clock(void)
 {
@@ -52,11 +54,31 @@ maildir_folder_is_gone(int errnum)
 	return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
 }
 
+/* One component; its owner must be one that those above may have there. */
+static int
+open_below(int at, const char *name, uid_t *owner)
+{
+	int fd = openat(at, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || (fstat(fd, &st) == 0 &&
+	    directory_may_hold(*owner, st.st_uid))) {
+		*owner = fd < 0 ? 0 : st.st_uid;
+		return fd;
+	}
+	close(fd);
+	errno = EPERM;
+	return -1;
+}
+
 int
 maildir_folder_open(int fd, struct slice path)
 {
 	int at = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char name[NAME_MAX + 1];
+	struct stat st;
+	uid_t owner = at >= 0 && fstat(at, &st) == 0 ? st.st_uid : 0;
 
 	while (at >= 0 && path.len > 0) {
 		struct slice component;
@@ -65,8 +87,7 @@ maildir_folder_open(int fd, struct slice path)
 		assert(component.len < sizeof(name));
 		memcpy(name, component.data, component.len);
 		name[component.len] = '\0';
-		int below = openat(at, name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int below = open_below(at, name, &owner);
 		int errnum = errno;
 		close(at);
 		errno = errnum;

@@ -20,7 +20,8 @@
 int64_t maildir_folder_clock(void);
 
 /* The directory at that path below fd: a new descriptor, or -1 with errno.
- * Symbolic links on the way are refused. */
+ * Symbolic links on the way are refused, and, with EPERM, directories of
+ * owners that should have none there (directory_may_hold). */
 int maildir_folder_open(int fd, struct slice path);
 
 /* Does this errno of a directory's or a file's mean that it is not there any

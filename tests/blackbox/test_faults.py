@@ -93,7 +93,8 @@ class Order(Delivery):
             lines = [call.line for call in self.calls()]
             tmp = re.escape(f"{self.mail}/tmp/")
             sync_file = self.find(lines, rf"f(data)?sync\(\d+<{tmp}")
-            link = self.find(lines, r"(link|linkat|renameat2?)\(.*[\"/]new/")
+            link = self.find(
+                lines, r"(link|linkat|renameat2?)\(.*[\"/]new[/>]")
             sync_new = self.find(lines, r"fsync\(\d+<[^>]*/new>")
             said = self.find(lines, r"(write|writev|send\w+)\(.*\"250 2\.\d\.0"
                              r"[^\"]*(221 2\.0\.0[^\"]*)?\"",

@@ -238,10 +238,15 @@ class Scan(TestCase):
         (self.mail / "loop").symlink_to(".")
         self.assertEqual(self.uids(), ["1"])
 
-    def test_maildrop_may_be_a_link_itself(self):
+    def test_maildrop_is_no_link(self):
+        """Whoever owns the folder it is in could turn it."""
         self.put("new/1", b"x\n", base=self.path("real"))
         self.mail.symlink_to("real")
-        self.assertEqual(self.uids(), ["1"])
+        pop = self.pop3()
+        pop.expect(None, r"\+OK")
+        pop.expect("USER joe", r"\+OK")
+        pop.expect("PASS x", r"-ERR \[SYS/PERM\] ")
+        self.assertIn("symbolic link", pop.process.log())
 
     def test_other_kinds_of_file(self):
         self.put_all("new/1")

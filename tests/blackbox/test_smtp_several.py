@@ -177,7 +177,7 @@ class Order(Several):
             return found
 
         synced = all_of(rf"fsync\(\d+<{self.base}/[^/>]*/tmp/", 3)
-        linked = all_of(r"linkat\(.*[\"/]new/", 3)
+        linked = all_of(r"linkat\(.*[\"/]new[/>]", 3)
         settled = all_of(rf"fsync\(\d+<{self.base}/[^/>]*/new>", 3)
         said = all_of(r"\"250 2\.0\.0 hop has it|\"354.*250 2\.0\.0 hop", 1)
         to_hop = [i for i, line in enumerate(lines)

@@ -4,6 +4,7 @@
  */
 #include "drive.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <time.h>
 
@@ -419,11 +420,19 @@ test_not_files(void **state)
 	assert_maildrop("a 3\nb/box 5\n");
 	assert_inbox("a 3\n");
 
-	/* Its new being a link is no better; the maildrop itself may be
-	 * one. */
+	/* Its new being a link is no better, nor is the maildrop itself. */
+	static const char *const links[] = { "box2", "box2/", "box2//./" };
 	assert_int_equal(symlinkat("../box/new", directory.fd, "box/cur"),
 	    0);
-	assert_int_equal(scan_at(directory_path(&directory, "box2"),
+	for (size_t i = 0; i < COUNT(links); i++) {
+		assert_int_equal(scan_at(directory_path(&directory, links[i]),
+		    MAILDIR_ALL, true), -1);
+		assert_int_equal(error.kind, ERROR_CONFIG);
+		assert_int_equal(error.errnum, ELOOP);
+	}
+	/* On the way there it may be one that we have made. */
+	assert_int_equal(symlinkat(".", directory.fd, "here"), 0);
+	assert_int_equal(scan_at(directory_path(&directory, "here/box"),
 	    MAILDIR_ALL, false), 0);
 	check_listing(SLICE("b 5\n"), __FILE__, __LINE__);
 	maildir_close(&maildir);

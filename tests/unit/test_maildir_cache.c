@@ -275,32 +275,34 @@ test_saved_and_loaded(void **state)
 	struct directory directory;
 	struct maildir_index index, again;
 	struct error error;
-	char path[4096], same[4096];
+	char name[MAILDIR_CACHE_NAME_SIZE], same[MAILDIR_CACHE_NAME_SIZE];
 
 	(void)state;
 	directory_make(&directory);
 	make_index(&index);
-	assert_int_equal(maildir_cache_path(directory.path, "/", 0, path,
-	    sizeof(path), &error), 0);
-	assert_int_equal(maildir_cache_path(directory.path, "/./", 0, same,
-	    sizeof(same), &error), 0);
-	assert_string_equal(path, same);
-	assert_int_equal(maildir_cache_path(directory.path, "/", 1, same,
-	    sizeof(same), &error), 0);
-	assert_string_not_equal(path, same);
-	assert_int_equal(maildir_cache_path(directory.path, "/", 0, same, 10,
-	    &error), -1);
-	assert_false(maildir_cache_load(&again, path, &key));
+	assert_int_equal(maildir_cache_name("/", 0, name, &error), 0);
+	assert_int_equal(maildir_cache_name("/./", 0, same, &error), 0);
+	assert_string_equal(name, same);
+	assert_int_equal(maildir_cache_name("/", 1, same, &error), 0);
+	assert_string_not_equal(name, same);
+	assert_int_equal(maildir_cache_name("/none/such", 0, same, &error),
+	    -1);
+	assert_false(maildir_cache_load(&again, directory.fd, name, &key));
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(maildir_cache_save(&index, path, &key,
-		    &error), 0);
-		assert_true(maildir_cache_load(&again, path, &key));
+		assert_int_equal(maildir_cache_save(&index, directory.fd,
+		    name, &key, &error), 0);
+		assert_true(maildir_cache_load(&again, directory.fd, name,
+		    &key));
 		assert_same(&index, &again);
 		maildir_index_free(&again);
 	}
 	/* Others could have written it. */
-	chmod(path, 0620);
-	assert_false(maildir_cache_load(&again, path, &key));
+	assert_int_equal(fchmodat(directory.fd, name, 0620, 0), 0);
+	assert_false(maildir_cache_load(&again, directory.fd, name, &key));
+	assert_int_equal(fchmodat(directory.fd, name, 0600, 0), 0);
+	/* No link is followed. */
+	assert_int_equal(symlinkat(name, directory.fd, "link"), 0);
+	assert_false(maildir_cache_load(&again, directory.fd, "link", &key));
 	maildir_index_free(&index);
 	directory_remove(&directory);
 }
