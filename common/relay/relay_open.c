@@ -274,8 +274,9 @@ await_greeting(struct relay *relay, enum relay_stage *stage,
 
 	if (relay_await_reply(relay, error) < 0) {
 		/* Who expects TLS waits for us, as we do for it. */
-		if (hop->scheme == NEXT_HOP_SMTP ||
-		    hop->scheme == NEXT_HOP_SMTP_PLAIN)
+		if (relay->client.wire.lines == 0 &&
+		    (hop->scheme == NEXT_HOP_SMTP ||
+		    hop->scheme == NEXT_HOP_SMTP_PLAIN))
 			add_hint(error, "there was no greeting; where TLS "
 			    "begins at once it is smtps://");
 		return -1;

@@ -32,7 +32,8 @@ SMTP = ["unit/test_smtp", "unit/test_smtp_bdat", "unit/test_smtp_extensions",
 POP3 = ["unit/test_pop3", "unit/test_pop3_text", "exhaust/pop3 3"]
 MAILDIR = ["unit/test_maildir", "unit/test_maildir_index",
            "unit/test_maildir_measure", "unit/test_maildir_cache"]
-RELAY = ["unit/test_relay", "unit/test_smtp_client"]
+RELAY = ["unit/test_relay_dialogue", "unit/test_relay"]
+ACCOUNT = ["unit/test_account"]
 TESTS = {
     "smtp-handler/smtp/": SMTP,
     "pop3-handler/pop3/": POP3,
@@ -44,7 +45,12 @@ TESTS = {
     "common/maildir/maildir_cache.c": MAILDIR,
     "common/system/conn.c": ["unit/test_conn"],
     "common/system/transport.c": ["unit/test_conn"],
+    "common/relay/account.c": ACCOUNT,
+    "common/relay/account_secret.c": ACCOUNT,
+    "common/relay/next_hop.c": ACCOUNT,
     "common/relay/": RELAY,
+    "common/protocol/smtp_client.c": ["unit/test_smtp_client"],
+    "common/protocol/sasl_client.c": ["unit/test_sasl_client"],
     "common/login/auth.c": ["unit/test_auth"],
     "common/library/": ["unit/test_session", "unit/test_server"],
 }
