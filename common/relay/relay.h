@@ -5,6 +5,11 @@
  * at once, so that the client hears the next hop's own words. There is no
  * queue: what cannot be handed on now is told as a 4xx, and the client keeps
  * the message.
+ *
+ * What it opens is opened when it is needed, after our client's login: the
+ * accounts file and files with passwords (account_secret.h), CA files, what a
+ * resolver reads; it runs the commands of exec:, and asks for names in a
+ * thread.
  */
 #ifndef RELAY_H
 #define RELAY_H
