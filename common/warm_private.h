@@ -1,5 +1,6 @@
 /*
- * warm_private: what the files of warm share. warm.c is the loop, warm_start.c
+ * warm_private: what the files of warm share. warm.c is the loop,
+ * warm_children.c what it does with connections and processes, warm_start.c
  * what comes before it and SIGHUP, warm_report.c the children's side.
  */
 #ifndef WARM_PRIVATE_H
@@ -22,6 +23,23 @@ struct warm_report {
 	enum warm_report_kind kind;
 	struct source source;
 };
+
+/* ---- warm_children.c ---- */
+
+/* As many connections are served as may be. */
+bool warm_is_full(const struct warm *warm);
+
+/* A child for each connection that waits on the socket, up to a limit. 1 in a
+ * child. */
+int warm_accept_from(struct warm *warm, int listener);
+
+/* Takes what children have told. */
+void warm_hear_reports(struct warm *warm);
+
+/* And notes which of them have ended. */
+void warm_reap(struct warm *warm);
+
+/* ---- warm_start.c ---- */
 
 /* Says where connections are accepted: the log, --port-file, the service
  * manager. */

@@ -1,0 +1,253 @@
+/*
+ * warm_children.c - the parent's dealings with children: a connection becomes
+ * one, it reports, it ends.
+ *
+ * Whatever a peer does costs one turn of the loop and, of each kind, a line a
+ * second.
+ */
+#include "warm_private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "system/clock.h"
+#include "system/log.h"
+#include "system/process.h"
+
+/* Where accept(2) has no descriptor or no memory, it is tried again after
+ * so many ms; the connection stays in the backlog. */
+#define PAUSE_MS 1000
+/* A turn of the loop accepts so many, then looks at children and signals. */
+#define ACCEPTS_A_TURN 16
+
+/* ---- lines of the log: one a second of each kind ---- */
+
+/* May there be such a line now? *unsaid is how many there could have been
+ * since the last one. */
+static bool
+may_say(struct warm_lines *lines, uint64_t *unsaid)
+{
+	int64_t now = clock_now();
+
+	if (now < lines->next) {
+		lines->unsaid++;
+		return false;
+	}
+	*unsaid = lines->unsaid;
+	*lines = (struct warm_lines){ .next = now + 1000 };
+	/* The limit of lines is one of sessions, and this is none. */
+	log_forget_session();
+	return true;
+}
+
+static void
+say_trouble(struct warm_lines *lines, const char *what, int errnum)
+{
+	uint64_t unsaid;
+
+	if (may_say(lines, &unsaid))
+		log_reason(LOG_KIND_TROUBLE, "%s: %s (and %ju times more "
+		    "since this was last said)", what, strerror(errnum),
+		    (uintmax_t)unsaid);
+}
+
+static void
+say_too_many(struct warm *warm, const struct source *source)
+{
+	char name[SOURCE_TEXT_SIZE], reason[160];
+	uint64_t unsaid;
+
+	if (!may_say(&warm->too_many, &unsaid))
+		return;
+	source_name(source, name);
+	snprintf(reason, sizeof(reason), "more than %ju connections at once: "
+	    "closed (and %ju more since this was last said)",
+	    (uintmax_t)warm->settings->max_per_source, (uintmax_t)unsaid);
+	log_begin(LOG_KIND_REFUSED);
+	log_add(LOG_FIELD_PEER, slice_from(name));
+	log_add(LOG_FIELD_REASON, slice_from(reason));
+	log_send();
+}
+
+/* ---- children ---- */
+
+/* In the child: as clean as one that was executed. */
+static void
+become_child(struct warm *warm, int fd, const struct source *source)
+{
+	warm->is_child = true;
+	warm->failed = warm_table_failed(&warm->table, source, clock_now());
+	/* Behind a proxy the source is known only when its header is. */
+	if (!warm->settings->proxy_protocol)
+		warm_table_wipe(&warm->table);
+	listener_close(&warm->listeners);
+	close(warm->report_fds[0]);
+	dup2(fd, STDIN_FILENO);
+	dup2(fd, STDOUT_FILENO);
+	close(fd);
+	process_unwatch();
+	unsetenv("NOTIFY_SOCKET");
+	log_forget_session();
+}
+
+/* 1 in the child. */
+static int
+serve(struct warm *warm, int fd, const struct source *source)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		become_child(warm, fd, source);
+		return 1;
+	}
+	if (pid < 0)
+		say_trouble(&warm->no_fork, "no process for a connection",
+		    errno);
+	else
+		warm_table_add(&warm->table, pid, source);
+	close(fd);
+	return 0;
+}
+
+bool
+warm_is_full(const struct warm *warm)
+{
+	return warm->table.n >= warm->settings->max_connections;
+}
+
+/* A source of its own has its limit; a proxy's is not one. */
+static bool
+is_too_many(const struct warm *warm, const struct source *source)
+{
+	return source->family != 0 && !warm->settings->proxy_protocol &&
+	    warm_table_count(&warm->table, source) >=
+	    warm->settings->max_per_source;
+}
+
+int
+warm_accept_from(struct warm *warm, int listener)
+{
+	union { struct sockaddr any; struct sockaddr_storage storage; } peer;
+
+	for (int i = 0; i < ACCEPTS_A_TURN && !warm_is_full(warm); i++) {
+		socklen_t len = sizeof(peer);
+		int fd = accept4(listener, &peer.any, &len, SOCK_CLOEXEC);
+
+		if (fd < 0) {
+			/* What is wrong with one connection only (accept(2))
+			 * is over with it. */
+			if (errno == EMFILE || errno == ENFILE ||
+			    errno == ENOBUFS || errno == ENOMEM) {
+				say_trouble(&warm->no_accept, "a connection "
+				    "waits", errno);
+				warm->paused_until = clock_now() + PAUSE_MS;
+			}
+			return 0;
+		}
+		struct source source = { .family = 0 };
+		if (len >= sizeof(peer.any.sa_family))
+			source = source_from_socket(&peer.any);
+		warm->idle_since = clock_now();
+		if (is_too_many(warm, &source)) {
+			say_too_many(warm, &source);
+			close(fd);
+		} else if (serve(warm, fd, &source) != 0) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static void
+say_crash(pid_t pid, const struct source *source, int status)
+{
+	char name[SOURCE_TEXT_SIZE];
+
+	log_forget_session();
+	source_name(source, name);
+	if (WIFSIGNALED(status))
+		log_reason(LOG_KIND_TROUBLE, "the process %ld for %s ended by "
+		    "signal %d (%s)", (long)pid, name, WTERMSIG(status),
+		    strsignal(WTERMSIG(status)));
+}
+
+static void
+end_check(struct warm *warm, int status)
+{
+	warm->checking = 0;
+	log_forget_session();
+	if (status == 0)
+		warm_execute(warm);
+	else
+		log_reason(LOG_KIND_CONFIG, "SIGHUP: the settings are wrong, "
+		    "those from before stay");
+}
+
+void
+warm_reap(struct warm *warm)
+{
+	struct source source;
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == warm->checking) {
+			end_check(warm, status);
+			continue;
+		}
+		if (!warm_table_remove(&warm->table, pid, &source))
+			continue;
+		warm->idle_since = clock_now();
+		warm->sessions++;
+		if (warm->counts == WARM_COUNTS_SESSIONS)
+			warm->counted++;
+		say_crash(pid, &source, status);
+	}
+}
+
+/* A child told whom it serves, which may be one too many. */
+static void
+set_source(struct warm *warm, struct warm_child *child,
+    const struct source *source)
+{
+	if (source->family != 0 && warm_table_count(&warm->table, source) >=
+	    warm->settings->max_per_source) {
+		say_too_many(warm, source);
+		kill(child->pid, SIGTERM);
+	}
+	child->source = *source;
+}
+
+void
+warm_hear_reports(struct warm *warm)
+{
+	struct warm_report report;
+
+	while (read(warm->report_fds[0], &report, sizeof(report)) ==
+	    (ssize_t)sizeof(report)) {
+		struct warm_child *child = warm_table_find(&warm->table,
+		    report.pid);
+
+		switch (report.kind) {
+		case WARM_REPORT_SOURCE:
+			if (child != NULL)
+				set_source(warm, child, &report.source);
+			break;
+		case WARM_REPORT_FAILED_LOGIN:
+			if (child != NULL)
+				warm_table_fail(&warm->table, &child->source,
+				    clock_now());
+			break;
+		case WARM_REPORT_ACCEPTED:
+			if (warm->counts == WARM_COUNTS_MESSAGES)
+				warm->counted++;
+			break;
+		}
+	}
+}
