@@ -57,12 +57,15 @@ mkdir -p "$folder/layers"
 mount -t tmpfs -o mode=755 tmpfs "$folder/layers"
 cd "$folder/layers"
 mkdir upper work root
-lower=/
-# Unpacked by tests/setup.sh where it is not installed
-[ ! -d "${TOOLS-}/systemd" ] || lower=$TOOLS/systemd:/
-mount -t overlay -o "lowerdir=$lower,upperdir=upper,workdir=work" overlay \
-	root ||
+mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay root ||
 	cannot "no overlay file system on the root directory"
+# Unpacked by tests/setup.sh where it is not installed
+if [ -d "${TOOLS-}/systemd" ]; then
+	mkdir upper.usr work.usr
+	mount -t overlay -o "lowerdir=$TOOLS/systemd/usr:root/usr,upperdir=\
+upper.usr,workdir=work.usr" overlay root/usr || cannot "no systemd in /usr"
+	cp -an "$TOOLS/systemd/etc" root
+fi
 cd root
 
 # What could change the machine outside is read-only: settings of the kernel
