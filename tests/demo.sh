@@ -408,8 +408,8 @@ listen "$plain_port" smtp-handler --tls off --no-auth-required
 round_trip
 [ "${ONCE:-0}" = 1 ] && exit 0
 
-print_help
 trap 'exit 0' INT TERM
+print_help
 tail -n 0 -f "$log" &
 tail_pid=$!
 wait "$pop3_pid"
