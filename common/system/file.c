@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/slice.h"
+
 /* As much of a path as a line of the log is worth. */
 static const char *
 tail(const char *path)
@@ -34,6 +36,22 @@ file_path(const char *name, char *path, size_t size, struct error *error)
 	return path;
 }
 
+/* What is missing among the credentials is missing in the unit. */
+static void
+cannot_open(const char *path, int errnum, struct error *error)
+{
+	struct slice directory = slice_from(getenv("CREDENTIALS_DIRECTORY"));
+	struct slice name = slice_skip(slice_from(path), directory.len + 1);
+
+	error_system(error, errnum, "%s", tail(path));
+	if (errnum == ENOENT && directory.len > 0 && name.len > 0 &&
+	    slice_starts_with(slice_from(path), directory) &&
+	    path[directory.len] == '/')
+		error_set(error, ERROR_CONFIG, "%s: %s: the unit has no "
+		    "LoadCredential=%.*s:FILE", tail(path), strerror(errnum),
+		    SLICE_ARG(name));
+}
+
 int
 file_read(const char *path, size_t max, bool secret, char **text,
     size_t *len, struct error *error)
@@ -44,7 +62,7 @@ file_read(const char *path, size_t max, bool secret, char **text,
 	size_t n = 0;
 
 	if (fd < 0 || fstat(fd, &st) != 0) {
-		error_system(error, errno, "%s", tail(path));
+		cannot_open(path, errno, error);
 		goto fail;
 	}
 	if (!S_ISREG(st.st_mode)) {

@@ -122,3 +122,15 @@ class CheckAccounts(Relay):
                                  else "^$")
                 self.assertNotIn("hush-secret", err)
         self.assertFalse(ran.exists())
+
+    def test_credential_that_the_unit_does_not_hand_in(self):
+        folder = self.path("credentials")
+        folder.mkdir()
+        accounts = self.accounts("* smtps://h.test joe file:joe.pw")
+        status, _, err = self.run_to_end(
+            *self.options(accounts),
+            env={"CREDENTIALS_DIRECTORY": str(folder)})
+        self.assertEqual(status, 78)
+        self.assertIn(f"{accounts}:1: {folder}/joe.pw: No such file or "
+                      "directory: the unit has no LoadCredential=joe.pw:FILE",
+                      err)

@@ -118,10 +118,38 @@ test_parent(void **state)
 	assert_int_equal(file_parent_len("/a/b/c", strlen("/a/b")), 2);
 }
 
+/* Among credentials: what the unit lacks is said. */
+static void
+test_no_credential(void **state)
+{
+	struct text path = { .data = NULL }, want = { .data = NULL };
+	char *text;
+	size_t len;
+
+	(void)state;
+	text_format(&path, "%s/joe.pw", directory.path);
+	text_format(&want, "%s: No such file or directory: the unit has no "
+	    "LoadCredential=joe.pw:FILE", path.data);
+	setenv("CREDENTIALS_DIRECTORY", directory.path, 1);
+	check_error(file_read(path.data, 10, false, &text, &len, &error),
+	    want.data);
+	check_error(file_read("joe.pw", 10, false, &text, &len, &error),
+	    "joe.pw: No such file or directory");
+	unsetenv("CREDENTIALS_DIRECTORY");
+	path.len = want.len = 0;
+	text_format(&path, "%s/joe.pw", directory.path);
+	text_format(&want, "%s: No such file or directory", path.data);
+	check_error(file_read(path.data, 10, false, &text, &len, &error),
+	    want.data);
+	text_free(&path);
+	text_free(&want);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_credential),
 		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_parent),
