@@ -120,6 +120,8 @@ end(struct warm *warm, const char *reason, int64_t deadline)
 {
 	bool told = false;
 
+	/* Whatever the settings are: they are for nobody any more. */
+	warm->checking = 0;
 	notify_send("STOPPING=1");
 	if (warm->listeners.own)
 		listener_close(&warm->listeners);

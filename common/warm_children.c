@@ -121,11 +121,10 @@ warm_is_full(const struct warm *warm)
 	return warm->table.n >= warm->settings->max_connections;
 }
 
-/* A source of its own has its limit; a proxy's is not one. */
 static bool
 is_too_many(const struct warm *warm, const struct source *source)
 {
-	return source->family != 0 && !warm->settings->proxy_protocol &&
+	return source->family != 0 &&
 	    warm_table_count(&warm->table, source) >=
 	    warm->settings->max_per_source;
 }
@@ -151,7 +150,9 @@ warm_accept_from(struct warm *warm, int listener)
 			return 0;
 		}
 		struct source source = { .family = 0 };
-		if (len >= sizeof(peer.any.sa_family))
+		/* Behind a proxy the child tells it (set_source). */
+		if (len >= sizeof(peer.any.sa_family) &&
+		    !warm->settings->proxy_protocol)
 			source = source_from_socket(&peer.any);
 		warm->idle_since = clock_now();
 		if (is_too_many(warm, &source)) {
@@ -216,8 +217,7 @@ static void
 set_source(struct warm *warm, struct warm_child *child,
     const struct source *source)
 {
-	if (source->family != 0 && warm_table_count(&warm->table, source) >=
-	    warm->settings->max_per_source) {
+	if (is_too_many(warm, source)) {
 		say_too_many(warm, source);
 		kill(child->pid, SIGTERM);
 	}

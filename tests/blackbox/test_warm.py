@@ -347,6 +347,16 @@ class Reload(WarmCase):
         self.assertEqual(self.dial(warm).hello()["SIZE"], "23456")
         self.assertEqual(warm.count(" listening: "), 1)
 
+    def test_ended_while_it_looks(self):
+        """SIGTERM wins over a SIGHUP just before."""
+        warm = self.start_smtp()
+        peer = self.dial(warm)
+        peer.hello()
+        warm.signal(signal.SIGHUP)
+        warm.signal(signal.SIGTERM)
+        peer.expect(None, "421 4.3.2")
+        self.assertEqual(warm.ends(), 0)
+
     def test_counts_go_on(self):
         warm = self.start_smtp("--exit-after", "2")
         self.submit(warm)
@@ -566,6 +576,9 @@ class Limits(WarmCase):
         peer.rest()             # perhaps a greeting, and the end
         self.assertRegex(warm.log(), "refused: peer=2001:db8:1:1::/64 ")
         self.proxied(warm, "2001:db8:1:2::1").hello()
+        # The proxy's own address is one source like others.
+        for _ in range(2):
+            self.proxied(warm, "127.0.0.1").hello()
         self.proxied(warm, "192.0.2.7").hello()
 
     def test_failed_logins_cost_more_each_time(self):
