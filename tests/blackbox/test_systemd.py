@@ -3,7 +3,6 @@ booted for this (support/booted.py).
 The units' comments; DIAGNOSTICS of the man pages."""
 
 import http.server
-import json
 import os
 import re
 import socket
@@ -14,8 +13,8 @@ import time
 
 from booted import PASSWORD, SETTINGS, SOCKETS, UNIT_FAILED, Systemd
 from frontdoor import start_tls
-from mailtest import (DEADLINE, HOST, Pop3Peer, SmtpPeer, TestCase, b64,
-                      plain, wait_for)
+from mailtest import (DEADLINE, HOST, Pop3Peer, SmtpPeer, b64, plain,
+                      wait_for)
 
 # What the catalog has: MESSAGE_ID and subject
 EVENTS = {

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from mailtest import Process, clean_environment, wait_for
+from mailtest import Process, wait_for
 
 # Becomes the program, with the listening socket as descriptor 3, as systemd
 # passes it with Accept=no.
