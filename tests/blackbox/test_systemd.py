@@ -349,6 +349,34 @@ class Units(Systemd):
                                     struct.pack("ii", 1, 0))
         return time.monotonic() - began
 
+    def test_office(self):
+        """16 mail clients behind one address, again and again: systemd counts
+        a connection until its process is cleared away."""
+        cursor = self.machine.cursor()
+        outcomes = []
+
+        def client():
+            for _ in range(4):
+                outcomes.append(self.machine.inside(self.greeting))
+
+        threads = [threading.Thread(target=client) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(set(outcomes), {b"220"})
+        self.wait_idle()
+        self.assert_healthy(cursor)
+
+    @staticmethod
+    def greeting():
+        with socket.create_connection(("127.0.0.1", 587), DEADLINE) as sock:
+            reply = sock.recv(3, socket.MSG_WAITALL)
+            sock.sendall(b"QUIT\r\n")
+            while sock.recv(1000):
+                pass
+            return reply
+
     # Hooks
 
     def with_settings(self, *lines):
