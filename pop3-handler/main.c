@@ -165,6 +165,7 @@ open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 		.may_be_missing = own || pattern_has_name(pattern),
 		.fixed = own ? file_parent_len(p->path, strlen(p->path))
 		    : pattern_fixed(pattern),
+		.timeout = (unsigned)p->settings.common.timeout,
 		.lock = p->settings.allow_delete,
 		.cache_dir = cache_dir(&p->settings, p->cache_dir,
 		    sizeof(p->cache_dir)),

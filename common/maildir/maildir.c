@@ -24,6 +24,7 @@
 #include "maildir/maildir_measure.h"
 #include "maildir/maildir_moved.h"
 #include "maildir/maildir_scan.h"
+#include "system/clock.h"
 #include "system/directory.h"
 
 /* How often other programs may rename a message while we look for it. */
@@ -32,6 +33,14 @@
 #define PASSES 20
 
 /* ---- the beginning ---- */
+
+/* What begins now must end in time. */
+static void
+start_clock(struct maildir *maildir)
+{
+	maildir->index.deadline = maildir->timeout == 0 ? 0
+	    : clock_now() + 1000 * (int64_t)maildir->timeout;
+}
 
 static int
 lock(int fd, const char *path, struct error *error)
@@ -116,7 +125,9 @@ maildir_open(struct maildir *maildir, const char *path,
 	if (maildir->fd < 0)
 		return cannot_open(path, options, error);
 	if (!options->lock || lock(maildir->fd, path, error) == 0) {
+		maildir->timeout = options->timeout;
 		read_cache(maildir, path, options);
+		start_clock(maildir);
 		if (maildir_scan(&maildir->index, maildir->fd,
 		    options->reach == MAILDIR_INBOX,
 		    &maildir->cache_is_old, error) == 0)
@@ -311,9 +322,11 @@ look_again(struct maildir *maildir, size_t i, int fd, struct error *error)
 	if (!file->uncounted && maildir_time(&st.st_mtim) == file->mtime &&
 	    size == file->size)
 		return 0;
-	if (!maildir_count_octets(fd, st.st_size, &octets) ||
+	start_clock(maildir);
+	if (!maildir_count_octets(&maildir->index, fd, st.st_size, &octets) ||
 	    lseek(fd, 0, SEEK_SET) != 0)
-		return error_system(error, errno, "message %.80s", name);
+		return errno == EINTR ? maildir_stopped(error)
+		    : error_system(error, errno, "message %.80s", name);
 	file->mtime = maildir_time(&st.st_mtim);
 	file->size = size & MAILDIR_SIZE_MASK;
 	maildir_correct_octets(maildir, i, octets);

@@ -30,6 +30,8 @@ struct maildir_options {
 	                        * make the rest */
 	bool lock;             /* nobody else who locks may have it */
 	const char *cache_dir; /* NULL: no cache */
+	unsigned timeout;      /* seconds for reading it, and for a message that
+	                        * must be counted anew; 0: no limit */
 };
 
 struct maildir {
@@ -46,6 +48,7 @@ struct maildir {
 	int cache_fd;     /* its directory, -1 for no cache */
 	char cache_name[MAILDIR_CACHE_NAME_SIZE];
 	struct maildir_cache_key key;
+	unsigned timeout;
 	bool cache_is_old;   /* it does not say what the index does */
 	bool index_is_stale; /* which is not for a cache any more */
 };

@@ -19,6 +19,7 @@
 
 #include "system/directory.h"
 #include "system/file.h"
+#include "system/process.h"
 
 /* A crashed delivery's file under tmp may go after this many seconds: the
  * 36 hours of the maildir(5) convention. */
@@ -301,8 +302,13 @@ maildir_deliver_copy(struct maildir_deliver *deliver,
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		/* Copies for many may take long, and until the first is
+		 * linked nothing is lost. */
+		if (process_stop_pending())
+			result = error_set(error, ERROR_SYSTEM,
+			    "stopped while copying a message");
 		/* Nobody else writes that file: it cannot be shorter. */
-		if (n <= 0)
+		else if (n <= 0)
 			result = error_system(error, n < 0 ? errno : EIO,
 			    "reading back a message");
 		else

@@ -17,19 +17,22 @@
 #include <unistd.h>
 
 #include "maildir/maildir_folder.h"
+#include "maildir/maildir_measure.h"
 #include "maildir/maildir_uidl.h"
 
 static bool
-add_contents(SHA256_CTX *context, int dir, const char *name)
+add_contents(SHA256_CTX *context, const struct maildir_index *index, int dir,
+    const char *name)
 {
-	char buffer[16384];
+	char buffer[65536];
 	ssize_t n = -1;
 	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC |
 	    O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
 		return false;
-	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+	while (!maildir_must_stop(index) &&
+	    (n = read(fd, buffer, sizeof(buffer))) > 0)
 		SHA256_Update(context, buffer, (size_t)n);
 	close(fd);
 	return n == 0;
@@ -47,7 +50,7 @@ make_digest(const struct maildir_index *index, size_t i, int dir,
 	SHA256_Init(&context);
 	SHA256_Update(&context, id, maildir_whole_id(index, i, id));
 	SHA256_Update(&context, "", 1);
-	bool whole = dir >= 0 && add_contents(&context, dir, name);
+	bool whole = dir >= 0 && add_contents(&context, index, dir, name);
 	/* Nobody can tell what it is: it is like no other. */
 	if (!whole)
 		SHA256_Update(&context, name, strlen(name) + 1);
@@ -69,6 +72,9 @@ need_digest(struct maildir_index *index, size_t i, int fd,
 	make_digest(index, i, dir, maildir_file_name(index, i).data, digest);
 	if (dir >= 0)
 		close(dir);
+	/* Half of the contents tell nothing. */
+	if (maildir_must_stop(index))
+		return maildir_stopped(error);
 	return maildir_index_set_digest(index, i, digest, error);
 }
 

@@ -64,6 +64,7 @@ struct maildir_folder {
 };
 
 struct maildir_index {
+	int64_t deadline; /* clock_now(): no work on files after it; 0: none */
 	struct message *messages;   /* n of them, oldest first */
 	struct maildir_file *files; /* beside messages */
 	size_t n;

@@ -18,8 +18,12 @@
 #include <unistd.h>
 
 #include "protocol/dot.h"
+#include "system/clock.h"
+#include "system/process.h"
 
 #define READ_SIZE 65536
+/* Blocks of it read between two looks at the time. */
+#define LOOK_EACH 16
 /* Threads beside the first one, and files to make one worth its start. */
 #define HELPERS_MAX 3
 #define FILES_PER_THREAD 500
@@ -44,10 +48,27 @@ struct worker {
 	size_t failed; /* and with which file */
 };
 
+bool
+maildir_must_stop(const struct maildir_index *index)
+{
+	return process_stop_pending() || (index->deadline != 0 &&
+	    clock_now() >= index->deadline);
+}
+
+int
+maildir_stopped(struct error *error)
+{
+	return error_set(error, ERROR_SYSTEM, process_stop_pending()
+	    ? "maildrop: stopped while it was read"
+	    : "maildrop: reading it took too long");
+}
+
 static bool
-count(int fd, off_t size, char *buffer, uint64_t *octets)
+count(const struct maildir_index *index, int fd, off_t size, char *buffer,
+    uint64_t *octets)
 {
 	struct dot_encoder encoder = { .unstuffed = true };
+	unsigned blocks = 0;
 
 	/* The size saves the read that would say "the end"; and what is
 	 * written meanwhile is not of the message of that size. */
@@ -59,6 +80,10 @@ count(int fd, off_t size, char *buffer, uint64_t *octets)
 			return false;
 		if (n == 0)
 			break;
+		if (++blocks % LOOK_EACH == 0 && maildir_must_stop(index)) {
+			errno = EINTR;
+			return false;
+		}
 		dot_measure(&encoder, (struct slice){ buffer, (size_t)n });
 		size -= n;
 	}
@@ -67,9 +92,10 @@ count(int fd, off_t size, char *buffer, uint64_t *octets)
 }
 
 bool
-maildir_count_octets(int fd, off_t size, uint64_t *octets)
+maildir_count_octets(const struct maildir_index *index, int fd, off_t size,
+    uint64_t *octets)
 {
-	return count(fd, size, first_buffer, octets);
+	return count(index, fd, size, first_buffer, octets);
 }
 
 /* 0, or errno; a file that is not there any more is left as it is. */
@@ -89,8 +115,10 @@ measure_file(const struct work *work, size_t i, char *buffer)
 
 	if (result == 0 && S_ISREG(st.st_mode)) {
 		maildir_index_describe_file(index, i, &st);
-		if (fd >= 0 && count(fd, st.st_size, buffer, &octets))
+		if (fd >= 0 && count(index, fd, st.st_size, buffer, &octets))
 			maildir_index_set_octets(index, i, octets);
+		else if (fd >= 0 && errno == EINTR)
+			errnum = EINTR;
 	}
 	if (fd >= 0)
 		close(fd);
@@ -106,7 +134,9 @@ run(void *arg)
 	size_t i;
 
 	while (worker->errnum == 0 &&
-	    (i = atomic_fetch_add(&work->next, SHARE)) < n)
+	    (i = atomic_fetch_add(&work->next, SHARE)) < n) {
+		if (maildir_must_stop(work->index))
+			worker->errnum = EINTR;
 		for (size_t end = i + SHARE < n ? i + SHARE : n;
 		    i < end && worker->errnum == 0; i++) {
 			if (!maildir_index_is_unseen(work->index, i))
@@ -115,6 +145,7 @@ run(void *arg)
 			    worker->buffer);
 			worker->failed = i;
 		}
+	}
 	return NULL;
 }
 
@@ -169,7 +200,9 @@ maildir_measure(struct maildir_index *index, size_t first, int dir,
 	atomic_init(&work.next, first);
 	run_all(workers, helpers_for(index->n - first));
 	for (size_t i = 0; i <= HELPERS_MAX; i++)
-		if (workers[i].errnum != 0)
+		if (workers[i].errnum == EINTR)
+			return maildir_stopped(error);
+		else if (workers[i].errnum != 0)
 			return error_system(error, workers[i].errnum,
 			    "maildrop: %.80s", index->text +
 			    index->files[workers[i].failed].name);

@@ -16,9 +16,20 @@
 #include "base/error.h"
 #include "maildir/maildir_index.h"
 
-/* Counts what a file of that size makes on the wire, from its beginning,
- * where fd stands. False where it cannot be read. Not for several threads. */
-bool maildir_count_octets(int fd, off_t size, uint64_t *octets);
+/*
+ * Is the index's deadline over, or has SIGTERM come? To be asked between two
+ * parts of what may take long, for whoever owns a maildrop can make that
+ * endless: a sparse file of terabytes, millions of folders. Any thread may
+ * ask. And -1 with an error that says so.
+ */
+bool maildir_must_stop(const struct maildir_index *index);
+int maildir_stopped(struct error *error);
+
+/* Counts what a file of that size makes on the wire, from its
+ * beginning, where fd stands. False with errno where it cannot be read, EINTR
+ * where it must stop. Not for several threads. */
+bool maildir_count_octets(const struct maildir_index *index, int fd,
+    off_t size, uint64_t *octets);
 
 /*
  * Looks at the index's files from number first on that were added by name

@@ -26,6 +26,8 @@
 #include "maildir/maildir_name.h"
 #include "maildir/maildir_sort.h"
 
+/* Entries read between two looks at the time. */
+#define LOOK_EACH 256
 /* How often a directory is read again that changes while it is read. */
 #define PASSES 10
 
@@ -48,6 +50,7 @@ struct scan {
 	int64_t now;      /* when it began */
 	struct maildir_table known; /* the cache's files that may have gone */
 	size_t added;     /* files */
+	unsigned entries; /* of directories, so far */
 	bool again;       /* known holds what this scan found, too */
 	bool moved;       /* somebody is renaming messages just now */
 };
@@ -332,7 +335,10 @@ read_directory(struct scan *scan, int fd, size_t folder)
 				result = path_error(scan, folder, errno);
 			break;
 		}
-		result = scan_entry(scan, fd, folder, entry, &directories);
+		result = ++scan->entries % LOOK_EACH == 0 &&
+		    maildir_must_stop(scan->index)
+		    ? maildir_stopped(scan->error)
+		    : scan_entry(scan, fd, folder, entry, &directories);
 	}
 	if (directories.n > 1)
 		qsort(directories.items, directories.n, sizeof(char *),
@@ -455,6 +461,8 @@ visit_all(struct scan *scan)
 				if (is_cur(scan, i) != (cur == 1) ||
 				    !to_be_visited(scan, i))
 					continue;
+				if (maildir_must_stop(scan->index))
+					return maildir_stopped(scan->error);
 				if (visit(scan, i) < 0)
 					return -1;
 				again = true;

@@ -50,6 +50,15 @@ process_stop_requested(void)
 	return stop_requested != 0;
 }
 
+bool
+process_stop_pending(void)
+{
+	sigset_t pending;
+
+	return process_stop_requested() || (sigpending(&pending) == 0 &&
+	    sigismember(&pending, SIGTERM) == 1);
+}
+
 const sigset_t *
 process_wait_mask(void)
 {

@@ -17,8 +17,12 @@
  * memory. */
 void process_init(void);
 
-/* Has SIGTERM come? */
+/* Has SIGTERM come, while the program waited? */
 bool process_stop_requested(void);
+
+/* Or is it waiting for the program to do so? For work that takes long, between
+ * two parts of it; any thread may ask. */
+bool process_stop_pending(void);
 
 /* The mask to wait under, for ppoll(2). */
 const sigset_t *process_wait_mask(void);

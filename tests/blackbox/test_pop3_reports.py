@@ -2,12 +2,13 @@
 has the name of the report it comes from."""
 
 import os
+import pathlib
 import unittest
 
 from frontdoor import (BOTH, RIGHT, WRONG, FrontDoor, hash_of, login_reply,
                        offers, send_login, try_login)
 from mailtest import (NOBODY, POP3, SMTP, Pop3Peer, SmtpPeer, TestCase, b64,
-                      plain, tree)
+                      plain, tree, wait_for)
 
 PASSWORD = "Tr0ub4dor-hush"
 TEXT = b"Subject: x\n\nbody\n"
@@ -392,3 +393,61 @@ class OtherProtocols(FrontDoor):
         for command in ("XTND XMIT", "GETX", "APOP joe 0", "FOO", "TOP"):
             pop.expect(command, "-ERR")
         pop.expect("NOOP", r"\+OK")
+
+
+class Endless(TestCase):
+    """What the owner of a maildrop can put there: both a time and SIGTERM end
+    it."""
+
+    def setUp(self):
+        super().setUp()
+        self.make_maildir()
+
+    def begin(self, *options):
+        pop = self.pop3(*options)
+        pop.expect(None, r"\+OK")
+        pop.expect("USER joe", r"\+OK")
+        pop.send("PASS x\r\n")
+        return pop
+
+    def sparse(self, name="new/sparse"):
+        with open(self.mail / name, "wb") as file:
+            file.truncate(4 << 40)
+
+    def test_sparse_file_and_time(self):
+        self.sparse()
+        pop = self.begin("--timeout", "1")
+        self.assertRegex(pop.line(), rb"^-ERR \[SYS/TEMP\]")
+        pop.close()
+        self.assertEqual(pop.process.wait(), 0)
+        self.assertIn("took too long", pop.process.log())
+
+    def reading(self, pop):
+        """So many MiB are read."""
+        status = pathlib.Path(f"/proc/{pop.process.pid}/stat")
+        wait_for(lambda: int(status.read_text().rpartition(")")[2].split()[12])
+                 + int(status.read_text().rpartition(")")[2].split()[11]) > 10,
+                 "a tenth of a second of work")
+
+    def test_sparse_file_and_sigterm(self):
+        self.sparse()
+        pop = self.begin()
+        self.reading(pop)
+        pop.process.process.terminate()
+        self.assertRegex(pop.rest(), rb"^-ERR \[SYS/TEMP\] [^\r]*\r\n$")
+        self.assertEqual(pop.process.wait(), 0)
+        self.assertIn("stopped while it was read", pop.process.log())
+
+    def test_sparse_twins(self):
+        """Files of one base name, whose contents are compared."""
+        self.sparse("new/1.x,S=1")
+        self.sparse("cur/1.x,S=1:2,S")
+        pop = self.begin("--timeout", "1")
+        self.assertRegex(pop.line(), rb"^-ERR \[SYS/TEMP\]")
+
+    def test_message_that_grew(self):
+        """Counted anew at RETR."""
+        self.put("new/1", TEXT)
+        pop = self.pop3("--timeout", "1").login()
+        self.sparse("new/1")
+        pop.expect("RETR 1", r"-ERR \[SYS/TEMP\]")

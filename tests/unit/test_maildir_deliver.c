@@ -5,6 +5,7 @@
 #include "drive.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <time.h>
 
 #include "maildir/maildir.h"
@@ -400,6 +401,34 @@ read_message(const char *new, char *name, size_t size, struct text *text)
 	close(fd);
 }
 
+/* SIGTERM does not wait for copies to a thousand maildirs. */
+static void
+test_copy_stopped(void **state)
+{
+	struct maildir_deliver other;
+	char path[512];
+	sigset_t stop, before;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/box2", directory.path);
+	begin();
+	write_text("text\n");
+	const struct maildir_text text = { deliver.fd, 0, deliver.octets, 1 };
+	OK(begin_at(&other, path));
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	assert_int_equal(sigprocmask(SIG_BLOCK, &stop, &before), 0);
+	assert_int_equal(kill(getpid(), SIGTERM), 0);
+	int copied = maildir_deliver_copy(&other, &text, &error);
+	assert_int_equal(sigtimedwait(&stop, NULL,
+	    &(struct timespec){ .tv_sec = 1 }), SIGTERM);
+	assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
+	assert_int_equal(copied, -1);
+	assert_string_equal(error.text, "stopped while copying a message");
+	maildir_deliver_close(&other);
+	maildir_deliver_close(&deliver);
+}
+
 /* One text, under each place's own lines, and with their own numbers. */
 static void
 test_copy(void **state)
@@ -748,6 +777,7 @@ main(void)
 		TEST(test_abandoned),
 		TEST(test_undo_of_several),
 		TEST(test_stale),
+		TEST(test_copy_stopped),
 		TEST(test_copy),
 		TEST(test_park),
 		TEST(test_makes_path),

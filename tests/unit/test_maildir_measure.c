@@ -4,10 +4,14 @@
  */
 #include "drive.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "maildir/maildir_measure.h"
+#include "system/clock.h"
 
 /* Enough for several threads, and not a multiple of what they take. */
 #define MANY 4003
@@ -168,8 +172,48 @@ test_no_more_than_the_size(void **state)
 	directory_put(&directory, "grown", SLICE("ab\ncd\nefgh\n"));
 	int fd = openat(directory.fd, "grown", O_RDONLY);
 	assert_true(fd >= 0);
-	assert_true(maildir_count_octets(fd, 6, &octets));
+	assert_true(maildir_count_octets(&at, fd, 6, &octets));
 	assert_int_equal(octets, 8);
+	close(fd);
+}
+
+/* A sparse file of a terabyte, and names without end, have one. */
+static void
+test_stop(void **state)
+{
+	uint64_t octets = 0;
+	sigset_t stop, before;
+
+	(void)state;
+	directory_put(&directory, "sparse", SLICE("x"));
+	int fd = openat(directory.fd, "sparse", O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0);
+	add("sparse");
+	at.deadline = clock_now() - 1;
+	assert_true(maildir_must_stop(&at));
+	assert_false(maildir_count_octets(&at, fd, (off_t)1 << 40, &octets));
+	assert_int_equal(errno, EINTR);
+	assert_int_equal(maildir_measure(&at, 0, directory.fd, &error), -1);
+	assert_text(error.text, "maildrop: reading it took too long");
+	assert_int_equal(error.kind, ERROR_SYSTEM);
+	/* In the middle of the file. */
+	at.deadline = clock_now() + 50;
+	assert_int_equal(maildir_measure(&at, 0, directory.fd, &error), -1);
+	assert_text(error.text, "maildrop: reading it took too long");
+	at.deadline = 0;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	assert_int_equal(sigprocmask(SIG_BLOCK, &stop, &before), 0);
+	assert_false(maildir_must_stop(&at));
+	assert_int_equal(kill(getpid(), SIGTERM), 0);
+	assert_true(maildir_must_stop(&at));
+	assert_int_equal(maildir_measure(&at, 0, directory.fd, &error), -1);
+	assert_text(error.text, "maildrop: stopped while it was read");
+	assert_int_equal(sigtimedwait(&stop, NULL,
+	    &(struct timespec){ .tv_sec = 1 }), SIGTERM);
+	assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
 	close(fd);
 }
 
@@ -206,6 +250,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_unreadable, set_up,
 		    tear_down),
 		cmocka_unit_test_setup_teardown(test_no_more_than_the_size,
+		    set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stop,
 		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nothing_to_look_at,
 		    set_up, tear_down),
