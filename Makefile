@@ -224,7 +224,7 @@ coverage: ## lines that the unit tests reach, by file
 # Which benchmarks there are: tests/bench/bench.py --help. BENCH names some,
 # MILLION=yes adds the one that takes gigabytes, RECORD=yes writes the results
 # to tests/bench/RESULTS.md, the plot beside it and README.md.
-bench_programs = bare client latency readall
+bench_programs = bare client latency readall sender
 bench: all $(bench_programs:%=$(BUILD)/tests/bench/%) ## measure, beside others
 	@BUILD='$(BUILD)' tests/setup.sh bench
 	@BUILD='$(BUILD)' tests/bench/bench.py \

@@ -16,6 +16,7 @@ but for million, which takes minutes and gigabytes.
     relay     a message on its way to the next hop; Postfix
     calls     system calls
     flood     connections that say nothing
+    library   libmailhandlers; aiosmtpd, nodemailer's smtp-server
     units     sessions under systemd's units, and the price of each setting
     scale     large maildrops; Dovecot, Courier
     million   a maildrop of a million messages
@@ -39,6 +40,7 @@ sys.dont_write_bytecode = True
 import bench_bulk       # noqa: E402
 import bench_calls      # noqa: E402
 import bench_flood      # noqa: E402
+import bench_library    # noqa: E402
 import bench_memory     # noqa: E402
 import bench_relay      # noqa: E402
 import bench_session    # noqa: E402
@@ -59,6 +61,7 @@ BENCHMARKS = {
     "relay": bench_relay.relay,
     "calls": bench_calls.calls,
     "flood": bench_flood.flood,
+    "library": bench_library.library,
     "units": bench_units.units,
     "scale": scale.scale,
     "million": scale.million,

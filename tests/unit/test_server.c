@@ -60,6 +60,7 @@ struct host {
 	size_t senders, ends, connects, closed;
 	size_t messages;
 	struct text last; /* message */
+	uint64_t octets[2]; /* a maildrop */
 	bool late; /* answers wait in open */
 	struct { struct mh_session *session; enum mh_event_type type;
 		size_t index; } open[16];
@@ -73,8 +74,6 @@ static const struct mh_options pop3 = { .size = sizeof(pop3),
 	.protocol = MH_POP3, .hostname = "h",
 	.flags = MH_OFFER_CLEAR_LOGIN | MH_OFFER_DELETE };
 
-static uint64_t octets[2];
-
 static void
 answer(struct host *host, struct mh_session *session,
     enum mh_event_type type, size_t index)
@@ -84,8 +83,8 @@ answer(struct host *host, struct mh_session *session,
 		host->senders += mh_accept(session) == 0;
 		break;
 	case MH_LOGIN:
-		octets[0] = octets[1] = 6;
-		if (mh_maildrop(session, octets, 2) < 0)
+		host->octets[0] = host->octets[1] = 6;
+		if (mh_maildrop(session, host->octets, 2) < 0)
 			mh_accept(session);
 		break;
 	case MH_UIDL:

@@ -1,0 +1,115 @@
+/*
+ * sender - clients that send small messages: sender PORT CLIENTS SESSIONS
+ * MESSAGES. So many processes hold so many sessions each, one after the
+ * other, of so many messages of 1 KB each. Prints the seconds it took.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE "A line of the usual length, so that a message has a few dozen\r\n"
+
+static char text[2048];
+
+static void
+fail(const char *what)
+{
+	perror(what);
+	_exit(1);
+}
+
+static void
+say(int fd, const char *octets, size_t len)
+{
+	if (send(fd, octets, len, MSG_NOSIGNAL) != (ssize_t)len)
+		fail("send");
+}
+
+/* One reply, whose code must begin so. */
+static void
+hear(int fd, char code)
+{
+	char reply[4096];
+	size_t len = 0;
+
+	for (;;) {
+		ssize_t n = recv(fd, reply + len, sizeof(reply) - len - 1, 0);
+		char *last;
+
+		if (n <= 0)
+			fail("recv");
+		len += (size_t)n;
+		reply[len] = '\0';
+		if (reply[len - 1] != '\n')
+			continue;
+		reply[len - 1] = '\0';
+		last = strrchr(reply, '\n');
+		last = last == NULL ? reply : last + 1;
+		reply[len - 1] = '\n';
+		if (last[0] != code)
+			fail(reply);
+		if (last[3] == ' ')
+			return;
+	}
+}
+
+static void
+step(int fd, const char *line, char code)
+{
+	say(fd, line, strlen(line));
+	hear(fd, code);
+}
+
+static void
+session(const struct sockaddr_in *at, int messages)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) != 0)
+		fail("connect");
+	hear(fd, '2');
+	step(fd, "EHLO client.example\r\n", '2');
+	for (int i = 0; i < messages; i++) {
+		step(fd, "MAIL FROM:<a@client.example>\r\n", '2');
+		step(fd, "RCPT TO:<b@mail.example>\r\n", '2');
+		step(fd, "DATA\r\n", '3');
+		step(fd, text, '2');
+	}
+	step(fd, "QUIT\r\n", '2');
+	close(fd);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct timespec begin, end;
+	int status, result = 0;
+
+	if (argc != 5)
+		return 64;
+	at.sin_port = htons((unsigned short)atoi(argv[1]));
+	strcpy(text, "Subject: small\r\n\r\n");
+	while (strlen(text) + sizeof(LINE) < 1024)
+		strcat(text, LINE);
+	strcat(text, ".\r\n");
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	for (int i = 0; i < atoi(argv[2]); i++)
+		if (fork() == 0) {
+			for (int k = 0; k < atoi(argv[3]); k++)
+				session(&at, atoi(argv[4]));
+			_exit(0);
+		}
+	while (wait(&status) > 0)
+		result |= status;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	printf("%f\n", (double)(end.tv_sec - begin.tv_sec) +
+	    (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
+	return result == 0 ? 0 : 1;
+}
