@@ -488,7 +488,7 @@ channel_serve(struct channel *channel)
 		step = serve_once(channel);
 	channel->serving = false;
 	if (step == STEP_MORE && channel->phase != PHASE_GONE)
-		server_queue(server_of(channel), &channel->source);
+		queue_add(server_of(channel), &channel->source);
 	if (step == STEP_BLOCKED && channel->phase == PHASE_SESSION)
 		give_back(channel);
 	set_timer(channel);
@@ -503,7 +503,7 @@ answered(void *arg)
 	struct channel *channel = arg;
 
 	if (!channel->serving)
-		server_queue(server_of(channel), &channel->source);
+		queue_add(server_of(channel), &channel->source);
 }
 
 /* Numeric; of what is no IP address it stays empty. */
@@ -579,7 +579,7 @@ channel_new(struct origin *origin, int fd)
 	prepare_socket(fd);
 	find_peer(channel);
 	channel->asks_connect = true;
-	server_queue(server, &channel->source);
+	queue_add(server, &channel->source);
 	return 0;
 }
 

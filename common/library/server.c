@@ -57,7 +57,7 @@ mh_server_listen(struct mh_server *server, int fd,
 	    (origin = origin_new(server, fd, options, tls)) == NULL)
 		return -1;
 	if (poller_add(server->poller, fd, origin) == 0) {
-		server_queue(server, &origin->source);
+		queue_add(server, &origin->source);
 		return 0;
 	}
 	int saved = errno;
@@ -91,34 +91,6 @@ mh_server_adopt(struct mh_server *server, int fd,
 
 /* ---- the queue ---- */
 
-void
-server_queue(struct mh_server *server, struct source *source)
-{
-	if (!source->queued) {
-		source->queued = true;
-		source->next = NULL;
-		*server->queue_end = source;
-		server->queue_end = &source->next;
-	}
-	/* Whoever watches is to come and look. */
-	if (!server->waiting && server->poller->watched)
-		poller_ring(server->poller);
-}
-
-static struct source *
-unqueue(struct mh_server *server)
-{
-	struct source *source = server->queue;
-
-	if (source == NULL)
-		return NULL;
-	server->queue = source->next;
-	if (server->queue == NULL)
-		server->queue_end = &server->queue;
-	source->queued = false;
-	return source;
-}
-
 /* Listening sockets that were left alone for want of descriptors. */
 static void
 accept_again(struct mh_server *server)
@@ -127,7 +99,7 @@ accept_again(struct mh_server *server)
 	for (struct origin *origin = server->origins; origin != NULL;
 	    origin = origin->next)
 		if (origin->fd >= 0)
-			server_queue(server, &origin->source);
+			queue_add(server, &origin->source);
 }
 
 static void
@@ -145,7 +117,7 @@ serve(struct mh_server *server, struct source *source)
 		struct origin *origin = (struct origin *)source;
 
 		if (origin->fd >= 0)
-			origin_serve(origin);
+			acceptor_serve(origin);
 		else
 			origin_release(origin);
 		return NULL;
@@ -172,7 +144,7 @@ take_expired(struct mh_server *server)
 		    ((char *)timer - offsetof(struct channel, timer));
 
 		channel->timed_out = true;
-		server_queue(server, &channel->source);
+		queue_add(server, &channel->source);
 	}
 }
 
@@ -206,7 +178,7 @@ wait_for_peers(struct mh_server *server, int64_t until)
 
 		source->readable |= events[i].readable;
 		source->writable |= events[i].writable;
-		server_queue(server, source);
+		queue_add(server, source);
 	}
 	return n;
 }
@@ -220,7 +192,7 @@ find_event(struct mh_server *server, int64_t until)
 		struct source *source;
 
 		/* So many as stand there now, then those who came. */
-		while ((source = unqueue(server)) != NULL) {
+		while ((source = queue_take(server)) != NULL) {
 			const struct mh_event *event = serve(server, source);
 			if (event != NULL)
 				return event;
@@ -304,12 +276,12 @@ mh_server_stop(struct mh_server *server)
 	for (struct origin *origin = server->origins; origin != NULL;
 	    origin = origin->next) {
 		origin_close(origin);
-		server_queue(server, &origin->source);
+		queue_add(server, &origin->source);
 	}
 	for (struct channel *channel = server->channels; channel != NULL;
 	    channel = channel->next)
 		if (channel != server->told)
-			server_queue(server, &channel->source);
+			queue_add(server, &channel->source);
 }
 
 void
@@ -319,7 +291,7 @@ mh_server_free(struct mh_server *server)
 
 	if (server == NULL)
 		return;
-	while (unqueue(server) != NULL)
+	while (queue_take(server) != NULL)
 		;
 	while (server->channels != NULL)
 		channel_free(server->channels);

@@ -1,11 +1,13 @@
 /*
  * server: what the files of level 2 share.
  *
- *	server.c   the public face: who is served next, and waiting
- *	origin.c   where sessions come from: listening sockets
- *	channel.c  one connection: its octets, TLS, its end
- *	poller.c   epoll or kqueue
- *	timers.c   who is due
+ *	server.c    the public face: who is served next, and waiting
+ *	acceptor.c  connections are taken
+ *	channel.c   one of them: its octets, TLS, its end
+ *	origin.c    where they come from, and what they share
+ *	queue.c     who has work
+ *	timers.c    who is due
+ *	poller.c    epoll or kqueue
  *
  * Whatever has work stands in one queue and is served in turn, a little each
  * time: no peer keeps another one waiting for long.
@@ -93,10 +95,12 @@ struct mh_server {
 	bool waiting;         /* within mh_server_wait */
 };
 
-/* ---- server.c ---- */
+/* ---- queue.c ---- */
 
 /* It has work. */
-void server_queue(struct mh_server *server, struct source *source);
+void queue_add(struct mh_server *server, struct source *source);
+/* Who is first; NULL: nobody has any. */
+struct source *queue_take(struct mh_server *server);
 
 /* ---- origin.c ---- */
 
@@ -107,11 +111,14 @@ struct origin *origin_new(struct mh_server *server, int fd,
 void origin_close(struct origin *origin);
 /* Gone, once nothing is left of it. */
 void origin_release(struct origin *origin);
-/* Takes connections that have come, some of them. */
-void origin_serve(struct origin *origin);
 /* Buffers for a session, NULL with errno; and back again. */
 void *origin_lend(struct origin *origin);
 void origin_take_back(struct origin *origin, void *buffers);
+
+/* ---- acceptor.c ---- */
+
+/* Takes connections that have come, some of them. */
+void acceptor_serve(struct origin *origin);
 
 /* ---- channel.c ---- */
 

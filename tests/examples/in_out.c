@@ -137,8 +137,8 @@ main(int argc, char **argv)
 			    : MH_OFFER_TLS | MH_OFFER_CLEAR_LOGIN,
 			.hostname = "mail.example" };
 
-		if (mh_server_listen(server, mh_listen("127.0.0.1", argv[3 + i]),
-		    &options, tls) != 0)
+		int fd = mh_listen("127.0.0.1", argv[3 + i]);
+		if (mh_server_listen(server, fd, &options, tls) != 0)
 			return perror("listen"), 1;
 	}
 	if (pipe(stop_pipe) != 0)

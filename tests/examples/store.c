@@ -288,8 +288,9 @@ main(int argc, char **argv)
 
 	if (argc != 4 || sqlite3_open(argv[1], &db) != SQLITE_OK ||
 	    sqlite3_exec(db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK ||
-	    mh_server_listen(server, mh_listen("127.0.0.1", argv[2]), &smtp, NULL) != 0 ||
-	    mh_server_listen(server, mh_listen("127.0.0.1", argv[3]), &pop3, NULL) != 0) {
+	    mh_server_listen(server, mh_listen("127.0.0.1", argv[2]), &smtp,
+	    NULL) != 0 || mh_server_listen(server,
+	    mh_listen("127.0.0.1", argv[3]), &pop3, NULL) != 0) {
 		fprintf(stderr, "store: cannot begin\n");
 		return 1;
 	}

@@ -1,0 +1,58 @@
+/*
+ * acceptor.c - connections that have come are taken.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "library/server.h"
+
+/* Connections that are taken before others have a turn. */
+#define ACCEPT_MAX 64
+/* After so many ms it is tried again to find a descriptor free. */
+#define ACCEPT_PAUSE 1000
+
+static int
+accept_one(int fd)
+{
+#ifdef SOCK_CLOEXEC
+	return accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+#else
+	int accepted = accept(fd, NULL, NULL);
+
+	if (accepted >= 0) {
+		fcntl(accepted, F_SETFD, FD_CLOEXEC);
+		fcntl(accepted, F_SETFL, O_NONBLOCK);
+	}
+	return accepted;
+#endif
+}
+
+void
+acceptor_serve(struct origin *origin)
+{
+	struct mh_server *server = origin->server;
+
+	for (int i = 0; i < ACCEPT_MAX; i++) {
+		int fd = origin->fd < 0 ? -1 : accept_one(origin->fd);
+
+		if (fd >= 0) {
+			if (channel_new(origin, fd) < 0)
+				close(fd);
+			continue;
+		}
+		if (origin->fd >= 0 && (errno == EINTR ||
+		    errno == ECONNABORTED))
+			continue;
+		if (origin->fd >= 0 && (errno == EMFILE || errno == ENFILE ||
+		    errno == ENOBUFS || errno == ENOMEM))
+			/* Until a session ends, or somebody else gives one
+			 * back. It stays readable. */
+			server->accept_again = server->now + ACCEPT_PAUSE;
+		else
+			origin->source.readable = false;
+		return;
+	}
+	queue_add(server, &origin->source);
+}
