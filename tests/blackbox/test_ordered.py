@@ -144,7 +144,7 @@ class Table(Ordered):
         for program, event in self.both():
             found = self.walk(program, f"{event} * drop")
             self.assertEqual(found, (event, b"", True))
-            self.assertRegex(self.log, rf"fault: file=\S+faults:1 "
+            self.assertRegex(self.log, rf"fault: peer=local file=\S+faults:1 "
                              rf'line="{event} [^"]*" reason=drop\n')
             if program == POP3:
                 self.assertEqual(len(self.stored()), 1)

@@ -147,7 +147,8 @@ class ToPostfix(Hops):
                     log = smtp.process.log()
                     self.assertRegex(
                         log, r"localhost answered AUTH with 535 5\.7\.8 "
-                        rf"\({mechanism.upper()}, status \w+\)")
+                        # Dovecot 2.4 has none for another's token
+                        rf"\({mechanism.upper()}(, status \w+)?\)")
                     self.assertNotIn(secret, log)
 
     def test_passwords_are_no_tokens(self):

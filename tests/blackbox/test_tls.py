@@ -67,7 +67,7 @@ class Handshake(Tls):
                 smtp.ready()
                 smtp.message(b"x\n")
                 path, content = self.the_message()
-                (_, received), _ = split_stored(content)
+                (*_, received), _ = split_stored(content)
                 path.unlink()
                 self.assertRegex(
                     received, r"from client\.test \([^()]*\[127\.0\.0\.1\]\) "

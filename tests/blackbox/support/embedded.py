@@ -64,9 +64,11 @@ def build(source, compiler=GCC, static=False, more=()):
         libraries = [f"{installed()}/usr/lib/libmailhandlers.a"
                      if flag == "-lmailhandlers" else flag
                      for flag in libraries]
+    # The libraries are no C++
+    ends = ["-x", "none"] if "-x" in compiler else []
     subprocess.run([*compiler, "-D_DEFAULT_SOURCE", "-Wall", "-Wextra",
                     "-Werror", "-g", *sanitized(), *flags("--cflags"), "-o",
-                    program, source, "-x", "none", *libraries, *more],
+                    program, source, *ends, *libraries, *more],
                    check=True)
     return program
 
