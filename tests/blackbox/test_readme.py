@@ -170,6 +170,16 @@ class Clients(Recipes):
         # Where it is installed
         self.at_terminal(found[0].replace("mutt ", "neomutt ", 1))
 
+    def test_program_under_test(self):
+        """No TLS, no login, IPv4 and IPv6."""
+        self.demo()
+        before = self.mails()
+        for host in ("127.0.0.1", "[::1]"):
+            self.recipe("printf 'Subject: x\\r\\n\\r\\nx\\r\\n' | curl -sS "
+                        "--mail-from a@example.com --mail-rcpt b@example.org "
+                        f"--upload-file - 'smtp://{host}:1025'")
+        self.assertEqual(self.mails(), before + 2)
+
     def test_deleting(self):
         """Clients that move mail away, as most are set up to, can."""
         self.demo()
