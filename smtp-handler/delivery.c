@@ -273,6 +273,63 @@ delivery_write(struct delivery *delivery, struct slice text,
 
 /* ---- the end ---- */
 
+ssize_t
+delivery_read(const struct delivery *delivery, uint64_t offset, char *data,
+    size_t size, struct error *error)
+{
+	ssize_t n;
+
+	do
+		n = pread(delivery->spool.fd, data, size,
+		    (off_t)(delivery->text_offset + offset));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		error_system(error, errno, "reading the spool");
+	return n;
+}
+
+/* What is above the text, and the fields as they are now. */
+static int
+write_fields(const struct delivery *delivery, const struct header_edit *edit,
+    struct spool *spool, struct error *error)
+{
+	char line[TRACE_MAX];
+	size_t len = trace_return_path(delivery->envelope->reverse_path, line,
+	    sizeof(line));
+
+	if (spool_write(spool, (struct slice){ line, len }, error) < 0)
+		return -1;
+	for (size_t i = 0; i < edit->n; i++)
+		if (spool_write(spool, edit->fields[i].text, error) < 0)
+			return -1;
+	return 0;
+}
+
+int
+delivery_rewrite(struct delivery *delivery, const struct header_edit *edit,
+    struct error *error)
+{
+	struct spool *old = &delivery->spool, fresh;
+	uint64_t before = old->octets + old->lines;
+
+	if (spool_open(&fresh, true, error) < 0)
+		return -1;
+	if (write_fields(delivery, edit, &fresh, error) < 0 ||
+	    spool_copy(&fresh, old, delivery->text_offset + edit->length,
+	    error) < 0) {
+		spool_close(&fresh);
+		return -1;
+	}
+	spool_close(old);
+	*old = fresh;
+	/* Each LF is a CRLF on the wire; modulo 2^64 it may become less. */
+	delivery->octets += fresh.octets + fresh.lines - before;
+	for (size_t i = 0; i < edit->n; i++)
+		delivery->header_8bit |= !slice_is_ascii(edit->fields[i].text);
+	delivery->has_8bit |= delivery->header_8bit;
+	return 0;
+}
+
 int
 delivery_store(struct delivery *delivery, uint64_t octets,
     struct error *error)

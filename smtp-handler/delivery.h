@@ -16,6 +16,7 @@
 
 #include "protocol/envelope.h"
 #include "base/error.h"
+#include "header_edit.h"
 #include "maildir/maildir_deliver.h"
 #include "places.h"
 #include "relay/relay.h"
@@ -77,6 +78,18 @@ int delivery_begin(struct delivery *delivery, const struct trace *trace,
 /* Text with LF line ends. */
 int delivery_write(struct delivery *delivery, struct slice text,
     struct error *error);
+
+/*
+ * Where it is to be shown, before delivery_store: octets of the message, from
+ * our Received line on, which is offset 0; at most size of them. 0 at its end,
+ * -1 with *error.
+ */
+ssize_t delivery_read(const struct delivery *delivery, uint64_t offset,
+    char *data, size_t size, struct error *error);
+
+/* Another header in place of the first edit->length octets of that. */
+int delivery_rewrite(struct delivery *delivery,
+    const struct header_edit *edit, struct error *error);
 
 /*
  * The message is whole: it goes to the disk, under tmp of every maildir.

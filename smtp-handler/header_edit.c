@@ -162,8 +162,10 @@ bool
 header_edit_insert(struct header_edit *edit, uint32_t index,
     struct slice name, struct slice value, bool leading_blank)
 {
-	return put_at(edit, index < edit->n ? index : edit->n, name, value,
-	    leading_blank);
+	size_t i = index < edit->n ? index : edit->n;
+
+	edit->ours += i <= edit->ours;
+	return put_at(edit, i, name, value, leading_blank);
 }
 
 bool
@@ -171,14 +173,14 @@ header_edit_change(struct header_edit *edit, uint32_t index,
     struct slice name, struct slice value, bool leading_blank)
 {
 	uint32_t seen = 0;
-	size_t i = 1; /* not ours */
+	size_t i = 0;
 
 	/* libmilter takes 0 for the first, too. */
 	if (index == 0)
 		index = 1;
 	for (; i < edit->n; i++)
-		if (slice_equal_nocase(edit->fields[i].name, name) &&
-		    ++seen == index)
+		if (i != edit->ours && slice_equal_nocase(
+		    edit->fields[i].name, name) && ++seen == index)
 			break;
 	if (i >= edit->n)
 		return value.len == 0 || header_edit_add(edit, name, value,
@@ -186,6 +188,7 @@ header_edit_change(struct header_edit *edit, uint32_t index,
 	edit->changed = true;
 	if (value.len > 0)
 		return make(&edit->fields[i], name, value, leading_blank);
+	edit->ours -= i < edit->ours;
 	free(edit->fields[i].made);
 	memmove(&edit->fields[i], &edit->fields[i + 1],
 	    (--edit->n - i) * sizeof(edit->fields[0]));

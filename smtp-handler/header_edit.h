@@ -23,6 +23,7 @@ struct header_edit {
 	struct header_field *fields;
 	size_t n;
 	size_t length; /* octets of the header in the text it was read from */
+	size_t ours;   /* which of the fields is our Received line */
 	bool changed;
 
 	/* header_edit.c's own. */

@@ -267,7 +267,7 @@ run_hook(const struct hooks *hooks, const struct command_line *line,
 void
 hooks_run(const struct hooks *hooks, const struct hook_list *list,
     const struct hook_event *event, struct hook_reply *made,
-    const struct command_line **by)
+    const char **by)
 {
 	struct hook_reply one;
 
@@ -280,7 +280,7 @@ hooks_run(const struct hooks *hooks, const struct hook_list *list,
 			hook_reply_copy(made, &one);
 		if (one.decision == HOOK_GO_ON)
 			continue;
-		*by = &list->commands[i];
+		*by = list->commands[i].words[0];
 		return;
 	}
 }

@@ -54,11 +54,11 @@ int hooks_check(const struct hooks *hooks);
 
 /*
  * Runs them, and logs what they say on standard error and which of them
- * failed. *made is what the client is to be told, and by->words[0] the
- * program that decided, or by NULL where it goes on.
+ * failed. *made is what the client is to be told, and *by the program that
+ * decided, or NULL where it goes on.
  */
 void hooks_run(const struct hooks *hooks, const struct hook_list *list,
     const struct hook_event *event, struct hook_reply *made,
-    const struct command_line **by);
+    const char **by);
 
 #endif

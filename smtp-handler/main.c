@@ -39,6 +39,7 @@ serve_auth(struct smtp_program *p, struct error *error)
 	case AUTH_RIGHT:
 		p->user_len = smtp->user.len;
 		memcpy(p->user, smtp->user.data, p->user_len);
+		p->mechanism = credentials.mechanism;
 		program_admit(&p->program);
 		places_set_login(&p->places,
 		    auth_name(&p->program.auth, smtp->user));
@@ -63,6 +64,7 @@ drop_transaction(struct smtp_program *p)
 {
 	delivery_abort(&p->delivery);
 	relay_reset(&p->relay);
+	milters_abort(&p->milters);
 	smtp_forget_transaction(p);
 }
 
@@ -99,7 +101,7 @@ serve_data_begin(struct smtp_program *p)
 		.places = p->places.items,
 		.n_places = p->places.n,
 		.hostname = p->settings.common.hostname,
-		.shown = p->hooks.message.n > 0,
+		.shown = p->hooks.message.n > 0 || p->milters.n > 0,
 		/* In passing, and not for each of many. */
 		.sweep = p->transactions % SWEEP_EVERY == 1,
 	};
@@ -152,6 +154,15 @@ finish_message(struct smtp_program *p, struct smtp_reply *verdict,
 		*verdict = faulty_smtp_reply(p->refusal);
 		p->refusal = NULL;
 		return false;
+	}
+	if (p->discards) {
+		*verdict = (struct smtp_reply){ 250, "2.0.0", SLICE("Ok") };
+		return true;
+	}
+	if (p->milters.n > 0 && smtp_milters_message(p) != HOOK_GO_ON) {
+		*verdict = p->hooked.reply;
+		smtp_hooks_reason(p, why->text, sizeof(why->text));
+		return p->hooked.decision == HOOK_DROP;
 	}
 	if (delivery_store(delivery, p->smtp.octets, &error) < 0) {
 		*verdict = smtp_error_reply(&error);
@@ -243,8 +254,7 @@ do_what_is_asked(struct smtp_program *p, enum smtp_event event,
 	case SMTP_AUTH:
 		return serve_auth(p, error);
 	case SMTP_MAIL:
-		smtp_serve_mail(p);
-		break;
+		return smtp_serve_mail(p, error);
 	case SMTP_RCPT:
 		if (smtp_serve_recipient(p, error) < 0)
 			return -1;
@@ -381,6 +391,7 @@ run(struct smtp_program *p)
 	p->relay.transcript = NULL; /* it ends here */
 	program_end(&p->program, &p->smtp.wire, broken, !p->smtp.quit);
 	relay_close(&p->relay);
+	milters_close(&p->milters);
 	smtp_log_end(p, broken);
 	places_free(&p->places);
 	accounts_free(&p->accounts);

@@ -55,6 +55,19 @@ check_places(struct smtp_program *p, struct error *error)
 	    "--maildir, --relay or --on-message is needed");
 }
 
+static int
+check_milters(const struct smtp_settings *settings, struct error *error)
+{
+	char why[160];
+
+	for (size_t i = 0; i < settings->milter.count; i++)
+		if (!milter_link_is_address(settings->milter.items[i], why,
+		    sizeof(why)))
+			return error_set(error, ERROR_CONFIG, "--milter %s, "
+			    "not '%.100s'", why, settings->milter.items[i]);
+	return 0;
+}
+
 int
 smtp_check_settings(struct program *program, struct error *error)
 {
@@ -62,6 +75,10 @@ smtp_check_settings(struct program *program, struct error *error)
 	const struct smtp_settings *settings = &p->settings;
 	const struct common_settings *common = &settings->common;
 
+	if (check_milters(settings, error) < 0)
+		return -1;
+	milters_init(&p->milters, &settings->milter,
+	    settings->milter_default == 1);
 	if (hooks_init(&p->hooks, &settings->on_recipient,
 	    &settings->on_message, (unsigned)settings->hook_timeout,
 	    error) < 0)
@@ -154,6 +171,7 @@ needs_spool(const struct smtp_program *p)
 	const char *maildir = p->settings.common.maildir;
 
 	return p->settings.on_message.count > 0 ||
+	    p->settings.milter.count > 0 ||
 	    (p->settings.relay != NULL &&
 	    (maildir == NULL || pattern_has_name(maildir)));
 }

@@ -76,10 +76,56 @@ smtp_hooks_message(struct smtp_program *p)
 	return run(p, &p->hooks.message, &event);
 }
 
+/* ---- filters ---- */
+
+/* What they are told; the trace must live as long. */
+static struct milters_facts
+milter_facts(const struct smtp_program *p, const struct trace *trace)
+{
+	return (struct milters_facts){
+		.trace = trace,
+		.port = p->program.peer.port,
+		.user = { p->user, p->user_len },
+		.mechanism = p->user_len > 0 ? p->mechanism : NULL,
+		.envelope = &p->smtp.envelope,
+	};
+}
+
+enum hook_decision
+smtp_milters_mail(struct smtp_program *p)
+{
+	const struct trace trace = smtp_trace(p);
+	const struct milters_facts facts = milter_facts(p, &trace);
+
+	milters_mail(&p->milters, &facts, &p->hooked, &p->hooked_by);
+	return p->hooked.decision;
+}
+
+enum hook_decision
+smtp_milters_recipient(struct smtp_program *p)
+{
+	const struct trace trace = smtp_trace(p);
+	const struct milters_facts facts = milter_facts(p, &trace);
+
+	milters_recipient(&p->milters, &facts, &p->hooked, &p->hooked_by);
+	return p->hooked.decision;
+}
+
+enum hook_decision
+smtp_milters_message(struct smtp_program *p)
+{
+	const struct trace trace = smtp_trace(p);
+	const struct milters_facts facts = milter_facts(p, &trace);
+
+	milters_message(&p->milters, &facts, &p->delivery, &p->hooked,
+	    &p->hooked_by);
+	return p->hooked.decision;
+}
+
 const char *
 smtp_hooks_reason(const struct smtp_program *p, char *text, size_t size)
 {
-	snprintf(text, size, "%.80s: %.*s", p->hooked_by->words[0],
+	snprintf(text, size, "%.80s: %.*s", p->hooked_by,
 	    SLICE_ARG(p->hooked.reply.text));
 	return text;
 }

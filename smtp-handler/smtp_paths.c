@@ -24,6 +24,7 @@ smtp_forget_transaction(struct smtp_program *p)
 	places_reset(&p->places);
 	p->account = NULL;
 	p->relayed = 0;
+	p->discards = false;
 }
 
 /* ---- MAIL ---- */
@@ -54,9 +55,17 @@ check_sender(struct smtp_program *p)
 	return false;
 }
 
+/* A filter does not want its mail. */
+static void
+refuse_sender(struct smtp_program *p)
+{
+	smtp_log_refused_sender(p, &p->hooked.reply);
+	smtp_reply(&p->smtp, &p->hooked.reply);
+}
+
 /* A transaction begins: with a login it is for the relay too. */
-void
-smtp_serve_mail(struct smtp_program *p)
+int
+smtp_serve_mail(struct smtp_program *p, struct error *error)
 {
 	const struct envelope *envelope = &p->smtp.envelope;
 
@@ -65,7 +74,16 @@ smtp_serve_mail(struct smtp_program *p)
 	snprintf(p->id, sizeof(p->id), "%s.%u", log_session(),
 	    ++p->transactions);
 	if (!check_sender(p))
-		return;
+		return 0;
+	if (p->milters.n > 0) {
+		if (program_flush(&p->program, &p->smtp.wire, error) < 0)
+			return -1;
+		if (smtp_milters_mail(p) == HOOK_REFUSE) {
+			refuse_sender(p);
+			return 0;
+		}
+		p->discards = p->hooked.decision == HOOK_DROP;
+	}
 	if (p->settings.relay != NULL && p->smtp.authenticated) {
 		p->account = accounts_find(&p->accounts,
 		    envelope->reverse_path,
@@ -73,6 +91,7 @@ smtp_serve_mail(struct smtp_program *p)
 		envelope_copy_sender(&p->relayed_on, envelope);
 	}
 	smtp_accept(&p->smtp);
+	return 0;
 }
 
 /* ---- RCPT ---- */
@@ -267,6 +286,16 @@ smtp_serve_recipient(struct smtp_program *p, struct error *error)
 	struct error why;
 
 	p->hooked.reply.text = slice_from("");
+	if (p->milters.n > 0 && !p->discards) {
+		if (program_flush(&p->program, &smtp->wire, error) < 0)
+			return -1;
+		if (smtp_milters_recipient(p) == HOOK_REFUSE) {
+			answer_as_hooked(p);
+			return 0;
+		}
+		/* One recipient's filter discards all of the message. */
+		p->discards |= p->hooked.decision == HOOK_DROP;
+	}
 	if (p->hooks.recipient.n > 0) {
 		if (program_flush(&p->program, &smtp->wire, error) < 0)
 			return -1;

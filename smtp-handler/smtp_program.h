@@ -10,6 +10,7 @@
 #include "delivery.h"
 #include "base/error.h"
 #include "hooks.h"
+#include "milters.h"
 #include "system/log.h"
 #include "maildir/maildir_deliver.h"
 #include "places.h"
@@ -39,11 +40,14 @@ struct smtp_program {
 	struct places places;
 	struct delivery delivery;
 	struct hooks hooks;
+	struct milters milters;
+	bool discards;   /* a filter: the message is accepted, and dropped */
 	bool only_shown; /* mail goes nowhere but to --on-message */
 
-	/* What the hooks that were run last have decided. */
+	/* What the hooks or filters that were asked last have decided, and
+	 * which of them; NULL: to go on. */
 	struct hook_reply hooked;
-	const struct command_line *hooked_by;
+	const char *hooked_by;
 
 	/* --faults: how the message's end is to be answered, or NULL. */
 	const struct fault *refusal;
@@ -51,6 +55,7 @@ struct smtp_program {
 	/* The login, once there is one. */
 	char user[SASL_SECRET_MAX];
 	size_t user_len;
+	const char *mechanism; /* SASL's name, or NULL */
 
 	/* The mail transaction. */
 	const struct account *account; /* where it is relayed, or NULL */
@@ -93,6 +98,11 @@ struct trace smtp_trace(const struct smtp_program *p);
 enum hook_decision smtp_hooks_recipient(struct smtp_program *p);
 enum hook_decision smtp_hooks_message(struct smtp_program *p);
 
+/* The same for filters; about MAIL, too. */
+enum hook_decision smtp_milters_mail(struct smtp_program *p);
+enum hook_decision smtp_milters_recipient(struct smtp_program *p);
+enum hook_decision smtp_milters_message(struct smtp_program *p);
+
 /* Which of them decided, and how it is told, for the log; in text. */
 const char *smtp_hooks_reason(const struct smtp_program *p, char *text,
     size_t size);
@@ -116,7 +126,7 @@ int smtp_faults_quit(struct smtp_program *p, struct error *error);
 
 /* MAIL, and the last recipient: answers them. -1: the connection is of no use
  * any more. */
-void smtp_serve_mail(struct smtp_program *p);
+int smtp_serve_mail(struct smtp_program *p, struct error *error);
 int smtp_serve_recipient(struct smtp_program *p, struct error *error);
 
 /* What is known of the recipients so far. */

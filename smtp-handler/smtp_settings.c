@@ -23,6 +23,8 @@ check_delimiter(const char *value, char *why, size_t size)
 	    value[strspn(value, "+-=_.#~!")] == '\0';
 }
 
+static const char *const milter_defaults[] = { "tempfail", "accept", NULL };
+
 #define AT(member) offsetof(struct smtp_settings, member)
 
 static bool
@@ -84,6 +86,14 @@ static const struct option_spec rows[] = {
 	    .offset = AT(hook_timeout), .value_name = "SECONDS",
 	    .fallback = "60", .min = 1, .max = 3600,
 	    .help = "limit for such a program" },
+	{ .name = "milter", .type = OPTION_LIST, .offset = AT(milter),
+	    .value_name = "ADDRESS",
+	    .help = "a filter to ask, unix:/PATH or inet:PORT@HOST; may be "
+	    "repeated" },
+	{ .name = "milter-default", .type = OPTION_CHOICE,
+	    .offset = AT(milter_default), .value_name = "HOW",
+	    .fallback = "tempfail", .choices = milter_defaults,
+	    .help = "when it is broken: tempfail or accept" },
 	{ .name = "lmtp", .type = OPTION_SWITCH, .offset = AT(lmtp),
 	    .help = "speak LMTP: one reply for each recipient" },
 };

@@ -15,6 +15,8 @@ struct smtp_settings {
 	struct option_list on_recipient; /* commands */
 	struct option_list on_message;
 	uint64_t hook_timeout;   /* seconds */
+	struct option_list milter; /* addresses of filters */
+	int milter_default;      /* 0: tempfail, 1: accept */
 	const char *aliases;     /* file, NULL: none */
 	const char *recipient_delimiter; /* characters, NULL: none */
 	bool any_sender;         /* a login need not own its sender */

@@ -28,7 +28,7 @@ demo_commands="$build_commands openssl curl"
 
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev
 	g++ binutils libsqlite3-dev
-	mandoc python3 python3-pytest python3-aiosmtpd swaks msmtp mpop
+	libmilter-dev mandoc python3 python3-pytest python3-aiosmtpd swaks msmtp mpop
 	ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux whois s6

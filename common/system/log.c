@@ -74,6 +74,8 @@ static const struct kind kinds[] = {
 	    "f33283a893fa4957816045b28d998f4b", true },
 	[LOG_KIND_HOOK_FAILED] = { "hook-failed", LOG_WARNING,
 	    "5ede85e303514608b88556990226e9c5", true },
+	[LOG_KIND_MILTER_FAILED] = { "milter-failed", LOG_WARNING,
+	    "3dd24ea76a644f1a8b6ace7c718ce685", true },
 	[LOG_KIND_FAULT] = { "fault", LOG_INFO,
 	    "3605c120ade041eeb1972f1c19868301", true },
 	[LOG_KIND_NOTICE] = { "notice", LOG_WARNING,

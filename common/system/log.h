@@ -43,6 +43,7 @@ enum log_kind {
 	LOG_KIND_CONFIG,       /* a wrong setting */
 	LOG_KIND_HOOK,         /* what a hook wrote on standard error */
 	LOG_KIND_HOOK_FAILED,
+	LOG_KIND_MILTER_FAILED,
 	LOG_KIND_FAULT,        /* a failure that --faults orders */
 	LOG_KIND_NOTICE,       /* something the operator should know */
 	LOG_KIND_TRANSCRIPT,

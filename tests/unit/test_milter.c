@@ -397,6 +397,18 @@ test_changes(void **state)
 	    false));
 	check_header(OURS "A: C\na: D\nN: new\n");
 
+	/* What was put above ours is the filter's, too. */
+	read_header(OURS "A: b\n");
+	assert_true(header_edit_insert(&edit, 0, SLICE("A"), SLICE("1"),
+	    false));
+	assert_true(header_edit_change(&edit, 2, SLICE("A"), SLICE("2"),
+	    false));
+	assert_true(header_edit_change(&edit, 1, SLICE("A"), SLICE(""), false));
+	assert_true(header_edit_insert(&edit, 1, SLICE("B"), SLICE("3"),
+	    false));
+	assert_int_equal(edit.ours, 0);
+	check_header(OURS "B: 3\nA: 2\n");
+
 	/* No value makes two fields of one, or ends the header. */
 	read_header(OURS);
 	assert_true(header_edit_add(&edit, SLICE("X"),

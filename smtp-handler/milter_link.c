@@ -1,0 +1,224 @@
+/*
+ * milter_link.c - a socket to a filter, and how long it may take.
+ * Layer 6.
+ */
+#include "milter_link.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "system/clock.h"
+#include "system/loopback.h"
+
+/* Seconds to connect and to negotiate, for a step, and for the end of a
+ * message, which is when a filter works; each word of progress begins the
+ * last anew. */
+#define CONNECT_SECONDS 10
+#define STEP_SECONDS 30
+#define END_SECONDS 300
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_un local;
+	struct sockaddr_in ipv4;
+	struct sockaddr_in6 ipv6;
+};
+
+/* ---- addresses ---- */
+
+/* PORT@HOST, with IPv6 in brackets or without. 0: it is none. */
+static socklen_t
+parse_inet(struct slice text, union address *address)
+{
+	char host[64];
+	struct slice port, name;
+	uint64_t number;
+
+	if (!slice_cut(text, '@', &port, &name) ||
+	    !slice_to_number(port, 65535, &number) || number == 0)
+		return 0;
+	if (name.len > 1 && name.data[0] == '[' &&
+	    name.data[name.len - 1] == ']')
+		name = (struct slice){ name.data + 1, name.len - 2 };
+	snprintf(host, sizeof(host), "%.*s", name.len < sizeof(host)
+	    ? (int)name.len : 0, name.data);
+	if (!loopback_is_host(host))
+		return 0;
+	in_port_t in_port = htons((uint16_t)number);
+	if (inet_pton(AF_INET6, host, &address->ipv6.sin6_addr) == 1) {
+		address->ipv6.sin6_family = AF_INET6;
+		address->ipv6.sin6_port = in_port;
+		return sizeof(address->ipv6);
+	}
+	address->ipv4.sin_family = AF_INET;
+	address->ipv4.sin_port = in_port;
+	/* "localhost" */
+	if (inet_pton(AF_INET, host, &address->ipv4.sin_addr) != 1)
+		address->ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return sizeof(address->ipv4);
+}
+
+static socklen_t
+parse_address(const char *text, union address *address)
+{
+	static const struct slice local = SLICE("unix:/");
+	struct slice whole = slice_from(text);
+
+	memset(address, 0, sizeof(*address));
+	if (slice_starts_with(whole, SLICE("inet:")))
+		return parse_inet(slice_skip(whole, 5), address);
+	if (!slice_starts_with(whole, local) || whole.len - 5 >=
+	    sizeof(address->local.sun_path))
+		return 0;
+	address->local.sun_family = AF_UNIX;
+	memcpy(address->local.sun_path, text + 5, whole.len - 5);
+	return sizeof(address->local);
+}
+
+bool
+milter_link_is_address(const char *text, char *why, size_t size)
+{
+	union address address;
+
+	snprintf(why, size, "must be unix:/PATH or inet:PORT@HOST, with this "
+	    "machine's loopback as HOST");
+	return parse_address(text, &address) > 0;
+}
+
+/* ---- the connection ---- */
+
+static int
+connect_to(const char *text, struct error *error)
+{
+	const struct timeval limit = { .tv_sec = CONNECT_SECONDS };
+	union address address;
+	socklen_t len = parse_address(text, &address);
+	int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return error_system(error, errno, "socket");
+	/* socket(7): of connect(2) too. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (connect(fd, &address.any, len) == 0)
+		return fd;
+	error_system(error, errno, "cannot connect");
+	close(fd);
+	return -1;
+}
+
+static int
+negotiate(struct milter_link *link, struct error *error)
+{
+	enum milter_answer answer;
+
+	milter_put_negotiation(&link->milter);
+	return milter_link_ask(link, MILTER_NEGOTIATION, &answer, error);
+}
+
+int
+milter_link_open(struct milter_link *link, struct error *error)
+{
+	/* Two packets of any length. */
+	static const size_t out_size = 2 * MILTER_OUT_MIN;
+	int fd = connect_to(link->address, error);
+
+	if (fd < 0)
+		return -1;
+	link->conn = calloc(1, sizeof(*link->conn));
+	link->storage = malloc(MILTER_IN_MIN + out_size);
+	if (link->conn == NULL || link->storage == NULL) {
+		free(link->conn);
+		free(link->storage);
+		close(fd);
+		return error_system(error, ENOMEM, "no memory");
+	}
+	milter_init(&link->milter, link->storage, MILTER_IN_MIN,
+	    link->storage + MILTER_IN_MIN, out_size);
+	conn_open(link->conn, fd, fd, END_SECONDS);
+	link->is_open = true;
+	link->greeted = link->in_message = false;
+	if (negotiate(link, error) == 0)
+		return 0;
+	milter_link_close(link);
+	return -1;
+}
+
+/* No wait goes on for longer. */
+static void
+limit(struct milter_link *link, int64_t seconds)
+{
+	link->conn->hard_deadline = clock_now() + seconds * 1000;
+}
+
+int
+milter_link_flush(struct milter_link *link, struct error *error)
+{
+	limit(link, STEP_SECONDS);
+	return conn_flush(link->conn, &link->milter.wire, error);
+}
+
+static int
+fail(enum milter_step step, const char *what, struct error *error)
+{
+	static const char *const names[MILTER_STEPS] = {
+		"the negotiation", "connect", "HELO", "MAIL", "RCPT", "DATA",
+		"a header", "the end of the header", "the body",
+		"the end of the message",
+	};
+
+	return error_set(error, ERROR_SYSTEM, "%s at %s", what, names[step]);
+}
+
+int
+milter_link_ask(struct milter_link *link, enum milter_step step,
+    enum milter_answer *answer, struct error *error)
+{
+	struct milter *milter = &link->milter;
+	int64_t seconds = step == MILTER_END ? END_SECONDS
+	    : step == MILTER_NEGOTIATION ? CONNECT_SECONDS : STEP_SECONDS;
+
+	/* What is half way to somewhere is not to end for a SIGTERM. */
+	link->conn->finish = step >= MILTER_DATA;
+	limit(link, seconds);
+	for (;;) {
+		*answer = milter_take(milter, step);
+		if (*answer == MILTER_BROKEN)
+			return fail(step, milter->what, error);
+		if (*answer == MILTER_PROGRESS) {
+			limit(link, seconds);
+			continue;
+		}
+		if (*answer != MILTER_MORE)
+			return 0;
+		if (milter->wire.timed_out || milter->wire.stopping)
+			return fail(step, milter->wire.timed_out
+			    ? "no answer in time" : "stopped", error);
+		if (conn_pump(link->conn, &milter->wire, error) < 0)
+			return -1;
+	}
+}
+
+void
+milter_link_close(struct milter_link *link)
+{
+	if (!link->is_open)
+		return;
+	link->is_open = link->greeted = link->in_message = false;
+	buf_wipe(&link->milter.wire.out);
+	milter_put_quit(&link->milter);
+	limit(link, 1);
+	conn_close(link->conn, &link->milter.wire, false);
+	free(link->conn);
+	free(link->storage);
+	link->conn = NULL;
+	link->storage = NULL;
+}
