@@ -201,7 +201,8 @@ THUNDERBIRD ?= no
 check: ## all tests, after installing what they need
 	@BUILD='$(BUILD)' tests/setup.sh \
 	    $(if $(filter yes,$(THUNDERBIRD)),thunderbird,check)
-	@$(MAKE) --no-print-directory all units build-unit-tests build-replays build-exhaust
+	@$(MAKE) --no-print-directory all units build-unit-tests \
+	    build-replays build-exhaust
 	@BUILD='$(BUILD)' THUNDERBIRD='$(THUNDERBIRD)' tests/run
 
 .PHONY: build-unit-tests
@@ -292,10 +293,11 @@ $(BUILD)/units/smtp-handler-submission-warm.service: \
 
 # Port 25 is for strangers: settings of its own, and no passwords of next hops.
 mx = sed -e '/^ExecStart=/s/smtp-handler\.conf/smtp-handler-mx.conf/' \
-	-e '/=relay:/d' -e 's/An absent users or relay file/An absent users file/' \
+	-e '/=relay:/d' \
+	-e 's/An absent users or relay file/An absent users file/' \
 	-e '/^\# Names of next hops/d' -e '/^After=nss-lookup/d' \
 	-e 's/SMTP connections/& of other mail servers/' \
-	-e 's/SMTP connection\([^s]\|$$\)/SMTP connection of another mail server\1/'
+	-e 's/SMTP connection\([^s]\|$$\)/SMTP connection of other servers\1/'
 
 $(BUILD)/units/smtp-handler-mx@.service: $(BUILD)/units/smtp-handler@.service
 	@$(call starttls,smtp-handler,mx) $< | $(mx) > $@
@@ -332,7 +334,7 @@ $(BUILD)/tests/exhaust/%: $(OBJ)/tests/exhaust/exhaust_%.o \
 
 # One slip of the hand at a time: does a test notice? MUTANTS names modules.
 .PHONY: mutants
-mutants: build-unit-tests build-exhaust ## change the code, see whether tests notice
+mutants: build-unit-tests build-exhaust ## do tests notice changes of the code?
 	BUILD='$(BUILD)' tests/mutants/mutants.py $(MUTANTS)
 
 # Three hosts with one maildir store, and failures: STORES names what is tried,

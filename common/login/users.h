@@ -93,9 +93,9 @@ enum users_outcome {
 };
 
 /*
- * Is it the user's password, by what the file says now? One call of crypt(3), whether there is such a
- * user or not: an unknown name costs what some user of this file costs, and
- * always the same one for the same name.
+ * Is it the user's password, by what the file says now? One call of crypt(3),
+ * whether there is such a user or not: an unknown name costs what some user of
+ * this file costs, and always the same one for the same name.
  */
 enum users_outcome users_check(const struct users *users, struct slice name,
     struct slice password, struct error *error);

@@ -120,7 +120,8 @@ int
 maildir_open(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error)
 {
-	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1, .cache_fd = -1 };
+	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1,
+	    .cache_fd = -1 };
 	maildir->fd = directory_open(path, DIRECTORY_MAKE_NOTHING, error);
 	if (maildir->fd < 0)
 		return cannot_open(path, options, error);
@@ -447,5 +448,6 @@ maildir_close(struct maildir *maildir)
 	close_folder(maildir);
 	if (maildir->fd >= 0)
 		close(maildir->fd);
-	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1, .cache_fd = -1 };
+	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1,
+	    .cache_fd = -1 };
 }

@@ -39,9 +39,9 @@ struct maildir_deliver {
  * Opens the maildir at path and a file under its tmp. The first fixed octets
  * of path must be there; what is missing of the rest is made, and cur, new
  * and tmp are made in any case. None of these may be a symbolic link, nor
- * belong to somebody else than what they are in (directory.h). host_name becomes part of the name and has
- * no '/' and no ':'. path must live as long as the maildir_deliver, which
- * needs no other initialisation.
+ * belong to somebody else than what they are in (directory.h). host_name
+ * becomes part of the name and has no '/' and no ':'. path must live as long
+ * as the maildir_deliver, which needs no other initialisation.
  */
 int maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
     size_t fixed, const char *host_name, struct error *error);

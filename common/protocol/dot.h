@@ -49,7 +49,8 @@ size_t dot_encode(struct dot_encoder *encoder, struct slice *text, char *out,
 
 /*
  * The end: a line end where the last one is missing or where there was no
- * text at all, then ".\r\n" unless unstuffed. Returns the octets written; out has room for DOT_END_MAX.
+ * text at all, then ".\r\n" unless unstuffed. Returns the octets written; out
+ * has room for DOT_END_MAX.
  */
 size_t dot_encode_end(struct dot_encoder *encoder, char *out);
 

@@ -466,7 +466,8 @@ take_answer(struct milter *milter, enum milter_step step, char command,
 		return take_reply(milter, data);
 	case 'd':
 		return step >= MILTER_MAIL ? MILTER_DISCARD
-		    : broken(milter, "a message to discard before there is one");
+		    : broken(milter, "a message to discard before there is "
+		          "one");
 	case 's':
 		return step == MILTER_BODY ? MILTER_SKIP
 		    : broken(milter, "a body to skip where there is none");

@@ -35,8 +35,8 @@ int directory_open(const char *path, size_t fixed, struct error *error);
  */
 int directory_reach(const char *path, struct error *error);
 
-/* The same as directory_open for a name in a directory that is open; path is for the error's
- * text. */
+/* The same as directory_open for a name in a directory that is open; path is
+ * for the error's text. */
 int directory_open_in(int fd, const char *name, const char *path,
     struct error *error);
 

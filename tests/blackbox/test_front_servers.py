@@ -292,7 +292,8 @@ class Installed(FrontDoor):
         wait_for(lambda: log.exists() and re.search(
             rf" login: peer=\[?{address}\]?:\d+ user={USER}", log.read_text()),
             "the login in the log")
-        wait_for(lambda: re.search(r" end: peer=\S+ reason=quit", log.read_text()),
+        wait_for(lambda: re.search(r" end: peer=\S+ reason=quit",
+                                   log.read_text()),
                  "the end in the log")
 
     def test_daemontools_ipv6(self):

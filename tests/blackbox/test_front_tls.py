@@ -408,7 +408,8 @@ class Injected(Starttls):
             # At most an alert in answer
             self.assertRegex(peer.rest(), rb"(?s)^(\x15\x03.*)?$")
             self.assert_ended_well(peer)
-            self.assertRegex(peer.process.log(), "tls-failed: peer=local reason=")
+            self.assertRegex(peer.process.log(),
+                             "tls-failed: peer=local reason=")
 
     def test_end_of_input_instead(self):
         for program, verb in ((SMTP, b"STARTTLS\r\n"), (POP3, b"STLS\r\n")):
@@ -634,7 +635,8 @@ class HandshakeLimit(Starttls):
                              rb"(?s)^([\x14-\x17]\x03.*)?$")
             self.assert_ended_well(peer)
             self.assertRegex(peer.process.log(),
-                             r"tls-failed: peer=\S+ reason=\"[^\"]*took too long")
+                             r"tls-failed: peer=\S+ "
+                             r"reason=\"[^\"]*took too long")
         scenarios = {}
         for program in BOTH:
             for mode in ("implicit", "starttls"):

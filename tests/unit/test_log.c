@@ -285,7 +285,8 @@ test_session(void **state)
 	const char *id = text.data + text.len - 13;
 	text_format(&want, "test[PID]: config:\n"
 	    "test[PID]: %.12s connect: peer=local\n"
-	    "test[PID]: %.12s notice: peer=local reason=\"7 of them\"\n%s", id, id, id);
+	    "test[PID]: %.12s notice: peer=local reason=\"7 of them\"\n%s",
+	    id, id, id);
 	assert_slices(text_slice(&text), text_slice(&want));
 	text_free(&text);
 	text_free(&want);

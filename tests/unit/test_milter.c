@@ -120,7 +120,10 @@ negotiate(const char protocol[4])
 static void
 test_negotiation(void **state)
 {
-	static const struct { struct slice octets; const char *what; } wrong[] = {
+	static const struct {
+		struct slice octets;
+		const char *what;
+	} wrong[] = {
 		{ SLICE("\0\0\0\x0cO\0\0\0\x06\0\0\0\x11\0\0\0"),
 		    "a short negotiation" },
 		{ SLICE("\0\0\0\x0dO\0\0\0\x07\0\0\0\x11\0\0\0\0"),

@@ -4,8 +4,9 @@
  *
  * The hop is a process that plays a script: "< 250 x" it says, "> RSET" it
  * must hear, "= text" is a message's text with | for line ends, "!" ends the
- * connection, and "@" waits for that. After that comes the next connection; at the end it waits for
- * ours. Lines that it must hear before it says anything came in one go.
+ * connection, and "@" waits for that. After that comes the next connection; at
+ * the end it waits for ours. Lines that it must hear before it says anything
+ * came in one go.
  */
 #include "drive.h"
 

@@ -17,7 +17,8 @@ import unittest
 
 from certs import Certificates, certificates
 from mailtest import (BUILD, DEADLINE, HOST, ROOT, SMTP, TOOLS, Pop3Peer,
-                      SmtpPeer, TestCase, clean_environment, shared_folder, wait_for)
+                      SmtpPeer, TestCase, clean_environment, shared_folder,
+                      wait_for)
 
 SCRIPT = ROOT / "tests" / "blackbox" / "support" / "boot_systemd.sh"
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--ipc",
