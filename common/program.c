@@ -45,6 +45,8 @@ make_tls(struct program *program, struct error *error)
 		.keys = settings->tls_key.items,
 		.n_keys = settings->tls_key.count,
 		.protocols = settings->tls_protocols,
+		.ciphers = settings->tls_ciphers,
+		.alpn = program->kind->alpn,
 	};
 
 	program->tls = tls_server_new(&options, error);
@@ -69,7 +71,7 @@ log_user_faults(const struct auth *auth)
 static int
 check_config(struct program *program)
 {
-	const struct common_settings *settings = program->settings;
+	struct common_settings *settings = program->settings;
 	struct error error;
 	struct auth auth;
 	int result = 0;

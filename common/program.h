@@ -26,6 +26,8 @@ struct program_kind {
 	const char *name;
 	void (*fill_table)(struct option_table *table);
 	enum warm_counts counts; /* what --exit-after counts */
+	const char *alpn; /* RFC 7301: its protocol's registered name, or
+	                   * NULL: it has none */
 
 	/* Do the settings go together? */
 	int (*check_settings)(struct program *program, struct error *error);

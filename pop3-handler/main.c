@@ -455,6 +455,7 @@ serve(struct program *program, struct error *never)
 		.hostname = p->settings.common.hostname,
 		.implementation = "pop3-handler-" MAIL_HANDLERS_VERSION,
 		.allow_login = p->program.auth.kind != AUTH_NONE,
+		.mechanisms = p->settings.common.mechanisms,
 		.secure = p->program.secure,
 		.stls = p->settings.common.tls == TLS_MODE_STARTTLS,
 		.allow_delete = p->settings.allow_delete,
@@ -490,6 +491,7 @@ main(int argc, char **argv)
 	static const struct program_kind kind = {
 		.name = "pop3-handler",
 		.fill_table = pop3_settings_table,
+		.alpn = "pop3",
 		.counts = WARM_COUNTS_SESSIONS,
 		.check_settings = check_settings,
 		.check_config = check_config,

@@ -348,6 +348,7 @@ start_core(struct smtp_program *p, struct error *error)
 		.login = p->program.auth.kind == AUTH_NONE ? SMTP_LOGIN_NONE
 		    : p->program.secure ? SMTP_LOGIN_OFFERED
 		                        : SMTP_LOGIN_NEEDS_TLS,
+		.mechanisms = p->settings.common.mechanisms,
 		.login_required = !p->settings.no_auth_required,
 		.starttls = p->settings.common.tls == TLS_MODE_STARTTLS,
 		.bare_lf = (enum dot_bare_lf)p->settings.bare_lf,

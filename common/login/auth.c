@@ -124,7 +124,7 @@ static int
 run_with(const struct auth *auth, const struct auth_login *login,
     struct error *error)
 {
-	char input[2 * SASL_SECRET_MAX + 32];
+	char input[SASL_SECRET_MAX + SASL_TOKEN_MAX + 32];
 	struct environment environment;
 	struct slice user = login->user, password = login->password;
 	size_t len = 0;
@@ -168,7 +168,7 @@ run_command(const struct auth *auth, const struct auth_login *login,
 {
 	struct slice user = login->user, password = login->password;
 
-	if (user.len > SASL_SECRET_MAX || password.len > SASL_SECRET_MAX ||
+	if (user.len > SASL_SECRET_MAX || password.len > SASL_TOKEN_MAX ||
 	    memchr(user.data, '\0', user.len) != NULL ||
 	    memchr(password.data, '\0', password.len) != NULL) {
 		error_set(error, ERROR_PEER, "not a name and password");

@@ -11,6 +11,7 @@
 
 #include "login/auth.h"
 #include "protocol/pattern.h"
+#include "protocol/sasl.h"
 #include "base/slice.h"
 #include "system/listener.h"
 
@@ -68,6 +69,16 @@ check_auth(const char *value, char *why, size_t size)
 }
 
 static bool
+check_mechanisms(const char *value, char *why, size_t size)
+{
+	unsigned mechanisms;
+
+	snprintf(why, size, "must be some of plain, login, oauthbearer, "
+	    "xoauth2, with commas between them");
+	return sasl_parse_mechanisms(slice_from(value), &mechanisms);
+}
+
+static bool
 check_maildir(const char *value, char *why, size_t size)
 {
 	snprintf(why, size, "must have u, l, n, d or another %% after each %%");
@@ -112,6 +123,9 @@ const struct option_spec settings_rows[] = {
 	    .offset = AT(tls_protocols), .value_name = "LIST",
 	    .fallback = "secure", .check = check_protocols,
 	    .help = "as in tls_config_parse_protocols(3)" },
+	{ .name = "tls-ciphers", .type = OPTION_STRING,
+	    .offset = AT(tls_ciphers), .value_name = "LIST",
+	    .help = "as in tls_config_set_ciphers(3), for old clients" },
 	{ .name = "hostname", .type = OPTION_STRING, .offset = AT(hostname),
 	    .value_name = "NAME", .check = check_hostname,
 	    .help = "name to greet with, default is the machine's" },
@@ -123,6 +137,10 @@ const struct option_spec settings_rows[] = {
 	    .value_name = "HOW", .check = check_auth,
 	    .help = "who may log in: any (every name, local peers only), "
 	    "any-remote, file:PATH, exec:COMMAND" },
+	{ .name = "auth-mechanisms", .type = OPTION_STRING,
+	    .offset = AT(auth_mechanisms), .value_name = "LIST",
+	    .fallback = "plain,login", .check = check_mechanisms,
+	    .help = "of plain, login, oauthbearer, xoauth2" },
 	{ .name = "maildir", .type = OPTION_STRING, .offset = AT(maildir),
 	    .value_name = "PATTERN", .check = check_maildir,
 	    .help = "where the mail is" },
@@ -213,8 +231,16 @@ settings_set_names(struct common_settings *settings)
 }
 
 int
-settings_check(const struct common_settings *settings, struct error *error)
+settings_check(struct common_settings *settings, struct error *error)
 {
+	sasl_parse_mechanisms(slice_from(settings->auth_mechanisms),
+	    &settings->mechanisms);
+	if ((settings->mechanisms & SASL_TOKENS) != 0 &&
+	    settings->auth != NULL &&
+	    strncmp(settings->auth, "file:", 5) == 0)
+		return error_set(error, ERROR_CONFIG, "--auth-mechanisms "
+		    "oauthbearer and xoauth2 are for --auth any and exec:"
+		    "COMMAND: with file: nobody knows which tokens are right");
 	/* What ends TLS on this machine connects from this machine. */
 	if (settings->tls == TLS_MODE_OUTER && !settings->proxy_protocol &&
 	    settings->auth != NULL && strcmp(settings->auth, "any") == 0)

@@ -28,8 +28,10 @@ struct common_settings {
 	struct option_list tls_cert;
 	struct option_list tls_key;
 	const char *tls_protocols;
+	const char *tls_ciphers; /* NULL: libtls's */
 	const char *hostname;
 	struct option_list domain;
+	const char *auth_mechanisms; /* as it was written */
 	const char *auth; /* NULL: no logins */
 	const char *maildir; /* NULL: none */
 	bool proxy_protocol;
@@ -49,6 +51,9 @@ struct common_settings {
 	uint64_t exit_after;      /* 0: never */
 	uint64_t max_connections;
 	uint64_t max_per_source;
+
+	/* By settings_check. */
+	unsigned mechanisms;     /* of SASL, a set */
 
 	/* By settings_set_names. */
 	struct domains domains;  /* --domain, else the host name */
@@ -73,7 +78,7 @@ void settings_complete(struct common_settings *settings);
 void settings_set_names(struct common_settings *settings);
 
 /* Do they go together? ERROR_CONFIG where not. */
-int settings_check(const struct common_settings *settings,
+int settings_check(struct common_settings *settings,
     struct error *error);
 
 #endif

@@ -9,11 +9,34 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <openssl/opensslv.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "system/file.h"
+
+/* OpenSSL 3 has TLS 1.0 and 1.1 at its security level 0 only, and says nothing
+ * when they are asked for at another one: clients would just fail. */
+static int
+check_old_versions(const struct tls_server_options *options,
+    uint32_t protocols, struct error *error)
+{
+#if !defined(LIBRESSL_VERSION_NUMBER) && OPENSSL_VERSION_NUMBER >= 0x30000000L
+	if ((protocols & (TLS_PROTOCOL_TLSv1_0 | TLS_PROTOCOL_TLSv1_1)) == 0 ||
+	    (options->ciphers != NULL &&
+	    strstr(options->ciphers, "@SECLEVEL=0") != NULL))
+		return 0;
+	return error_set(error, ERROR_CONFIG, "--tls-protocols '%.80s': TLS "
+	    "1.0 and 1.1 need --tls-ciphers DEFAULT@SECLEVEL=0 with this "
+	    "OpenSSL", options->protocols);
+#else
+	(void)options;
+	(void)protocols;
+	(void)error;
+	return 0;
+#endif
+}
 
 static int
 set_options(struct tls_config *config,
@@ -26,6 +49,16 @@ set_options(struct tls_config *config,
 	    tls_config_set_protocols(config, protocols) != 0)
 		return error_set(error, ERROR_CONFIG, "--tls-protocols '%.80s'"
 		    ": %s", options->protocols,
+		    tls_config_error(config));
+	if (options->ciphers != NULL &&
+	    tls_config_set_ciphers(config, options->ciphers) != 0)
+		return error_set(error, ERROR_CONFIG, "--tls-ciphers '%.80s'"
+		    ": %s", options->ciphers, tls_config_error(config));
+	if (check_old_versions(options, protocols, error) < 0)
+		return -1;
+	if (options->alpn != NULL &&
+	    tls_config_set_alpn(config, options->alpn) != 0)
+		return error_set(error, ERROR_SYSTEM, "ALPN: %s",
 		    tls_config_error(config));
 	/* A process serves one session and could never resume another: with
 	 * a lifetime set, libtls' ticket callback declines and no TLS 1.3

@@ -15,6 +15,8 @@ struct tls_server_options {
 	size_t n_certs;
 	size_t n_keys;
 	const char *protocols; /* as tls_config_parse_protocols(3) */
+	const char *ciphers;   /* as tls_config_set_ciphers(3); or NULL */
+	const char *alpn;      /* or NULL */
 };
 
 /*

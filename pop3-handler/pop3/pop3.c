@@ -55,6 +55,8 @@ offer(struct pop3 *pop3, struct slice line)
 static void
 run_capa(struct pop3 *pop3, struct slice argument)
 {
+	char mechanisms[SASL_LIST_MAX];
+
 	if (!pop3_no_argument(pop3, argument))
 		return;
 	pop3_say(pop3, POP3_TEXT_CAPABILITIES);
@@ -62,7 +64,9 @@ run_capa(struct pop3 *pop3, struct slice argument)
 		offer(pop3, SLICE("STLS"));
 	if (pop3_login_possible(pop3)) {
 		offer(pop3, SLICE("USER"));
-		offer(pop3, SLICE("SASL " SASL_MECHANISMS));
+		if (!hidden_has(pop3->options.hidden, SLICE("SASL")))
+			wire_format(&pop3->wire, "SASL %s", sasl_list(
+			    pop3->options.mechanisms, mechanisms));
 	}
 	offer(pop3, SLICE("TOP"));
 	offer(pop3, SLICE("UIDL"));
@@ -182,6 +186,8 @@ pop3_init(struct pop3 *pop3, const struct pop3_options *options,
     char *in, size_t in_size, char *out, size_t out_size)
 {
 	*pop3 = (struct pop3){ .options = *options, .state = POP3_GREETING };
+	if (pop3->options.mechanisms == 0)
+		pop3->options.mechanisms = SASL_USUAL;
 	if (in != NULL)
 		pop3_lend(pop3, in, in_size, out, out_size);
 }
@@ -299,6 +305,7 @@ take_line(struct pop3 *pop3)
 			pop3_refuse(pop3, POP3_TEXT_TOO_LONG);
 		pop3->in_sasl = false;
 		pop3_forget_name(pop3);
+		pop3_end_login(pop3);
 		return true;
 	case WIRE_LINE:
 	case WIRE_BARE_LF: /* people type it, and nothing can be smuggled */

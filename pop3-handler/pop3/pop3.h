@@ -69,6 +69,7 @@ struct pop3_options {
 	bool allow_login; /* there are logins at all */
 	bool secure;      /* and they are possible on this connection as it
 	                   * is, not only after STLS */
+	unsigned mechanisms; /* of SASL, a set; 0: SASL_USUAL */
 	bool stls;        /* STLS is offered */
 	bool allow_delete; /* DELE marks messages to be removed */
 	bool ask;     /* before STLS, STAT, LIST, UIDL, RETR, TOP, DELE and
@@ -124,6 +125,8 @@ struct pop3 {
 	unsigned failed_logins;
 	unsigned bad_commands;   /* before the login, and no logins */
 	struct slice name;       /* USER's; empty: none yet */
+	struct slice refusal;    /* of a token, kept in out: it is said when
+	                          * the client has heard the challenge */
 };
 
 /*

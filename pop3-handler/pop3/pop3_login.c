@@ -95,6 +95,7 @@ pop3_take_sasl(struct pop3 *pop3, enum sasl_outcome outcome,
 		break;
 	case SASL_BAD_BASE64:
 	case SASL_BAD_MESSAGE:
+	case SASL_TOO_LONG:
 		pop3_refuse(pop3, POP3_TEXT_MALFORMED);
 		break;
 	case SASL_NOT_ALLOWED:
@@ -102,6 +103,10 @@ pop3_take_sasl(struct pop3 *pop3, enum sasl_outcome outcome,
 		break;
 	case SASL_UNKNOWN:
 		pop3_refuse(pop3, POP3_TEXT_NO_MECHANISM);
+		break;
+	case SASL_REFUSED:
+		pop3_reply(pop3, pop3->refusal);
+		pop3_end_login(pop3);
 		break;
 	}
 	pop3_forget_name(pop3);
@@ -112,6 +117,7 @@ void
 pop3_run_auth(struct pop3 *pop3, struct slice argument)
 {
 	struct slice mechanism, initial, challenge;
+	const char *name;
 
 	if (!login_offered(pop3))
 		return;
@@ -120,8 +126,9 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 	if (argument.len == 0) {
 		/* Of no RFC, but old clients ask, and Dovecot answers. */
 		pop3_say(pop3, POP3_TEXT_MECHANISMS);
-		pop3_reply(pop3, SLICE("PLAIN"));
-		pop3_reply(pop3, SLICE("LOGIN"));
+		for (unsigned number = 0; (name = sasl_next_mechanism(
+		    pop3->options.mechanisms, &number)) != NULL;)
+			pop3_reply(pop3, slice_from(name));
 		pop3_reply(pop3, SLICE("."));
 		return;
 	}
@@ -132,7 +139,8 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 	/* Another login, to whose name USER's gives way. */
 	pop3->name = slice_from("");
 	enum sasl_outcome outcome = sasl_server_start(&pop3->sasl,
-	    &pop3->wire, mechanism, initial, &challenge);
+	    &pop3->wire, pop3->options.mechanisms, mechanism, initial,
+	    &challenge);
 	pop3_take_sasl(pop3, outcome, challenge);
 }
 

@@ -24,6 +24,9 @@ bool pop3_no_argument(struct pop3 *pop3, struct slice argument);
 void pop3_close_session(struct pop3 *pop3);
 /* Whatever was said of a login so far. */
 void pop3_forget_name(struct pop3 *pop3);
+/* The client has heard that a login is wrong: the third time it is the
+ * end. */
+void pop3_end_login(struct pop3 *pop3);
 /* A question about a login is answered, or will not be. */
 void pop3_forget_login(struct pop3 *pop3);
 

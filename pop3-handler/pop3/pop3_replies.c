@@ -4,6 +4,7 @@
  * Layer 1.
  */
 #include <assert.h>
+#include <stdio.h>
 
 #include "pop3/pop3_private.h"
 
@@ -68,6 +69,38 @@ pop3_forget_login(struct pop3 *pop3)
 }
 
 void
+pop3_end_login(struct pop3 *pop3)
+{
+	buf_forget(&pop3->wire.out);
+	if (pop3->failed_logins >= LOGINS_MAX)
+		pop3_close_session(pop3);
+}
+
+/* RFC 7628 3.2.2: a token is refused by a challenge first, and the reply comes
+ * when the client has answered that. False: it was a password. */
+static bool
+refuse_token(struct pop3 *pop3, const char *status, struct slice text)
+{
+	char line[TEXT_MAX + 32];
+	struct slice challenge;
+
+	if (!sasl_server_refuse(&pop3->sasl, &pop3->wire, &challenge))
+		return false;
+	size_t len = (size_t)snprintf(line, sizeof(line), "%.30s %.*s",
+	    status, SLICE_ARG(text));
+	pop3->user = pop3->password = slice_from(NULL);
+	pop3->failed_logins++;
+	pop3->refusal = (struct slice){ buf_keep(&pop3->wire.out,
+	    (struct slice){ line, len }), len };
+	/* There is room: no command is taken without it for a reply. */
+	assert(pop3->refusal.data != NULL);
+	pop3->pending = POP3_WANT_IO;
+	pop3->in_sasl = true;
+	wire_format(&pop3->wire, "+ %.*s", SLICE_ARG(challenge));
+	return true;
+}
+
+void
 pop3_refused(struct pop3 *pop3, const char *status, struct slice text)
 {
 	enum pop3_event event = pop3->pending;
@@ -83,6 +116,9 @@ pop3_refused(struct pop3 *pop3, const char *status, struct slice text)
 		/* It is not to end the line. */
 		line[i] = c < 0x20 || c == 0x7F ? ' ' : (char)c;
 	}
+	if (event == POP3_LOGIN && refuse_token(pop3, status,
+	    (struct slice){ line, text.len }))
+		return;
 	if (event == POP3_LOGIN)
 		pop3_forget_login(pop3);
 	pop3->pending = POP3_WANT_IO;
@@ -90,8 +126,11 @@ pop3_refused(struct pop3 *pop3, const char *status, struct slice text)
 	if (!pop3->sending)
 		wire_format(&pop3->wire, "%s %.*s", status, (int)text.len,
 		    line);
-	if ((event == POP3_LOGIN && ++pop3->failed_logins >= LOGINS_MAX) ||
-	    event == POP3_UPDATE || pop3->sending ||
+	if (event == POP3_LOGIN) {
+		pop3->failed_logins++;
+		pop3_end_login(pop3);
+	}
+	if (event == POP3_UPDATE || pop3->sending ||
 	    pop3->state == POP3_GREETING)
 		pop3_close_session(pop3);
 	pop3->sending = false;

@@ -20,6 +20,8 @@ smtp_init(struct smtp *smtp, const struct smtp_options *options,
     char *in, size_t in_size, char *out, size_t out_size)
 {
 	*smtp = (struct smtp){ .options = *options, .state = SMTP_START };
+	if (smtp->options.mechanisms == 0)
+		smtp->options.mechanisms = SASL_USUAL;
 	if (in != NULL)
 		smtp_lend(smtp, in, in_size, out, out_size);
 }
@@ -64,11 +66,10 @@ too_long(const struct smtp *smtp, struct slice head)
 static void
 bad_line(struct smtp *smtp, enum smtp_reply_id id)
 {
-	smtp->in_sasl = false;
-	/* It may have been meant to be a login. */
-	sasl_wipe(&smtp->sasl, &smtp->wire);
 	wire_show_input(&smtp->wire, SLICE("(malformed line)"));
 	smtp_bad_command(smtp, id);
+	/* It may have been meant to be one. */
+	smtp_end_login(smtp);
 }
 
 /* Takes one line, if there is a whole one. */
@@ -212,13 +213,47 @@ answer_end(struct smtp *smtp)
 }
 
 static void
-answer_auth(struct smtp *smtp, bool accepted)
+forget_login(struct smtp *smtp)
 {
 	smtp->user = smtp->password = slice_from(NULL);
 	sasl_wipe(&smtp->sasl, &smtp->wire);
-	smtp->authenticated = accepted;
-	if (!accepted && ++smtp->failed_logins >= LOGINS_MAX)
+}
+
+void
+smtp_end_login(struct smtp *smtp)
+{
+	smtp->in_sasl = false;
+	buf_forget(&smtp->wire.out);
+	forget_login(smtp);
+	if (smtp->failed_logins >= LOGINS_MAX)
 		smtp->state = SMTP_ENDED;
+}
+
+static void
+answer_auth(struct smtp *smtp, bool accepted)
+{
+	smtp->authenticated = accepted;
+	smtp->failed_logins += !accepted;
+	smtp_end_login(smtp);
+}
+
+/* RFC 7628 3.2.2: a token is refused by a challenge first, and the reply comes
+ * when the client has answered that. False: it was a password. */
+static bool
+refuse_token(struct smtp *smtp, const struct smtp_reply *reply)
+{
+	struct slice challenge;
+
+	if (reply->code == 421 ||
+	    !sasl_server_refuse(&smtp->sasl, &smtp->wire, &challenge))
+		return false;
+	smtp->user = smtp->password = slice_from(NULL);
+	smtp->failed_logins++;
+	smtp->refusal = smtp_keep_reply(smtp, reply);
+	smtp->pending = SMTP_WANT_IO;
+	smtp->in_sasl = true;
+	wire_format(&smtp->wire, "334 %.*s", SLICE_ARG(challenge));
+	return true;
 }
 
 static void
@@ -392,6 +427,8 @@ smtp_reply(struct smtp *smtp, const struct smtp_reply *reply)
 		reply_to_text(smtp, reply, accepted);
 		return;
 	}
+	if (event == SMTP_AUTH && !accepted && refuse_token(smtp, reply))
+		return;
 	smtp_put_reply(smtp, reply);
 	/* In this order: the reply may have ended the session. */
 	enum smtp_state state = smtp->state;

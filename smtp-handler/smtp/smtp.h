@@ -77,6 +77,7 @@ struct smtp_options {
 	                         * hostname */
 	uint64_t max_size;      /* octets of a message, as RFC 1870 counts */
 	enum smtp_login login;
+	unsigned mechanisms;    /* of SASL, a set; 0: SASL_USUAL */
 	bool login_required;    /* MAIL only after AUTH */
 	bool starttls;          /* STARTTLS is offered */
 	enum dot_bare_lf bare_lf;

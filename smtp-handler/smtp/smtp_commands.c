@@ -72,6 +72,7 @@ offer_extensions(struct hello *hello)
 {
 	const struct smtp *smtp = hello->smtp;
 	const struct smtp_options *options = &smtp->options;
+	char mechanisms[SASL_LIST_MAX];
 
 	offer(hello, "PIPELINING");
 	offer(hello, "SIZE %ju", (uintmax_t)options->max_size);
@@ -85,9 +86,10 @@ offer_extensions(struct hello *hello)
 	if (smtp_offers_requiretls(smtp))
 		offer(hello, "REQUIRETLS");
 	if (options->login == SMTP_LOGIN_OFFERED && !smtp->authenticated) {
-		offer(hello, "AUTH %s", SASL_MECHANISMS);
+		sasl_list(options->mechanisms, mechanisms);
+		offer(hello, "AUTH %s", mechanisms);
 		/* What some old clients look for. */
-		offer(hello, "AUTH=%s", SASL_MECHANISMS);
+		offer(hello, "AUTH=%s", mechanisms);
 	}
 	/* RFC 9422 3: what there is no limit of is not named. */
 	if (options->max_recipients > 0)
@@ -204,9 +206,16 @@ smtp_sasl_step(struct smtp *smtp, enum sasl_outcome outcome,
 	case SASL_BAD_MESSAGE:
 		smtp_bad_command(smtp, REPLY_AUTH_MESSAGE);
 		break;
+	case SASL_TOO_LONG:
+		smtp_bad_command(smtp, REPLY_AUTH_TOO_LONG);
+		break;
 	case SASL_NOT_ALLOWED:
 		smtp_bad_command(smtp, REPLY_AUTH_IDENTITY);
 		break;
+	case SASL_REFUSED:
+		smtp_put_reply(smtp, &smtp->refusal);
+		smtp_end_login(smtp);
+		return;
 	case SASL_UNKNOWN:
 		smtp_bad_command(smtp, REPLY_AUTH_MECHANISM);
 		break;
@@ -234,7 +243,8 @@ run_auth(struct smtp *smtp, struct slice argument)
 		else
 			initial = slice_from(NULL);
 		enum sasl_outcome outcome = sasl_server_start(&smtp->sasl,
-		    &smtp->wire, mechanism, initial, &challenge);
+		    &smtp->wire, smtp->options.mechanisms, mechanism,
+		    initial, &challenge);
 		smtp_sasl_step(smtp, outcome, challenge);
 	}
 }

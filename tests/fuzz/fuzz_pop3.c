@@ -125,7 +125,7 @@ serve_login(struct session *session)
 
 	CHECK(pop3->user.len > 0 && pop3->user.len <= SASL_SECRET_MAX);
 	CHECK(!slice_has_control(pop3->user));
-	CHECK(pop3->password.len <= SASL_SECRET_MAX);
+	CHECK(pop3->password.len <= SASL_TOKEN_MAX);
 	CHECK(pop3->password.len == 0 || memchr(pop3->password.data, '\0',
 	    pop3->password.len) == NULL);
 	/* RFC 6856 section 2.2. */
@@ -274,6 +274,7 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 		.implementation = "fuzz",
 		.allow_login = (options & OPTION_ALLOW_LOGIN) != 0,
 		.secure = (options & OPTION_INSECURE) == 0,
+		.mechanisms = SASL_USUAL | SASL_TOKENS,
 		.stls = (options & OPTION_STLS) != 0,
 		.allow_delete = (options & OPTION_DELETE) != 0,
 		/* To be asked, and to go on, changes nothing. */

@@ -1,6 +1,6 @@
 /*
- * fuzz_sasl.c - PLAIN and LOGIN: the server against a second base64 decoder,
- * and against our own client.
+ * fuzz_sasl.c - the server's exchanges, against a second base64 decoder and a
+ * second reader of their messages, and against our own client.
  *
  * The input is lines: the mechanism, then what the client answers. A line
  * that begins with 0x01 is raw: its other octets are put into base64 first,
@@ -8,6 +8,8 @@
  * an initial response after it.
  */
 #include "fuzz.h"
+
+#include <regex.h>
 
 #include "base/base64.h"
 #include "protocol/sasl.h"
@@ -91,9 +93,10 @@ model_plain(struct model *model)
 			parts[n].len++;
 		else
 			parts[++n] = (struct slice){ message.data + i + 1, 0 };
-	if (n != 2 || parts[1].len > SASL_SECRET_MAX ||
-	    parts[2].len > SASL_SECRET_MAX)
+	if (n != 2)
 		return SASL_BAD_MESSAGE;
+	if (parts[1].len > SASL_SECRET_MAX || parts[2].len > SASL_SECRET_MAX)
+		return SASL_TOO_LONG;
 	if (parts[0].len > 0 && !slice_equal(parts[0], parts[1]))
 		return SASL_NOT_ALLOWED;
 	model->user = parts[1];
@@ -101,17 +104,75 @@ model_plain(struct model *model)
 	return SASL_DONE;
 }
 
+/* As a regular expression (RFC 7628 3.1): where name and token are. */
+static bool
+match_token(struct model *model, regmatch_t at[3])
+{
+	static regex_t patterns[2];
+	static bool compiled;
+	bool bearer = model->state == SASL_OAUTHBEARER;
+
+	if (!compiled) {
+		CHECK(regcomp(&patterns[0], "^user=([^\1]*)\1"
+		    "([^\1]+\1)*\1$", REG_EXTENDED | REG_ICASE) == 0);
+		CHECK(regcomp(&patterns[1], "^[ny],a=(([^\1,=]|=2[cC]|=3[dD])*)"
+		    ",\1([^\1]+\1)*\1$", REG_EXTENDED) == 0);
+	}
+	compiled = true;
+	text_add_octet(&model->message, '\0');
+	return regexec(&patterns[bearer], model->message.data, 3, at, 0) ==
+	    0;
+}
+
+static enum sasl_outcome
+model_token(struct model *model)
+{
+	regmatch_t at[3];
+
+	/* Its last octet, a NUL, is not the client's. */
+	if (!match_token(model, at))
+		return SASL_BAD_MESSAGE;
+	for (regoff_t i = at[1].rm_so; i < at[1].rm_eo; i++) {
+		char c = model->message.data[i];
+
+		if (c == '=' && model->state == SASL_OAUTHBEARER) {
+			c = model->message.data[i + 1] == '2' ? ',' : '=';
+			i += 2;
+		}
+		text_add_octet(&model->name, c);
+	}
+	model->user = text_slice(&model->name);
+	struct slice rest = slice_from(model->message.data + at[1].rm_eo);
+	struct slice pair;
+	while (slice_cut(rest, '\1', &pair, &rest))
+		if (slice_starts_with_nocase(pair, SLICE("auth=Bearer ")))
+			model->password = slice_trim(slice_skip(pair, 12));
+	for (size_t i = 0; i < model->password.len; i++)
+		if ((unsigned char)model->password.data[i] < 0x20 ||
+		    model->password.data[i] == 0x7F)
+			return SASL_BAD_MESSAGE;
+	if (model->password.len == 0)
+		return SASL_BAD_MESSAGE;
+	return model->user.len > SASL_SECRET_MAX ||
+	    model->password.len > SASL_TOKEN_MAX ? SASL_TOO_LONG : SASL_DONE;
+}
+
 static enum sasl_outcome
 model_take(struct model *model, struct slice line)
 {
 	model->message.len = 0;
-	if (line.len > SASL_LINE_MAX || !decode(line, &model->message))
+	if (line.len > SASL_LINE_MAX)
+		return SASL_TOO_LONG;
+	if (!decode(line, &model->message))
 		return SASL_BAD_BASE64;
 	if (model->state == SASL_PLAIN)
 		return model_plain(model);
-	if (model->message.len > SASL_SECRET_MAX ||
-	    has_nul(text_slice(&model->message)))
+	if (has_nul(text_slice(&model->message)))
 		return SASL_BAD_MESSAGE;
+	if (model->state == SASL_OAUTHBEARER || model->state == SASL_XOAUTH2)
+		return model_token(model);
+	if (model->message.len > SASL_SECRET_MAX)
+		return SASL_TOO_LONG;
 	if (model->state == SASL_LOGIN_USER) {
 		text_add(&model->name, text_slice(&model->message));
 		model->state = SASL_LOGIN_PASSWORD;
@@ -130,6 +191,10 @@ model_start(struct model *model, struct slice mechanism, bool has_initial,
 		model->state = SASL_PLAIN;
 	else if (slice_equal_nocase(mechanism, SLICE("LOGIN")))
 		model->state = SASL_LOGIN_USER;
+	else if (slice_equal_nocase(mechanism, SLICE("OAUTHBEARER")))
+		model->state = SASL_OAUTHBEARER;
+	else if (slice_equal_nocase(mechanism, SLICE("XOAUTH2")))
+		model->state = SASL_XOAUTH2;
 	else
 		return SASL_UNKNOWN;
 	if (!has_initial)
@@ -145,9 +210,10 @@ compare(const struct sasl_server *sasl, const struct model *model,
 {
 	CHECK(got == want);
 	if (got == SASL_CONTINUE)
-		CHECK_SAME(challenge, model->state == SASL_PLAIN ? SLICE("")
-		    : model->state == SASL_LOGIN_USER ? SLICE("VXNlcm5hbWU6")
-		    : SLICE("UGFzc3dvcmQ6"));
+		CHECK_SAME(challenge, model->state == SASL_LOGIN_USER
+		    ? SLICE("VXNlcm5hbWU6")
+		    : model->state == SASL_LOGIN_PASSWORD
+		    ? SLICE("UGFzc3dvcmQ6") : SLICE(""));
 	if (got != SASL_DONE)
 		return;
 	CHECK_SAME(sasl->user, model->user);
@@ -215,12 +281,13 @@ check_plain(struct slice user, struct slice password)
 		CHECK(!sasl_client_respond(&client, SASL_CLIENT_PLAIN, 0, out,
 		    want.len - 1, &len));
 		enum sasl_outcome outcome = sasl_server_start(&sasl,
-		    &wire, SLICE("plain"), taken(text_slice(&want)),
+		    &wire, SASL_USUAL, SLICE("plain"), taken(text_slice(&want)),
 		    &challenge);
-		bool bad = has_nul(user) || has_nul(password) ||
-		    password.len > SASL_SECRET_MAX;
-		CHECK(outcome == (bad ? SASL_BAD_MESSAGE : SASL_DONE));
-		if (!bad) {
+		bool bad = has_nul(user) || has_nul(password);
+		bool fits_server = password.len <= SASL_SECRET_MAX;
+		CHECK(outcome == (bad ? SASL_BAD_MESSAGE : !fits_server
+		    ? SASL_TOO_LONG : SASL_DONE));
+		if (outcome == SASL_DONE) {
 			CHECK_SAME(sasl.user, user);
 			CHECK_SAME(sasl.password, password);
 		}
@@ -286,10 +353,9 @@ exchange(struct slice rest)
 	slice_cut(rest, '\n', &line, &rest);
 	bool has_initial = slice_cut(line, ' ', &mechanism, &initial);
 	add_line(&text, initial);
-	/* An empty one is there, too. */
-	got = sasl_server_start(&sasl, &wire, mechanism, !has_initial
-	    ? slice_from(NULL) : text.len > 0 ? taken(text_slice(&text))
-	    : SLICE(""), &challenge);
+	got = sasl_server_start(&sasl, &wire, ~0u, mechanism, !has_initial
+	    ? slice_from(NULL) : taken(text.len > 0 ? text_slice(&text)
+	    : SLICE("")), &challenge);
 	want = model_start(&model, mechanism, has_initial,
 	    text_slice(&text));
 	compare(&sasl, &model, got, want, challenge);
@@ -302,6 +368,13 @@ exchange(struct slice rest)
 		want = slice_equal(text_slice(&text), SLICE("*"))
 		    ? SASL_CANCELLED : model_take(&model, text_slice(&text));
 		compare(&sasl, &model, got, want, challenge);
+	}
+	/* A token is refused by a challenge, whatever is said to that. */
+	if (got == SASL_DONE && sasl_server_refuse(&sasl, &wire, &challenge)) {
+		CHECK(model.state == SASL_OAUTHBEARER ||
+		    model.state == SASL_XOAUTH2);
+		CHECK(sasl_server_take(&sasl, &wire, taken(rest.len < 100
+		    ? rest : SLICE("*")), &challenge) == SASL_REFUSED);
 	}
 	check_wiped(&sasl);
 	text_free(&text);

@@ -152,7 +152,7 @@ serve_auth(struct session *session)
 
 	CHECK(smtp->user.len > 0 && smtp->user.len <= SASL_SECRET_MAX);
 	CHECK(!slice_has_control(smtp->user));
-	CHECK(smtp->password.len <= SASL_SECRET_MAX);
+	CHECK(smtp->password.len <= SASL_TOKEN_MAX);
 	CHECK(!session->in_transaction && !smtp->authenticated);
 	CHECK(smtp->options.login == SMTP_LOGIN_OFFERED);
 	CHECK(session->failed_logins < LOGINS_MAX);
@@ -356,6 +356,7 @@ hold(struct session *session, enum fuzz_deal deal, size_t more)
 		.hostname = "mx.example",
 		.max_size = (options & OPTION_SMALL) != 0 ? SMALL : 35882577,
 		.login = logins[OPTION_LOGIN(options)],
+		.mechanisms = SASL_USUAL | SASL_TOKENS,
 		.login_required = (options & OPTION_LOGIN_REQUIRED) != 0,
 		.starttls = (options & OPTION_STARTTLS) != 0,
 		.bare_lf = bare_lf_of(dialogue),

@@ -48,6 +48,7 @@ struct smtp_reader {
 	size_t messages;
 	unsigned lines;
 	bool in_sasl;
+	bool told; /* that a token is refused: the program's reply is next */
 	bool closed; /* there can be nothing more */
 };
 
@@ -98,7 +99,7 @@ reader_take_reply(struct smtp_reader *reader)
 	struct smtp_said said = { .code = 0, .enhanced = true };
 	struct slice line;
 
-	said.scripted = reader_is_scripted(reader,
+	said.scripted = reader->told || reader_is_scripted(reader,
 	    reader->dialogue->sent.len - reader->sent.len);
 	do {
 		line = dialogue_reply_line(&reader->sent);
@@ -473,7 +474,13 @@ reader_is_foreign(const struct smtp_reader *reader, struct slice verb,
 		    " (HTTP|RTSP|SIP)/[0-9][.][0-9][ \t]*$",
 		    REG_EXTENDED | REG_ICASE) == 0);
 	compiled = true;
-	return regexec(&pattern, line.data, 1, &at, REG_STARTEND) == 0;
+	/* The sanitizers look for a NUL behind it. */
+	struct text copy = { .data = NULL };
+	text_add(&copy, line);
+	text_add_octet(&copy, '\0');
+	bool found = regexec(&pattern, copy.data, 1, &at, REG_STARTEND) == 0;
+	text_free(&copy);
+	return found;
 }
 
 /* May a command have this reply? */
@@ -571,6 +578,7 @@ reader_take_command(struct smtp_reader *reader, struct slice line)
 	    (said.code == 354 || said.scripted);
 	reader_follow(reader, verb, said.code);
 	reader->in_sasl = said.code == 334;
+	reader->told = reader->in_sasl && said.scripted;
 	reader->closed |= said.code == 221;
 	if (!data)
 		return;

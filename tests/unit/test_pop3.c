@@ -832,6 +832,58 @@ test_auth(void **state)
 	check_rows(rows, COUNT(rows));
 }
 
+#define XOAUTH2_JOE \
+	"dXNlcj1qb2UBYXV0aD1CZWFyZXIgc2VjcmV0AQE="
+#define XOAUTH2_WRONG \
+	"dXNlcj1qb2UBYXV0aD1CZWFyZXIgd3JvbmcBAQ=="
+#define BEARER_JOE "bixhPWpvZSwBaG9zdD1oAXBvcnQ9NTg3AWF1dGg9" \
+	"QmVhcmVyIHNlY3JldAEB"
+#define BEARER_WRONG "bixhPWpvZSwBYXV0aD1CZWFyZXIgd3JvbmcBAQ=="
+#define NO_TOKEN "+ eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIiwic2NoZW1l" \
+	"cyI6ImJlYXJlciJ9\r\n"
+#define NO_TOKEN_XOAUTH2 \
+	"+ eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=\r\n"
+#define JOE_WRONG "login joe wrong\n"
+
+/* RFC 7628: a token is refused by a challenge, and the reply comes when the
+ * client has answered that. Microsoft's client asks first, and says it on a
+ * line of its own. */
+static void
+test_tokens(void **state)
+{
+	static const struct row rows[] = {
+		{ SLICE("AUTH\r\nCAPA\r\n"), SLICE(GREETING "+OK Mechanisms:"
+		    "\r\nLOGIN\r\nOAUTHBEARER\r\nXOAUTH2\r\n.\r\n" CAPA_HEAD
+		    "USER\r\nSASL LOGIN OAUTHBEARER XOAUTH2\r\n" CAPA_TAIL),
+		    SLICE("end 0 0\n"), DRIVE_EOF, false },
+		{ SLICE("AUTH XOAUTH2\r\n" XOAUTH2_JOE "\r\nNOOP\r\n"),
+		    SLICE(GREETING "+ \r\n" WELCOME "+OK\r\n"),
+		    SLICE(JOE "end 0 0\n"), DRIVE_EOF, false },
+		{ SLICE("AUTH OAUTHBEARER " BEARER_JOE "\r\n"),
+		    SLICE(GREETING WELCOME), SLICE(JOE "end 0 0\n"),
+		    DRIVE_EOF, false },
+		{ SLICE("AUTH OAUTHBEARER " BEARER_WRONG "\r\nAQ==\r\n"
+		    "AUTH XOAUTH2 " XOAUTH2_WRONG "\r\n\r\nNOOP\r\n"
+		    "AUTH XOAUTH2 " XOAUTH2_WRONG "\r\n*\r\nNOOP\r\n"),
+		    SLICE(GREETING NO_TOKEN WRONG NO_TOKEN_XOAUTH2 WRONG
+		    LOG_IN_FIRST NO_TOKEN_XOAUTH2 WRONG),
+		    SLICE(JOE_WRONG JOE_WRONG JOE_WRONG "end 0 0\n"),
+		    DRIVE_EOF, true },
+		{ SLICE("AUTH OAUTHBEARER " BEARER_WRONG "\r\nAQ==\r\n"
+		    LOGIN), SLICE(GREETING NO_TOKEN WRONG LOGIN_OK),
+		    SLICE(JOE_WRONG JOE "end 0 0\n"), DRIVE_EOF, false },
+		{ SLICE("AUTH OAUTHBEARER " BEARER_WRONG "\r\n"),
+		    SLICE(GREETING NO_TOKEN), SLICE(JOE_WRONG "end 0 0\n"),
+		    DRIVE_EOF, false },
+	};
+
+	(void)state;
+	server.options = usual;
+	server.options.mechanisms = SASL_TOKENS |
+	    1u << SASL_MECHANISM_LOGIN;
+	check_rows(rows, COUNT(rows));
+}
+
 static void
 test_no_login(void **state)
 {
@@ -1570,6 +1622,7 @@ main(void)
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_user_pass),
 		cmocka_unit_test(test_auth),
+		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_no_login),
 		cmocka_unit_test(test_stls),
 		cmocka_unit_test(test_stls_ended),

@@ -1,5 +1,6 @@
 /*
- * test_sasl.c - PLAIN and LOGIN, the server's side, and base64 to the letter.
+ * test_sasl.c - names, passwords and tokens, the server's side, and base64 to
+ * the letter.
  */
 #include "drive.h"
 
@@ -47,8 +48,8 @@ taken(struct slice s)
 static enum sasl_outcome
 start(struct slice mechanism, struct slice initial, struct slice *challenge)
 {
-	return sasl_server_start(&sasl, &wire, mechanism, taken(initial),
-	    challenge);
+	return sasl_server_start(&sasl, &wire, ~0u, mechanism,
+	    taken(initial), challenge);
 }
 
 static enum sasl_outcome
@@ -305,6 +306,158 @@ test_base64_round_trip(void **state)
 	}
 }
 
+/* ---- tokens ---- */
+
+struct token_row {
+	struct slice message; /* before base64 */
+	enum sasl_outcome outcome;
+	struct slice user, token;
+};
+
+static void
+check_tokens(struct slice mechanism, const struct token_row *rows, size_t n)
+{
+	struct slice challenge;
+
+	for (size_t i = 0; i < n; i++) {
+		enum sasl_outcome outcome = start(mechanism,
+		    model_base64(rows[i].message), &challenge);
+
+		if (outcome != rows[i].outcome)
+			fail_msg("row %zu: %d", i, (int)outcome);
+		if (outcome != SASL_DONE)
+			continue;
+		assert_slices(sasl.user, rows[i].user);
+		assert_slices(sasl.password, rows[i].token);
+	}
+}
+
+/* RFC 7628 3.1, 4.1. */
+static void
+test_oauthbearer(void **state)
+{
+#define BEARER_BAD(message) \
+	{ SLICE(message), SASL_BAD_MESSAGE, NONE, NONE }
+	static const struct token_row rows[] = {
+		{ SLICE("n,a=user@example.com,\1host=server.example.com\1"
+		    "port=143\1auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEu"
+		    "Y29tCg==\1\1"), SASL_DONE, SLICE("user@example.com"),
+		    SLICE("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==") },
+		{ SLICE("y,a=j=2Co=3De,\1AUTH=bearer t\1\1"), SASL_DONE,
+		    SLICE("j,o=e"), SLICE("t") },
+		{ SLICE("n,a=joe,\1x=\1auth=Bearer t\1y=z\1\1"),
+		    SASL_DONE, SLICE("joe"), SLICE("t") },
+		{ SLICE("n,a=,\1auth=Bearer t\1\1"), SASL_DONE, SLICE(""),
+		    SLICE("t") },
+		BEARER_BAD(""),
+		BEARER_BAD("\1"),
+		BEARER_BAD("n,,\1auth=Bearer t\1\1"),
+		BEARER_BAD("p=tls-unique,a=joe,\1auth=Bearer t\1\1"),
+		BEARER_BAD("n,a=joe\1auth=Bearer t\1\1"),
+		BEARER_BAD("n,a=jo,e,\1auth=Bearer t\1\1"),
+		BEARER_BAD("n,a=jo=e,\1auth=Bearer t\1\1"),
+		BEARER_BAD("n,a=jo=,\1auth=Bearer t\1\1"),
+		BEARER_BAD("n,a=joe,auth=Bearer t\1\1"),
+		BEARER_BAD("n,a=joe,\1auth=Bearer t\1"),
+		BEARER_BAD("n,a=joe,\1auth=Bearer t"),
+		BEARER_BAD("n,a=joe,\1auth=Bearer t\1\1x"),
+		BEARER_BAD("n,a=joe,\1auth=Bearer \1\1"),
+		BEARER_BAD("n,a=joe,\1auth=Basic t\1\1"),
+		BEARER_BAD("n,a=joe,\1host=h\1\1"),
+		BEARER_BAD("n,a=joe,\1auth=Bearer t\nu\1\1"),
+		BEARER_BAD("n,a=joe,\1auth=Bearer t\0u\1\1"),
+	};
+
+	(void)state;
+	check_tokens(SLICE("oauthbearer"), rows, COUNT(rows));
+}
+
+static void
+test_xoauth2(void **state)
+{
+	static const struct token_row rows[] = {
+		{ SLICE("user=joe@b.test\1auth=Bearer t.u-v_w\1\1"),
+		    SASL_DONE, SLICE("joe@b.test"), SLICE("t.u-v_w") },
+		{ SLICE("User=\1Auth=Bearer  t\1\1"), SASL_DONE, SLICE(""),
+		    SLICE("t") },
+		BEARER_BAD(""),
+		BEARER_BAD("user=joe"),
+		BEARER_BAD("auth=Bearer t\1user=joe\1\1"),
+		BEARER_BAD("user=joe\1auth=Bearer t\1"),
+		BEARER_BAD("user=joe\1\1"),
+	};
+
+	(void)state;
+	check_tokens(SLICE("XOAUTH2"), rows, COUNT(rows));
+}
+
+/* RFC 7628 3.2.2: a refused token is told by a challenge, and what the client
+ * says to that does not matter. */
+static void
+test_refused_tokens(void **state)
+{
+	static const struct slice dummies[] = { SLICE("AQ=="), SLICE(""),
+		SLICE("*"), SLICE("!") };
+	struct slice challenge;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(dummies); i++) {
+		assert_int_equal(start(SLICE("XOAUTH2"), model_base64(
+		    SLICE("user=joe\1auth=Bearer zyx\1\1")), &challenge),
+		    SASL_DONE);
+		assert_true(sasl_server_refuse(&sasl, &wire, &challenge));
+		assert_slice(challenge, "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoi"
+		    "YmVhcmVyIn0=");
+		assert_null(memmem(storage.data, storage.size, "zyx", 3));
+		assert_int_equal(take(dummies[i], &challenge), SASL_REFUSED);
+		sasl_wipe(&sasl, &wire);
+	}
+	start(SLICE("OAUTHBEARER"), model_base64(
+	    SLICE("n,a=joe,\1auth=Bearer t\1\1")), &challenge);
+	assert_true(sasl_server_refuse(&sasl, &wire, &challenge));
+	assert_slice(challenge, "eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIiwic2NoZW1l"
+	    "cyI6ImJlYXJlciJ9");
+	/* A password is not. */
+	start(SLICE("PLAIN"), SLICE("AGpvZQBzZWNyZXQ="), &challenge);
+	assert_false(sasl_server_refuse(&sasl, &wire, &challenge));
+}
+
+static void
+test_mechanisms(void **state)
+{
+	static const struct { const char *list; unsigned set; } rows[] = {
+		{ "plain", 1u << SASL_MECHANISM_PLAIN },
+		{ "plain,LOGIN", SASL_USUAL },
+		{ "xoauth2, oauthbearer", SASL_TOKENS },
+		{ "login,login", 1u << SASL_MECHANISM_LOGIN },
+		{ "", 0 }, { "plain,", 0 }, { "cram-md5", 0 },
+		{ "plain login", 0 },
+	};
+	char list[SASL_LIST_MAX];
+	struct slice challenge;
+	unsigned set;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		if (sasl_parse_mechanisms(slice_from(rows[i].list), &set) !=
+		    (rows[i].set != 0) || (rows[i].set != 0 &&
+		    set != rows[i].set))
+			fail_msg("%s", rows[i].list);
+	assert_string_equal(sasl_list(SASL_USUAL, list), "PLAIN LOGIN");
+	assert_string_equal(sasl_list(SASL_USUAL | SASL_TOKENS, list),
+	    "PLAIN LOGIN OAUTHBEARER XOAUTH2");
+	assert_string_equal(sasl_list(0, list), "");
+	/* What is not in the set is not known. */
+	assert_int_equal(sasl_server_start(&sasl, &wire, SASL_USUAL,
+	    SLICE("XOAUTH2"), none, &challenge), SASL_UNKNOWN);
+	assert_int_equal(sasl_server_start(&sasl, &wire, SASL_TOKENS,
+	    SLICE("PLAIN"), none, &challenge), SASL_UNKNOWN);
+	assert_int_equal(sasl_server_start(&sasl, &wire, SASL_TOKENS,
+	    SLICE("xoauth2"), none, &challenge), SASL_CONTINUE);
+	assert_slice(challenge, "");
+	assert_string_equal(sasl_server_mechanism(&sasl), "XOAUTH2");
+}
+
 /* ---- limits ---- */
 
 /* A name and a password of so many octets, by PLAIN. */
@@ -352,6 +505,27 @@ login_of(size_t user, size_t password)
 	return outcome;
 }
 
+static enum sasl_outcome
+token_of(size_t user, size_t token)
+{
+	struct text message = { .data = NULL };
+	struct slice challenge;
+
+	text_add(&message, SLICE("user="));
+	text_repeat(&message, 'u', user);
+	text_add(&message, SLICE("\1auth=Bearer "));
+	text_repeat(&message, 't', token);
+	text_add(&message, SLICE("\1\1"));
+	enum sasl_outcome outcome = start(SLICE("XOAUTH2"),
+	    model_base64(text_slice(&message)), &challenge);
+	text_free(&message);
+	if (outcome == SASL_DONE) {
+		assert_int_equal(sasl.user.len, user);
+		assert_int_equal(sasl.password.len, token);
+	}
+	return outcome;
+}
+
 static void
 test_limits(void **state)
 {
@@ -361,11 +535,15 @@ test_limits(void **state)
 
 	(void)state;
 	assert_int_equal(plain_of(max, max), SASL_DONE);
-	assert_int_equal(plain_of(max + 1, 1), SASL_BAD_MESSAGE);
-	assert_int_equal(plain_of(1, max + 1), SASL_BAD_MESSAGE);
+	assert_int_equal(plain_of(max + 1, 1), SASL_TOO_LONG);
+	assert_int_equal(plain_of(1, max + 1), SASL_TOO_LONG);
 	assert_int_equal(login_of(max, max), SASL_DONE);
-	assert_int_equal(login_of(max + 1, 1), SASL_BAD_MESSAGE);
-	assert_int_equal(login_of(1, max + 1), SASL_BAD_MESSAGE);
+	assert_int_equal(login_of(max + 1, 1), SASL_TOO_LONG);
+	assert_int_equal(login_of(1, max + 1), SASL_TOO_LONG);
+	assert_int_equal(token_of(max, SASL_TOKEN_MAX - 64), SASL_DONE);
+	assert_int_equal(token_of(1, SASL_TOKEN_MAX), SASL_DONE);
+	assert_int_equal(token_of(max + 1, 1), SASL_TOO_LONG);
+	assert_int_equal(token_of(1, SASL_TOKEN_MAX + 1), SASL_TOO_LONG);
 
 	/* The longest line, and a longer one, which is refused before it is
 	 * looked at. */
@@ -374,7 +552,7 @@ test_limits(void **state)
 	    SASL_BAD_MESSAGE);
 	text_repeat(&line, 'A', 4);
 	assert_int_equal(start(SLICE("PLAIN"), text_slice(&line), &challenge),
-	    SASL_BAD_BASE64);
+	    SASL_TOO_LONG);
 	text_free(&line);
 }
 
@@ -414,6 +592,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_oauthbearer),
+		cmocka_unit_test(test_xoauth2),
+		cmocka_unit_test(test_refused_tokens),
+		cmocka_unit_test(test_mechanisms),
 		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_cancel_and_unknown),
 		cmocka_unit_test(test_base64_bad),

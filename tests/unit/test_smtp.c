@@ -934,6 +934,69 @@ test_auth(void **state)
 	check_rows(rows, COUNT(rows));
 }
 
+#define XOAUTH2_JOE \
+	"dXNlcj1qb2UBYXV0aD1CZWFyZXIgc2VjcmV0AQE="
+#define XOAUTH2_WRONG \
+	"dXNlcj1qb2UBYXV0aD1CZWFyZXIgd3JvbmcBAQ=="
+#define BEARER_JOE "bixhPWpvZSwBaG9zdD1oAXBvcnQ9NTg3AWF1dGg9" \
+	"QmVhcmVyIHNlY3JldAEB"
+#define BEARER_WRONG "bixhPWpvZSwBYXV0aD1CZWFyZXIgd3JvbmcBAQ=="
+#define NO_TOKEN "334 eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIiwic2NoZW1l" \
+	"cyI6ImJlYXJlciJ9\r\n"
+#define NO_TOKEN_XOAUTH2 \
+	"334 eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=\r\n"
+#define EHLO_TOKENS EHLO_HEAD "250-AUTH LOGIN OAUTHBEARER XOAUTH2\r\n" \
+	"250-AUTH=LOGIN OAUTHBEARER XOAUTH2\r\n" EHLO_TAIL
+
+/* RFC 7628: a token is refused by a challenge, and the reply comes when the
+ * client has answered that. Microsoft's client asks first, and says it on a
+ * line of its own. */
+static void
+test_tokens(void **state)
+{
+	static const struct row rows[] = {
+		{ SLICE(EHLO "AUTH XOAUTH2 " XOAUTH2_JOE "\r\nNOOP\r\n"),
+		    SLICE(GREETING EHLO_TOKENS LOGGED_IN OK),
+		    SLICE(JOE "end\n"), DRIVE_EOF, false },
+		{ SLICE(EHLO "AUTH XOAUTH2\r\n" XOAUTH2_JOE "\r\n"),
+		    SLICE(GREETING EHLO_TOKENS "334 \r\n" LOGGED_IN),
+		    SLICE(JOE "end\n"), DRIVE_EOF, false },
+		{ SLICE(EHLO "auth oauthbearer " BEARER_JOE "\r\n"),
+		    SLICE(GREETING EHLO_TOKENS LOGGED_IN),
+		    SLICE(JOE "end\n"), DRIVE_EOF, false },
+		{ SLICE(EHLO "AUTH OAUTHBEARER " BEARER_WRONG "\r\nAQ==\r\n"
+		    "AUTH XOAUTH2 " XOAUTH2_WRONG "\r\n\r\nNOOP\r\n"
+		    "AUTH XOAUTH2 " XOAUTH2_WRONG "\r\n*\r\nNOOP\r\n"),
+		    SLICE(GREETING EHLO_TOKENS NO_TOKEN WRONG
+		    NO_TOKEN_XOAUTH2 WRONG OK NO_TOKEN_XOAUTH2 WRONG),
+		    SLICE(JOE_WRONG JOE_WRONG JOE_WRONG "end\n"), DRIVE_EOF,
+		    true },
+		{ SLICE(EHLO "AUTH OAUTHBEARER " BEARER_WRONG "\r\nAQ==\r\n"
+		    "AUTH LOGIN " B64_JOE "\r\n" B64_SECRET "\r\n" MAIL),
+		    SLICE(GREETING EHLO_TOKENS NO_TOKEN WRONG ASK_PASSWORD
+		    LOGGED_IN SENDER_OK),
+		    SLICE(JOE_WRONG JOE MAIL_EVENT "end\n"), DRIVE_EOF,
+		    false },
+		/* The client leaves, or is silent, where it is to answer. */
+		{ SLICE(EHLO "AUTH OAUTHBEARER " BEARER_WRONG "\r\n"),
+		    SLICE(GREETING EHLO_TOKENS NO_TOKEN),
+		    SLICE(JOE_WRONG "end\n"), DRIVE_EOF, false },
+		{ SLICE(EHLO "AUTH OAUTHBEARER " BEARER_WRONG "\r\n"),
+		    SLICE(GREETING EHLO_TOKENS NO_TOKEN TIMED_OUT),
+		    SLICE(JOE_WRONG "end\n"), DRIVE_TIMEOUT, false },
+		{ SLICE(EHLO "AUTH XOAUTH2 " BEARER_JOE "\r\nAUTH PLAIN "
+		    PLAIN_JOE "\r\n"),
+		    SLICE(GREETING EHLO_TOKENS RESPONSE MECHANISM),
+		    SLICE("end\n"), DRIVE_EOF, false },
+	};
+
+	(void)state;
+	usual_server();
+	server.options.mechanisms = SASL_TOKENS |
+	    1u << SASL_MECHANISM_LOGIN;
+	check_rows(rows, COUNT(rows));
+}
+
 static void
 test_login_policy(void **state)
 {
@@ -2052,6 +2115,7 @@ main(void)
 		cmocka_unit_test(test_rcpt),
 		cmocka_unit_test(test_too_many_recipients),
 		cmocka_unit_test(test_auth),
+		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_login_policy),
 		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_starttls_refused),
