@@ -502,7 +502,8 @@ main(int argc, char **argv)
 			.kind = &kind,
 			.settings = &p.settings.common,
 		},
-		.maildir = { .fd = -1, .folder_fd = -1, .cache_fd = -1 },
+		.maildir = { .fd = -1, .lock_fd = -1, .folder_fd = -1,
+			.cache_fd = -1 },
 	};
 
 	return program_main(&p.program, argc, argv);

@@ -32,11 +32,11 @@ check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev
 	ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux whois s6
-	mount e2fsprogs xfsprogs btrfs-progs socat ncat"
+	mount e2fsprogs xfsprogs btrfs-progs socat ncat bindfs"
 check_commands="$demo_commands systemd-socket-activate clang mandoc python3
 	swaks msmtp mpop tcpserver fetchmail getmail inetd xinetd strace ip
 	unshare setpriv mkpasswd mutt neomutt node perl s6-svscan
-	mkfs.ext4 mkfs.xfs mkfs.btrfs socat ncat"
+	mkfs.ext4 mkfs.xfs mkfs.btrfs socat ncat bindfs"
 check_modules="$build_modules cmocka sqlite3"
 # package/program: the program is looked for below build/tools/package
 check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver

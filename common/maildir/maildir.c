@@ -26,6 +26,10 @@
 #include "maildir/maildir_scan.h"
 #include "system/clock.h"
 #include "system/directory.h"
+#include "system/file_system.h"
+
+/* In a maildrop that is shared with other machines. */
+#define LOCK_FILE ".pop3-handler.lock"
 
 /* How often other programs may rename a message while we look for it. */
 #define TRIES 5
@@ -42,6 +46,7 @@ start_clock(struct maildir *maildir)
 	    : clock_now() + 1000 * (int64_t)maildir->timeout;
 }
 
+/* One lock of those that a maildrop has. */
 static int
 lock(int fd, const char *path, struct error *error)
 {
@@ -51,6 +56,38 @@ lock(int fd, const char *path, struct error *error)
 		return error_set(error, ERROR_BUSY,
 		    "maildrop %.120s: another session has it", path);
 	return error_system(error, errno, "maildrop %.120s: lock", path);
+}
+
+/* The file that sessions on other machines lock, too. */
+static int
+open_lock(const struct maildir *maildir)
+{
+	int fd = -1;
+
+	/* MooseFS says EEXIST where two make it at once. */
+	for (int try = 0; try < TRIES && fd < 0; try++) {
+		fd = openat(maildir->fd, LOCK_FILE,
+		    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd < 0 && errno != EEXIST && errno != ESTALE)
+			break;
+	}
+	return fd;
+}
+
+/* A lock on the directory leaves no file and goes with the process, but holds
+ * on this machine only. */
+static int
+lock_maildrop(struct maildir *maildir, const char *path, struct error *error)
+{
+	if (lock(maildir->fd, path, error) < 0)
+		return -1;
+	if (!maildir->shared)
+		return 0;
+	maildir->lock_fd = open_lock(maildir);
+	if (maildir->lock_fd < 0)
+		return error_system(error, errno, "maildrop %.120s/%s", path,
+		    LOCK_FILE);
+	return lock(maildir->lock_fd, path, error);
 }
 
 /* Without a cache everything works as well, but slower. */
@@ -120,15 +157,17 @@ int
 maildir_open(struct maildir *maildir, const char *path,
     const struct maildir_options *options, struct error *error)
 {
-	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1,
+	*maildir = (struct maildir){ .fd = -1, .lock_fd = -1, .folder_fd = -1,
 	    .cache_fd = -1 };
 	maildir->fd = directory_open(path, DIRECTORY_MAKE_NOTHING, error);
 	if (maildir->fd < 0)
 		return cannot_open(path, options, error);
-	if (!options->lock || lock(maildir->fd, path, error) == 0) {
+	maildir->shared = file_system_is_shared(maildir->fd);
+	if (!options->lock || lock_maildrop(maildir, path, error) == 0) {
 		maildir->timeout = options->timeout;
 		read_cache(maildir, path, options);
 		start_clock(maildir);
+		maildir->index.shared = maildir->shared;
 		if (maildir_scan(&maildir->index, maildir->fd,
 		    options->reach == MAILDIR_INBOX,
 		    &maildir->cache_is_old, error) == 0)
@@ -222,7 +261,10 @@ try_call(struct maildir *maildir, size_t i, file_call *call)
 		errno = ENOENT;
 		return -1;
 	}
-	return call(dir, name);
+	int result = call(dir, name);
+	if (result < 0 && errno == ESTALE)
+		errno = ENOENT;
+	return result;
 }
 
 static int
@@ -445,9 +487,14 @@ maildir_close(struct maildir *maildir)
 	maildir_table_free(&maildir->names);
 	if (maildir->cache_fd >= 0)
 		close(maildir->cache_fd);
+	if (maildir->lock_fd >= 0) {
+		/* Closing alone lets some file systems keep it for a while. */
+		flock(maildir->lock_fd, LOCK_UN);
+		close(maildir->lock_fd);
+	}
 	close_folder(maildir);
 	if (maildir->fd >= 0)
 		close(maildir->fd);
-	*maildir = (struct maildir){ .fd = -1, .folder_fd = -1,
+	*maildir = (struct maildir){ .fd = -1, .lock_fd = -1, .folder_fd = -1,
 	    .cache_fd = -1 };
 }

@@ -42,6 +42,7 @@ struct maildir {
 
 	/* maildir's own. */
 	int fd;           /* the maildrop, -1 for an empty one */
+	int lock_fd;      /* of the lock in it, -1 for none */
 	int folder_fd;    /* the directory opened last, or -1 */
 	size_t folder;    /* which one that is */
 	struct maildir_table names; /* to find those renamed meanwhile */
@@ -49,6 +50,7 @@ struct maildir {
 	char cache_name[MAILDIR_CACHE_NAME_SIZE];
 	struct maildir_cache_key key;
 	unsigned timeout;
+	bool shared;         /* with other machines */
 	bool cache_is_old;   /* it does not say what the index does */
 	bool index_is_stale; /* which is not for a cache any more */
 };

@@ -19,6 +19,7 @@
 
 #include "system/directory.h"
 #include "system/file.h"
+#include "system/file_system.h"
 #include "system/process.h"
 
 /* A crashed delivery's file under tmp may go after this many seconds: the
@@ -248,6 +249,7 @@ maildir_deliver_begin(struct maildir_deliver *deliver, const char *path,
 	deliver->maildir_fd = directory_open(path, fixed, error);
 	if (deliver->maildir_fd < 0)
 		return -1;
+	deliver->shared = file_system_is_shared(deliver->maildir_fd);
 	make_unique(deliver, host_name);
 	int created = create_file(deliver, error);
 	if (created != 0 && error->errnum == ENOENT &&
@@ -400,6 +402,22 @@ maildir_deliver_link(struct maildir_deliver *deliver, struct error *error)
 	return 0;
 }
 
+static int
+sync_linked(const struct maildir_deliver *deliver, int new)
+{
+	int fd = openat(new, deliver->name,
+	    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		/* Fetched, moved or removed already: it was there. */
+		return errno == ENOENT || errno == ESTALE ? 0 : -1;
+	int result = fsync(fd);
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
+}
+
 int
 maildir_deliver_settle(struct maildir_deliver *deliver, struct error *error)
 {
@@ -408,6 +426,10 @@ maildir_deliver_settle(struct maildir_deliver *deliver, struct error *error)
 	if (new < 0)
 		return -1;
 	int result = sync_open_directory(new);
+	/* GlusterFS never syncs a directory: what makes a name lasting there
+	 * is one more fsync of the file. */
+	if (result == 0 && deliver->shared)
+		result = sync_linked(deliver, new);
 	if (result != 0)
 		error_system(error, errno, "fsync of %.120s/new",
 		    deliver->path);

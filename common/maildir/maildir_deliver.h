@@ -28,6 +28,7 @@ struct maildir_deliver {
 	int maildir_fd;   /* -1 when parked */
 	const char *path; /* the caller's */
 	size_t fixed;
+	bool shared;      /* with other machines (file_system.h) */
 	bool in_tmp;
 	bool in_new;
 	uint64_t octets; /* written */

@@ -25,14 +25,14 @@ maildir_folder_clock(void)
 
 void
 maildir_folder_describe(struct maildir_folder *folder,
-    const struct stat *st, int64_t now)
+    const struct stat *st, int64_t now, bool shared)
 {
 	folder->device = st->st_dev;
 	folder->inode = st->st_ino;
 	folder->owner = st->st_uid;
 	folder->mtime = maildir_time(&st->st_mtim);
 	folder->ctime = maildir_time(&st->st_ctim);
-	folder->trusted = folder->mtime < now - MAILDIR_TRUST_AGE &&
+	folder->trusted = !shared && folder->mtime < now - MAILDIR_TRUST_AGE &&
 	    folder->ctime < now - MAILDIR_TRUST_AGE;
 }
 
@@ -50,8 +50,10 @@ maildir_folder_is_unchanged(const struct maildir_folder *folder,
 bool
 maildir_folder_is_gone(int errnum)
 {
-	/* A link or a file may have taken its place. */
-	return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+	/* A link or a file may have taken its place; on a shared file system
+	 * another machine may have moved it. */
+	return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP ||
+	    errnum == ESTALE;
 }
 
 /* One component; its owner must be one that those above may have there. */

@@ -29,9 +29,10 @@ int maildir_folder_open(int fd, struct slice path);
 bool maildir_folder_is_gone(int errnum);
 
 /* Notes what a directory was before it was read, and whether its times can
- * tell when it changes; and is it still that? */
+ * tell when it changes, which where it is shared they cannot; and is it still
+ * that? */
 void maildir_folder_describe(struct maildir_folder *folder,
-    const struct stat *st, int64_t now);
+    const struct stat *st, int64_t now, bool shared);
 bool maildir_folder_is_unchanged(const struct maildir_folder *folder,
     const struct stat *st);
 

@@ -65,6 +65,7 @@ struct maildir_folder {
 
 struct maildir_index {
 	int64_t deadline; /* clock_now(): no work on files after it; 0: none */
+	bool shared;      /* with other machines (file_system.h) */
 	struct message *messages;   /* n of them, oldest first */
 	struct maildir_file *files; /* beside messages */
 	size_t n;

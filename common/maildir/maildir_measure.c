@@ -111,7 +111,8 @@ measure_file(const struct work *work, size_t i, char *buffer)
 	/* Unreadable, but a message all the same. */
 	int result = fd >= 0 ? fstat(fd, &st)
 	    : fstatat(work->dir, name, &st, AT_SYMLINK_NOFOLLOW);
-	int errnum = result == 0 || (fd < 0 && errno == ENOENT) ? 0 : errno;
+	int errnum = result == 0 || (fd < 0 && (errno == ENOENT ||
+	    errno == ESTALE)) ? 0 : errno;
 
 	if (result == 0 && S_ISREG(st.st_mode)) {
 		maildir_index_describe_file(index, i, &st);

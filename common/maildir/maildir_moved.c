@@ -110,7 +110,7 @@ reread(struct search *search, struct slice path)
 		return 0;
 	}
 	search->stale = true;
-	maildir_folder_describe(at, &st, now);
+	maildir_folder_describe(at, &st, now, index->shared);
 	at->unsettled = now - at->mtime < MAILDIR_REST * INT64_C(1000000) ||
 	    now - at->ctime < MAILDIR_REST * INT64_C(1000000);
 	return take_names(search, folder, fd);

@@ -71,8 +71,10 @@ is_known(struct scan *scan, size_t folder, struct slice name, ino_t inode)
 	    &at)) != SIZE_MAX) {
 		struct maildir_file *file = &index->files[i];
 
+		/* Where it is shared, readdir(3) may know no inodes. */
 		if (file->folder == folder && !file->uncounted &&
-		    file->inode == ((uint32_t)inode & MAILDIR_INODE_MASK) &&
+		    (index->shared || file->inode ==
+		    ((uint32_t)inode & MAILDIR_INODE_MASK)) &&
 		    slice_equal(maildir_file_name(index, i), name)) {
 			file->seen = 1;
 			return true;
@@ -387,7 +389,8 @@ skip(struct scan *scan, size_t folder)
 	at->trusted = 0;
 	if (fstatat(scan->fd, maildir_path(scan->index, folder).data, &st,
 	    AT_SYMLINK_NOFOLLOW) == 0)
-		maildir_folder_describe(at, &st, scan->now);
+		maildir_folder_describe(at, &st, scan->now,
+		    scan->index->shared);
 	at->state = READ;
 	at->unreadable = 1;
 	at->maildir = at->deep = 0;
@@ -420,7 +423,7 @@ visit(struct scan *scan, size_t folder)
 		return 0;
 	}
 	at->inside = inside;
-	maildir_folder_describe(at, &st, scan->now);
+	maildir_folder_describe(at, &st, scan->now, scan->index->shared);
 	return read_directory(scan, fd, folder);
 }
 
@@ -638,6 +641,9 @@ maildir_scan(struct maildir_index *index, int fd, bool inbox,
 	};
 	int result = -1;
 
+	size_t files = index->n;
+	size_t folders = index->n_folders;
+
 	*changed = !compare_folders(&scan);
 	if (!*changed)
 		return 0;
@@ -651,5 +657,9 @@ maildir_scan(struct maildir_index *index, int fd, bool inbox,
 		result = finish(&scan);
 	}
 	maildir_table_free(&scan.known);
+	/* Where no time is believed, what was found is what counts. */
+	if (index->shared && folders == index->n_folders &&
+	    files == index->n && scan.added == 0 && !scan.moved)
+		*changed = false;
 	return result;
 }
