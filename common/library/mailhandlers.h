@@ -52,6 +52,7 @@ enum mh_flag {
 	                           * text; level 1 has no other way */
 	MH_LF_NORMALIZE = 256,    /* a bare LF is a line end in a message, */
 	MH_LF_ACCEPT = 512,       /* everywhere; else it is refused */
+	MH_OFFER_TOKENS = 1024,   /* logins by OAUTHBEARER and XOAUTH2, too */
 };
 
 struct mh_options {
@@ -70,7 +71,7 @@ enum mh_event_type {
 	MH_TLS,       /* level 1: mh_accept, write, shake hands,
 	               * mh_tls_started */
 	MH_CONNECT,   /* level 2: a peer, before it hears a word */
-	MH_LOGIN,     /* user, password; of POP3 mh_maildrop accepts */
+	MH_LOGIN,     /* user, password or token; of POP3 mh_maildrop accepts */
 	MH_SENDER,    /* address: MAIL's, empty for <> */
 	MH_RECIPIENT, /* address: the one in question */
 	MH_BEGIN,     /* MH_STREAM: is there a place for a message? */

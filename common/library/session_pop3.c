@@ -54,6 +54,8 @@ open_core(struct mh_session *session, const struct mh_options *options)
 		    session->secure,
 		.stls = (flags & MH_OFFER_TLS) != 0 && !session->secure,
 		.allow_delete = (flags & MH_OFFER_DELETE) != 0,
+		.mechanisms = SASL_USUAL |
+		    ((flags & MH_OFFER_TOKENS) != 0 ? SASL_TOKENS : 0),
 	};
 
 	pop3_init(&of(session)->pop3, &own, NULL, 0, NULL, 0);

@@ -72,6 +72,8 @@ open_core(struct mh_session *session, const struct mh_options *options)
 		.max_recipients = options->max_recipients,
 		.dsn = (flags & MH_OFFER_DSN) != 0,
 		.lmtp = options->protocol == MH_LMTP,
+		.mechanisms = SASL_USUAL |
+		    ((flags & MH_OFFER_TOKENS) != 0 ? SASL_TOKENS : 0),
 	};
 
 	of(session)->max_recipients = options->max_recipients;

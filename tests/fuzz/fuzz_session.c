@@ -1,7 +1,7 @@
 /*
  * fuzz_session.c - the library's sessions: octets and calls in any order.
  *
- * The input's first octet chooses the protocol, the second one flags. Then
+ * The input's first octet chooses the protocol, the next two flags. Then
  * come calls: an octet that chooses one, and what it takes. The right ones
  * are made as well as the wrong ones, at any time: no call may end the
  * process, a wrong one must say so, each accepted sender gets one end, and at
@@ -315,6 +315,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	options.protocol = run.protocol =
 	    (enum mh_protocol)(fuzz_octet(&input) % 3);
 	options.flags = fuzz_octet(&input);
+	options.flags |= fuzz_octet(&input) << 8;
 	options.max_size = (options.flags & MH_STREAM) != 0 ? 40 : 0;
 	run.buffers_size = mh_buffers_size(&options);
 	run.core = malloc(mh_core_size(&options));

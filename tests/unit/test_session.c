@@ -365,6 +365,50 @@ test_facts(void **state)
 	box_close(&box);
 }
 
+/* RFC 7628: a token in place of a password, and how one is refused. */
+static void
+test_tokens(void **state)
+{
+	static const enum mh_protocol protocols[] = { MH_SMTP, MH_POP3 };
+	struct box box;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(protocols); i++) {
+		bool pop3 = protocols[i] == MH_POP3;
+
+		box_open(&box, protocols[i], MH_OFFER_CLEAR_LOGIN |
+		    MH_OFFER_TOKENS);
+		until(&box, pop3 ? "AUTH OAUTHBEARER bixhPWpvZSwBYXV0aD1CZWFy"
+		    "ZXIgdG9rAQE=\r\n" : "EHLO x\r\nAUTH OAUTHBEARER "
+		    "bixhPWpvZSwBYXV0aD1CZWFyZXIgdG9rAQE=\r\n", MH_LOGIN);
+		const struct mh_event *event = mh_next(box.session);
+		assert_slice(((struct slice){ event->user.data,
+		    event->user.len }), "joe");
+		assert_slice(((struct slice){ event->password.data,
+		    event->password.len }), "tok");
+		assert_slice(FACT(MH_MECHANISM), "OAUTHBEARER");
+		drain(&box);
+		box.said.len = 0;
+		assert_int_equal(mh_refuse(box.session, MH_WRONG, NULL), 0);
+		assert_int_equal(say(&box, ""), MH_IO);
+		/* The client hears why, says something, and then it fails. */
+		assert_true(slice_starts_with(text_slice(&box.said),
+		    pop3 ? SLICE("+ ") : SLICE("334 ")));
+		assert_false(mh_idle(box.session));
+		box.said.len = 0;
+		assert_int_equal(say(&box, "AQ==\r\n"), MH_IO);
+		assert_true(slice_starts_with(text_slice(&box.said), pop3
+		    ? SLICE("-ERR [AUTH]") : SLICE("535 5.7.8")));
+		box_close(&box);
+	}
+	box_open(&box, MH_SMTP, MH_OFFER_CLEAR_LOGIN);
+	assert_int_equal(say(&box, "EHLO x\r\nAUTH XOAUTH2\r\n"), MH_IO);
+	drain(&box);
+	assert_true(slice_ends_with(text_slice(&box.said),
+	    SLICE("504 5.5.4 No such mechanism, EHLO lists them\r\n")));
+	box_close(&box);
+}
+
 /* A name that cannot be remembered whole is nobody's. */
 static void
 test_long_user(void **state)
@@ -1020,6 +1064,7 @@ main(void)
 		cmocka_unit_test(test_pop3_refusals),
 		cmocka_unit_test(test_reply),
 		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_long_user),
 		cmocka_unit_test(test_maildrop),
 		cmocka_unit_test(test_not_whole),
