@@ -31,18 +31,21 @@ serve_auth(struct smtp_program *p, struct error *error)
 		smtp->user, smtp->password, smtp->sasl.mechanism,
 	};
 	enum auth_outcome outcome;
+	struct slice name;
 
 	if (program_login(&p->program, &smtp->wire, &credentials, &outcome,
 	    error) < 0)
 		return -1;
 	switch (outcome) {
 	case AUTH_RIGHT:
-		p->user_len = smtp->user.len;
-		memcpy(p->user, smtp->user.data, p->user_len);
+		/* As the users file has it, however it was typed: for=NAME
+		 * and hooks mean that one. */
+		name = auth_name(&p->program.auth, smtp->user);
+		p->user_len = name.len;
+		memcpy(p->user, name.data, p->user_len);
 		p->mechanism = credentials.mechanism;
 		program_admit(&p->program);
-		places_set_login(&p->places,
-		    auth_name(&p->program.auth, smtp->user));
+		places_set_login(&p->places, name);
 		smtp_accept(smtp);
 		break;
 	case AUTH_WRONG:

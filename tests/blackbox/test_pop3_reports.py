@@ -3,7 +3,6 @@ has the name of the report it comes from."""
 
 import os
 import pathlib
-import unittest
 
 from frontdoor import (BOTH, RIGHT, WRONG, FrontDoor, hash_of, login_reply,
                        offers, send_login, try_login)
@@ -199,9 +198,9 @@ class WhatIsMail(TestCase):
         self.assertEqual(tree(plain), before)
         self.assertEqual(self.uids("--maildir", plain, "--scan", "inbox"), [])
 
-    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
     def test_lost_and_found_of_another_user(self):
         """One folder that cannot be read locks nobody out."""
+        self.need_root("be a second user")
         for mode in (0o000, 0o700, 0o744, 0o711):
             lost = self.mail / "lost+found"
             lost.mkdir(exist_ok=True)
@@ -217,9 +216,9 @@ class WhatIsMail(TestCase):
                              "1 folder of .* cannot be read and is left out: "
                              "lost[+]found")
 
-    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
     def test_unreadable_inbox_is_told(self):
         """That is no folder less, but all that one looks for."""
+        self.need_root("be a second user")
         (self.mail / "new").chmod(0o700)
         pop = self.pop3(user=NOBODY)
         pop.expect(None, r"\+OK")
@@ -228,8 +227,7 @@ class WhatIsMail(TestCase):
 
     def test_left_out_folder_comes_back(self):
         """Also with a cache, which knows that it was left out."""
-        if os.geteuid() != 0:
-            self.skipTest("needs root for a second user")
+        self.need_root("be a second user")
         cache = self.path("cache")
         cache.mkdir()
         os.chown(cache, NOBODY, NOBODY)

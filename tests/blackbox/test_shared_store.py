@@ -16,8 +16,7 @@ OLD = 1_600_000_000
 class Shared(TestCase):
     def setUp(self):
         super().setUp()
-        if os.geteuid() != 0:
-            self.skipTest("needs root to mount file systems")
+        self.need_root("mount file systems")
         if not shutil.which("bindfs") or not os.path.exists("/dev/fuse"):
             self.skipTest("needs bindfs and /dev/fuse")
         self.store = self.path("store")

@@ -1,6 +1,7 @@
 """smtp-handler --relay: each way to a next hop, and what keeps it safe.
 smtp-handler(8), Relaying."""
 
+from frontdoor import hash_of
 from mailtest import SMTP, SmtpPeer, plain, smtp_wire
 from nexthop import DROP, AfterReply, ScriptedHop
 from relay import TEXT, Relay
@@ -343,6 +344,22 @@ class Owners(Schemes):
                 self.assertEqual(
                     (len(joes.messages), len(anyones.messages)),
                     (before[0] + (hop is joes), before[1] + (hop is anyones)))
+
+    def test_for_however_the_name_was_typed(self):
+        """The account is that user's of the users file."""
+        hop = self.clear_hop()
+        accounts = self.accounts(
+            f"* smtp+plain://localhost:{hop.port} {LOGIN} for=joe")
+        users = self.write("users", f"joe:{hash_of('secret-pw')}\n")
+        for n, user in enumerate(("joe", "JOE", "Joe@mail.test"), 1):
+            smtp = self.spawn(SMTP, "--tls", "off", "--auth", f"file:{users}",
+                              "--relay", accounts, kind=SmtpPeer)
+            smtp.hello()
+            smtp.login(user)
+            smtp.expect("MAIL FROM:<joe@side.test>", "250 2.1.0")
+            smtp.expect("RCPT TO:<a@b.test>", "250 2.1.5")
+            self.assertRegex(str(smtp.text(b"x\r\n.\r\n")), QUEUED)
+            self.assertEqual(len(hop.messages), n)
 
     def test_secret_is_the_accounts_own(self):
         """Two accounts at one hop: each message under its own login."""

@@ -3,7 +3,6 @@ somebody else's mail.  mail-handlers(7); directory.h."""
 
 import os
 import shutil
-import unittest
 
 from frontdoor import BOTH, FrontDoor, hash_of, offers, try_login
 from mailtest import POP3, SMTP, Pop3Peer, SmtpPeer, tree
@@ -131,34 +130,34 @@ class Turned(FrontDoor):
         pop.cmd("QUIT")
         self.assertEqual(tree(self.annas), before)
 
-    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
     def test_on_the_way(self):
         """A link that is no last component, in joe's own folder."""
+        self.need_root("be a second user")
         self.file.write_text(self.file.read_text().replace(
             "joe/Maildir", "joe/mail/Maildir"))
         (self.home / "joe/mail").symlink_to(self.home / "anna")
         self.own()
         self.refused()
 
-    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
     def test_owners(self):
         """anna's, where joe is who could have put it there."""
+        self.need_root("be a second user")
         self.own()
         for path in (self.joes, *self.joes.rglob("*")):
             os.chown(path, ANNA, ANNA)
         self.refused(why="owner")
 
-    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
     def test_owner_of_new(self):
+        self.need_root("be a second user")
         self.own()
         os.chown(self.joes / "new", ANNA, ANNA)
         pop, verdict = self.pop()
         self.assertEqual(verdict, "-ERR [SYS/PERM]")
         self.assertFalse(self.delivered(why="owner"))
 
-    @unittest.skipIf(os.geteuid() != 0, "needs root for a second user")
     def test_owner_of_a_folder(self):
         """Left out, and told."""
+        self.need_root("be a second user")
         self.put(".Hers/new/2", TEXT, base=self.joes)
         self.own()
         os.chown(self.joes / ".Hers", ANNA, ANNA)
