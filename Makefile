@@ -213,7 +213,8 @@ check-unit: $(unit_tests) ## unit tests only
 
 # COVER names tests as for tests/run; all of them: make coverage COVER=
 COVER ?= tests/unit tests/check/fuzz
-COVERED = BUILD=$(BUILD)/coverage CFLAGS='-Og -g --coverage'
+COVERED = BUILD=$(BUILD)/coverage CPPFLAGS=-DCONFINE_NOTHING \
+	CFLAGS='-Og -g --coverage'
 .PHONY: coverage
 coverage: ## lines that the unit tests reach, by file
 	$(MAKE) --no-print-directory $(COVERED) all build-unit-tests \

@@ -344,6 +344,7 @@ program_login(struct program *program, struct wire *wire,
 	program_tls_name(program, tls);
 	*outcome = auth_check(&program->auth, &login, &why);
 	log_login(*outcome, login.user, why.text);
+	program->logged_in |= *outcome == AUTH_RIGHT;
 	if (*outcome == AUTH_RIGHT)
 		log_remember(LOG_FIELD_USER, login.user);
 	else
@@ -403,8 +404,11 @@ program_end_reason(const struct program *program, const struct wire *wire,
 void
 program_admit(struct program *program)
 {
+	if (program->admitted)
+		return;
 	program->admitted = true;
 	program->conn.hard_deadline = 0;
+	program_confine_files(program);
 }
 
 void
@@ -453,6 +457,7 @@ run_session(struct program *program)
 		    (unsigned)program->settings->timeout);
 		program->conn.hard_deadline = program->started +
 		    (int64_t)program->settings->login_timeout * 1000;
+		program_confine_calls(program);
 		/* Whatever the peer did: no failed unit for that. */
 		if (hear_peer(program, &error) < 0) {
 			conn_close(&program->conn, NULL, true);

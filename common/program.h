@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "login/auth.h"
+#include "system/confine.h"
 #include "system/conn.h"
 #include "base/error.h"
 #include "faulty.h"
@@ -40,6 +41,10 @@ struct program_kind {
 	 * --auth: an account that was changed counts at once. Or NULL. */
 	int (*read_files)(struct program *program, struct error *error);
 
+	/* What a session needs once it is admitted: paths, programs, network.
+	 * Asked before the peer is heard, too, when names are not known. */
+	void (*needs)(struct program *program, struct confine *confine);
+
 	/* The session, from the greeting to program_end. -1: it could not
 	 * begin. */
 	int (*serve)(struct program *program, struct error *error);
@@ -53,6 +58,9 @@ struct program {
 	struct peer peer;
 	struct conn conn;
 	struct auth auth;
+	bool confined_calls;   /* program_confine.c's */
+	bool told_missing;
+	bool logged_in;
 	bool admitted;         /* see program_admit */
 	bool secure;           /* a password may cross this connection */
 	unsigned failed_logins;
@@ -94,6 +102,11 @@ int program_fault(struct program *program, struct wire *wire,
 int program_after_answer(struct program *program, struct wire *wire,
     struct error *error);
 
+/* program_confine.c: gives up what no session of these settings needs, before
+ * the peer is heard; and what this one does not, once it is admitted. */
+void program_confine_calls(struct program *program);
+void program_confine_files(struct program *program);
+
 /* Gathers a transcript of wire, if one is wanted. */
 void program_transcript(struct program *program, struct wire *wire);
 
@@ -123,7 +136,8 @@ int program_refuse_login(struct program *program, struct wire *wire,
     struct slice user, const char *why, struct error *error);
 
 /* The peer is one that may be here, by its login or by a recipient of its
- * that was accepted: --login-timeout does not count any more. */
+ * that was accepted: --login-timeout does not count any more, and what the
+ * session does not need is given up (kind->needs). */
 void program_admit(struct program *program);
 
 /* A message was accepted: for --exit-after. */

@@ -447,6 +447,23 @@ log_end(const struct pop3_program *p, const struct error *broken)
 	log_send();
 }
 
+/* The maildrop and its cache. */
+static void
+needs(struct program *program, struct confine *confine)
+{
+	struct pop3_program *p = (struct pop3_program *)program;
+	const char *cache = cache_dir(&p->settings, p->cache_dir,
+	    sizeof(p->cache_dir));
+
+	if (p->path[0] == '\0')
+		return;
+	confine_add(confine, slice_from(p->path), p->settings.allow_delete
+	    ? CONFINE_READ | CONFINE_WRITE : CONFINE_READ);
+	if (cache != NULL)
+		confine_add(confine, slice_from(cache),
+		    CONFINE_READ | CONFINE_WRITE);
+}
+
 static int
 serve(struct program *program, struct error *never)
 {
@@ -495,6 +512,7 @@ main(int argc, char **argv)
 		.counts = WARM_COUNTS_SESSIONS,
 		.check_settings = check_settings,
 		.check_config = check_config,
+		.needs = needs,
 		.serve = serve,
 	};
 	static struct pop3_program p = {

@@ -434,6 +434,7 @@ main(int argc, char **argv)
 		.check_settings = smtp_check_settings,
 		.check_config = smtp_check_config,
 		.read_files = smtp_read_files,
+		.needs = smtp_needs,
 		.serve = serve,
 	};
 	static struct smtp_program p = {

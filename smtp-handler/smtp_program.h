@@ -75,6 +75,10 @@ struct smtp_program {
 	char out[OUT_SIZE];
 };
 
+/* ---- smtp_confine.c ---- */
+
+void smtp_needs(struct program *program, struct confine *confine);
+
 /* ---- smtp_check.c ---- */
 
 /* What program.h asks of a program. Do the settings go together, and has

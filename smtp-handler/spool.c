@@ -16,7 +16,7 @@
 /* Octets copied at a time. */
 #define COPY_SIZE 65536
 
-static const char *
+const char *
 spool_directory(void)
 {
 	const char *directory = getenv("TMPDIR");

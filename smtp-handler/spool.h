@@ -33,4 +33,7 @@ int spool_copy(struct spool *spool, const struct spool *from, uint64_t offset,
 /* Harmless on one that is closed; one that is zeroed is not. */
 void spool_close(struct spool *spool);
 
+/* Where spools are: $TMPDIR, else /var/tmp. */
+const char *spool_directory(void);
+
 #endif

@@ -95,8 +95,14 @@ fill_table(struct option_table *table)
 	options_add(table, &row, 1);
 }
 
+static void
+needs(struct program *program, struct confine *confine)
+{
+	(void)program, (void)confine;
+}
+
 static const struct program_kind kind = {
-	.name = "sample", .fill_table = fill_table,
+	.name = "sample", .fill_table = fill_table, .needs = needs,
 	.check_settings = check_settings, .check_config = check_config,
 	.read_files = read_files, .serve = serve,
 };

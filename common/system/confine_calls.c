@@ -1,0 +1,121 @@
+/*
+ * confine_calls.c - which system calls stay, by seccomp.
+ */
+#include "system/confine.h"
+
+#if defined(__linux__) && !defined(CONFINE_NOTHING) && \
+    (defined(__x86_64__) || defined(__aarch64__))
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#else
+#define ARCH AUDIT_ARCH_AARCH64
+#endif
+
+/* What nothing here has a use for, whatever is configured. */
+static const unsigned always[] = {
+	SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf,
+	SYS_perf_event_open, SYS_userfaultfd, SYS_keyctl, SYS_add_key,
+	SYS_request_key, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot,
+	SYS_unshare, SYS_setns, SYS_init_module, SYS_finit_module,
+	SYS_delete_module, SYS_kexec_load, SYS_open_by_handle_at, SYS_acct,
+	SYS_swapon, SYS_swapoff, SYS_reboot, SYS_quotactl, SYS_settimeofday,
+	SYS_clock_settime, SYS_personality,
+#ifdef SYS_io_uring_setup
+	SYS_io_uring_setup,
+#endif
+#ifdef SYS_pidfd_getfd
+	SYS_pidfd_getfd,
+#endif
+#ifdef SYS_move_mount
+	SYS_move_mount, SYS_fsopen, SYS_open_tree,
+#endif
+	/* Starting programs, and signals to others. */
+	SYS_execve, SYS_execveat, SYS_kill, SYS_tkill, SYS_rt_sigqueueinfo,
+#ifndef __SANITIZE_ADDRESS__ /* which looks for leaks from a process */
+	SYS_clone,
+#ifdef SYS_clone3
+	SYS_clone3,
+#endif
+#ifdef SYS_fork
+	SYS_fork, SYS_vfork,
+#endif
+#endif
+};
+#define N_ALWAYS (sizeof(always) / sizeof(always[0]))
+
+#define LOAD(member) \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, \
+	    offsetof(struct seccomp_data, member))
+#define RETURN(value) BPF_STMT(BPF_RET | BPF_K, value)
+#define DENY (SECCOMP_RET_ERRNO | EPERM)
+
+/* Sockets of the file system are the log's. */
+static size_t
+put_sockets(struct sock_filter *filter)
+{
+	const struct sock_filter part[] = {
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+		LOAD(args[0]),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
+		RETURN(DENY),
+	};
+
+	memcpy(filter, part, sizeof(part));
+	return sizeof(part) / sizeof(part[0]);
+}
+
+int
+confine_calls(const struct confine *confine, struct error *error)
+{
+	struct sock_filter filter[N_ALWAYS + 16] = {
+		LOAD(arch),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
+		RETURN(SECCOMP_RET_KILL),
+		LOAD(nr),
+		/* x32 has numbers of its own, from here on. */
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
+		RETURN(DENY),
+	};
+	size_t n = 6;
+
+	if (confine->programs)
+		return CONFINE_DONE;
+	for (size_t i = 0; i < N_ALWAYS; i++)
+		filter[n++] = (struct sock_filter)BPF_JUMP(
+		    BPF_JMP | BPF_JEQ | BPF_K, always[i],
+		    (unsigned char)(N_ALWAYS - 1 - i + 1), 0);
+	/* Over what denies these. */
+	filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0);
+	filter[n++] = (struct sock_filter)RETURN(DENY);
+	if (!confine->network)
+		n += put_sockets(filter + n);
+	filter[n++] = (struct sock_filter)RETURN(SECCOMP_RET_ALLOW);
+	const struct sock_fprog program = { (unsigned short)n, filter };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return error_system(error, errno, "seccomp");
+	/* Without the flag old kernels slow the whole process down. */
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+	    SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0)
+		return CONFINE_DONE;
+	if (errno == ENOSYS || errno == EINVAL)
+		return CONFINE_MISSING;
+	return error_system(error, errno, "seccomp");
+}
+#else
+int
+confine_calls(const struct confine *confine, struct error *error)
+{
+	(void)confine, (void)error;
+	return CONFINE_MISSING;
+}
+#endif

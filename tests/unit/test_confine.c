@@ -1,0 +1,224 @@
+/*
+ * test_confine.c - which paths are in the set, and what a process that is
+ * confined by it can do. Each case is a process of its own.
+ */
+#include "drive.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "system/confine.h"
+
+static struct directory directory;
+static struct confine confine;
+static struct error error;
+
+static void
+test_add(void **state)
+{
+	char longer[CONFINE_TEXT_MAX];
+
+	(void)state;
+	confine = (struct confine){ .n = 0 };
+	confine_add(&confine, SLICE("/a"), CONFINE_READ);
+	confine_add(&confine, SLICE("/b"), CONFINE_READ);
+	confine_add(&confine, SLICE("/a"), CONFINE_WRITE);
+	confine_add(&confine, SLICE(""), CONFINE_LIST);
+	assert_int_equal(confine.n, 3);
+	assert_int_equal(confine.paths[0].access,
+	    CONFINE_READ | CONFINE_WRITE);
+	assert_text(confine.text + confine.paths[1].at, "/b");
+	assert_text(confine.text + confine.paths[2].at, ".");
+	assert_false(confine.too_many);
+	/* Rather everything than half of it. */
+	memset(longer, 'x', sizeof(longer));
+	confine_add(&confine, (struct slice){ longer, sizeof(longer) },
+	    CONFINE_READ);
+	assert_true(confine.too_many);
+	assert_int_equal(confine.n, 3);
+	confine = (struct confine){ .n = 0 };
+	for (size_t i = 0; i < CONFINE_PATHS_MAX + 1; i++) {
+		assert_false(confine.too_many);
+		confine_add(&confine, (struct slice){ longer, i + 1 },
+		    CONFINE_READ);
+	}
+	assert_true(confine.too_many);
+}
+
+/* Runs that in a child: what it returned, 77 where this system cannot. */
+static int
+in_child(int (*run)(void))
+{
+	int status;
+
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(run());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	return WEXITSTATUS(status);
+}
+
+#define NEED(condition) \
+	do { \
+		if (!(condition)) \
+			return __LINE__ % 256 == 77 ? 78 : __LINE__ % 256; \
+	} while (0)
+
+static bool
+can_open(const char *name, int flags)
+{
+	int fd = open(name, flags, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static int
+run_files(void)
+{
+	confine = (struct confine){ .n = 0 };
+	confine_add(&confine, SLICE("read"), CONFINE_READ);
+	confine_add(&confine, SLICE("write"), CONFINE_READ | CONFINE_WRITE);
+	confine_add(&confine, SLICE("list"), CONFINE_LIST);
+	confine_add(&confine, SLICE("one"), CONFINE_READ);
+	confine_add(&confine, SLICE("not there"), CONFINE_READ);
+	int outcome = confine_files(&confine, &error);
+	if (outcome == CONFINE_MISSING)
+		return 77;
+	NEED(outcome == CONFINE_DONE);
+	NEED(can_open("read/file", O_RDONLY));
+	NEED(!can_open("read/file", O_WRONLY));
+	NEED(!can_open("read/new", O_WRONLY | O_CREAT));
+	NEED(unlink("read/file") != 0);
+	NEED(can_open("write/file", O_RDWR));
+	NEED(can_open("write/tmp/new", O_WRONLY | O_CREAT));
+	/* As a delivery does. */
+	NEED(link("write/tmp/new", "write/new") == 0);
+	NEED(rename("write/new", "write/tmp/other") == 0);
+	NEED(unlink("write/tmp/new") == 0);
+	NEED(link("read/file", "write/stolen") != 0);
+	NEED(can_open("list", O_RDONLY | O_DIRECTORY));
+	NEED(!can_open("list/file", O_RDONLY));
+	NEED(can_open("one", O_RDONLY));
+	NEED(!can_open("other", O_RDONLY));
+	NEED(!can_open("/", O_RDONLY | O_DIRECTORY));
+	NEED(!can_open("/etc/passwd", O_RDONLY));
+	/* What is open stays so, and nothing is below what it is not. */
+	NEED(!can_open("write/../other", O_RDONLY));
+	return 0;
+}
+
+static void
+test_files(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(run_files), 0);
+}
+
+static int
+run_calls(void)
+{
+	char *const argv[] = { NULL };
+
+	confine = (struct confine){ .n = 0 };
+	int outcome = confine_calls(&confine, &error);
+	if (outcome == CONFINE_MISSING)
+		return 77;
+	NEED(outcome == CONFINE_DONE);
+	NEED(execv("/bin/true", argv) != 0 && errno == EPERM);
+	NEED(kill(getppid(), 0) != 0 && errno == EPERM);
+	NEED(socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM);
+	NEED(socket(AF_INET6, SOCK_DGRAM, 0) < 0 && errno == EPERM);
+	NEED(socket(AF_NETLINK, SOCK_RAW, 0) < 0 && errno == EPERM);
+	NEED(socket(AF_UNIX, SOCK_DGRAM, 0) >= 0);
+	NEED(can_open("other", O_RDONLY));
+	return 0;
+}
+
+static int
+run_calls_with_network(void)
+{
+	confine = (struct confine){ .network = true };
+	if (confine_calls(&confine, &error) == CONFINE_MISSING)
+		return 77;
+	NEED(socket(AF_INET, SOCK_STREAM, 0) >= 0);
+	NEED(kill(getppid(), 0) != 0 && errno == EPERM);
+	return 0;
+}
+
+static void
+test_calls(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(run_calls), 0);
+	assert_int_equal(in_child(run_calls_with_network), 0);
+}
+
+/* Who starts programs gives up nothing: they would be bound as well. */
+static int
+run_programs(void)
+{
+	confine = (struct confine){ .programs = true };
+	NEED(confine_files(&confine, &error) == CONFINE_DONE);
+	NEED(confine_calls(&confine, &error) == CONFINE_DONE);
+	NEED(can_open("other", O_RDONLY));
+	NEED(kill(getppid(), 0) == 0);
+	return 0;
+}
+
+static void
+test_programs(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(run_programs), 0);
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	directory_make(&directory);
+	assert_int_equal(chdir(directory.path), 0);
+	directory_mkdir(&directory, "write/tmp");
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const names[] = { "read", "write", "list" };
+		char name[16];
+
+		directory_mkdir(&directory, names[i]);
+		snprintf(name, sizeof(name), "%s/file", names[i]);
+		directory_put(&directory, name, SLICE("x"));
+	}
+	directory_put(&directory, "one", SLICE("x"));
+	directory_put(&directory, "other", SLICE("x"));
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	assert_int_equal(chdir("/"), 0);
+	directory_remove(&directory);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_add),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_programs),
+	};
+
+	return cmocka_run_group_tests_name("confine", tests, set_up,
+	    tear_down);
+}
