@@ -28,8 +28,8 @@ demo_commands="$build_commands openssl curl"
 
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev
 	g++ binutils libsqlite3-dev
-	libmilter-dev mandoc python3 python3-pytest python3-aiosmtpd swaks msmtp mpop
-	ucspi-tcp strace
+	libmilter-dev mandoc python3 python3-pytest python3-dkim swaks
+	python3-aiosmtpd msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux whois s6
 	mount e2fsprogs xfsprogs btrfs-progs socat ncat bindfs"
@@ -43,7 +43,8 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	haproxy/haproxy stunnel4/stunnel4
 	daemontools/supervise postfix/smtp-source fetchmail/fetchmail
 	node-nodemailer/nodemailer
-	dovecot-lmtpd/dovecot opensmtpd/smtpd fail2ban/fail2ban-regex dma/dma'
+	dovecot-lmtpd/dovecot opensmtpd/smtpd fail2ban/fail2ban-regex dma/dma
+	rspamd/rspamd opendkim/opendkim'
 # Where it is not what runs the machine, its package would make users.
 [ -e /usr/bin/systemd-socket-activate ] ||
 	check_unpacked="$check_unpacked systemd/systemd-socket-activate"
