@@ -55,6 +55,11 @@ receive(struct channel *channel, void *data, size_t size)
 	while (n < 0 && errno == EINTR);
 	if (n == 0)
 		channel->eof = true;
+	/* Less than there was room for is all that there was (epoll(7)); and
+	 * if there is more by now, the poller says so. */
+	if (n > 0)
+		channel->source.readable = (size_t)n == size ||
+		    channel->source.hung_up;
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		channel->source.readable = false;
 	else if (n < 0)

@@ -71,12 +71,14 @@ poller_wait(struct poller *poller, struct poller_event *events, int ms)
 	for (int i = 0; i < n; i++) {
 		const unsigned in = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 		const unsigned out = EPOLLOUT | EPOLLHUP | EPOLLERR;
+		const unsigned end = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 		if (got[i].data.ptr != NULL)
 			events[count++] = (struct poller_event){
 				.source = got[i].data.ptr,
 				.readable = (got[i].events & in) != 0,
 				.writable = (got[i].events & out) != 0,
+				.hung_up = (got[i].events & end) != 0,
 			};
 	}
 	return n < 0 ? -1 : count;
@@ -187,6 +189,7 @@ poller_wait(struct poller *poller, struct poller_event *events, int ms)
 				.source = got[i].udata,
 				.readable = got[i].filter == EVFILT_READ,
 				.writable = got[i].filter == EVFILT_WRITE,
+				.hung_up = (got[i].flags & EV_EOF) != 0,
 			};
 	return n < 0 ? -1 : count;
 }

@@ -27,6 +27,7 @@ struct poller_event {
 	void *source; /* as poller_add had it */
 	bool readable;
 	bool writable;
+	bool hung_up; /* the end of the input is among what can be read */
 };
 
 /* 0, or -1 with errno. */

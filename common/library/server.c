@@ -178,6 +178,7 @@ wait_for_peers(struct mh_server *server, int64_t until)
 
 		source->readable |= events[i].readable;
 		source->writable |= events[i].writable;
+		source->hung_up |= events[i].hung_up;
 		queue_add(server, source);
 	}
 	return n;

@@ -28,6 +28,7 @@ struct source {
 	bool is_origin;
 	bool readable; /* nothing has said otherwise since the poller did */
 	bool writable;
+	bool hung_up;  /* the poller has seen the end of the input */
 };
 
 /* Where sessions come from: a listening socket, or what was adopted. */
