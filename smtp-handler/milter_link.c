@@ -67,6 +67,12 @@ parse_inet(struct slice text, union address *address)
 	return sizeof(address->ipv4);
 }
 
+bool
+milter_link_is_inet(const char *address)
+{
+	return slice_starts_with(slice_from(address), SLICE("inet:"));
+}
+
 static socklen_t
 parse_address(const char *text, union address *address)
 {
@@ -74,7 +80,7 @@ parse_address(const char *text, union address *address)
 	struct slice whole = slice_from(text);
 
 	memset(address, 0, sizeof(*address));
-	if (slice_starts_with(whole, SLICE("inet:")))
+	if (milter_link_is_inet(text))
 		return parse_inet(slice_skip(whole, 5), address);
 	if (!slice_starts_with(whole, local) || whole.len - 5 >=
 	    sizeof(address->local.sun_path))

@@ -34,6 +34,9 @@ struct milter_link {
  * For a setting: says in *why what it must be. */
 bool milter_link_is_address(const char *address, char *why, size_t size);
 
+/* Is it one of the network? */
+bool milter_link_is_inet(const char *address);
+
 /* Connects and negotiates. -1: it cannot be had, with *error. */
 int milter_link_open(struct milter_link *link, struct error *error);
 

@@ -122,8 +122,13 @@ smtp_needs(struct program *program, struct confine *confine)
 	if (p->hooks.recipient.n > 0 || p->hooks.message.n > 0)
 		confine->programs = true;
 	add_maildirs(p, confine);
-	if (p->settings.relay == NULL)
-		return;
-	confine_add(confine, slice_from(spool_directory()), READ_WRITE);
-	add_relay(p, confine);
+	/* A filter's socket in the file system needs no right. */
+	for (size_t i = 0; i < p->milters.n; i++)
+		if (milter_link_is_inet(p->milters.links[i].address))
+			confine->network = true;
+	if (p->settings.relay != NULL || p->milters.n > 0)
+		confine_add(confine, slice_from(spool_directory()),
+		    READ_WRITE);
+	if (p->settings.relay != NULL)
+		add_relay(p, confine);
 }

@@ -8,7 +8,7 @@ import threading
 import time
 
 from certs import certificates
-from filters import Milter
+from filters import Milter, filter_program
 from mailtest import (HOST, SMTP, SmtpPeer, free_port, smtp_wire, wait_for)
 from nexthop import ScriptedHop
 
@@ -72,6 +72,23 @@ class Libmilter(Milter):
         self.assertIn("macro {tls_version} TLSv1.3", told)
         self.assertRegex("\n".join(told), r"macro \{cipher\} TLS_\w+")
         self.assertNotIn("{auth_", "\n".join(told))
+
+    def test_over_the_network(self):
+        """By port, with a login and without."""
+        port = free_port()
+        self.report = self.fresh_path("report")
+        self.start([filter_program(), f"inet:{port}@127.0.0.1", self.report],
+                   port=port)
+        for host in ("127.0.0.1", "localhost"):
+            smtp = self.session(f"inet:{port}@{host}")
+            self.assertEqual(str(self.message(smtp, "eom-add")), "250 2.0.0")
+            self.assertIn("X-Added: one", self.header()[0])
+            self.the_message()[0].unlink()
+        smtp = self.smtp("--no-auth-required", "--milter",
+                         f"inet:{port}@127.0.0.1")
+        smtp.hello()
+        self.assertEqual(str(self.message(smtp, "eom-reject")), "550 5.7.1")
+        self.assert_nothing_kept()
 
     ANSWERS = {"reject": "550 5.7.1", "tempfail": "451 4.7.1",
                "reply": "554 5.7.13", "multi": "451 4.7.9"}
