@@ -125,7 +125,8 @@ class OldTls(TestCase):
             "--tls-protocols", "tlsv1.2", kind=SmtpPeer, tls=context)
         smtp.ready()
         smtp.quit()
-        self.assertIn("TLSv1.2 ECDHE-ECDSA-AES128-GCM-SHA256", smtp.process.log())
+        self.assertEqual(smtp.transport.sock.cipher()[0],
+                         "ECDHE-ECDSA-AES128-GCM-SHA256")
 
 
 class Tokens(TestCase):
@@ -147,7 +148,7 @@ class Tokens(TestCase):
             smtp.expect("AUTH PLAIN", "504 5.5.4")
             smtp.expect("AUTH " + line, "235 2.7.0")
             smtp.quit()
-            self.assertIn("login: user=joe@b.test", smtp.process.log())
+            self.assertIn(" user=joe@b.test", smtp.process.log())
             self.assertNotIn("t0k", smtp.process.log())
 
     def test_a_program_gets_the_token(self):
@@ -268,7 +269,7 @@ passwordeval echo ya29.token
             self.run_client("msmtp", "-C", self.path("msmtprc"),
                             "ann@example.org", text=b"Subject: x\n\ny\n")
             server.wait_all()
-            self.assertIn("login: user=joe", server.log())
+            self.assertIn(" user=joe", server.log())
             server = self.serve(POP3, *options)
             fetched = self.make_maildir(self.path(f"fetched{n}"))
             self.write("mpoprc", common + f"""
@@ -279,7 +280,7 @@ delivery maildir {fetched}
 """)
             self.run_client("mpop", "-C", self.path("mpoprc"))
             server.wait_all()
-            self.assertIn("login: user=joe", server.log())
+            self.assertIn(" user=joe", server.log())
             self.assertEqual(len(self.stored(fetched)), 1)
 
 
