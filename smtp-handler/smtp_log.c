@@ -9,6 +9,9 @@
 
 #include "system/clock.h"
 
+/* An entry of the journal has a field for each of so many recipients. */
+#define JOURNAL_RECIPIENTS 64
+
 static void
 add_reply(const struct smtp_reply *reply)
 {
@@ -40,6 +43,19 @@ add_recipients(const struct envelope *envelope)
 	log_add(LOG_FIELD_RECIPIENTS, (struct slice){ text, len });
 }
 
+/* Each by itself, so that the journal finds one of many; in paths, which is to
+ * live until the line is sent. */
+static void
+add_each_recipient(const struct envelope *envelope,
+    struct slice paths[JOURNAL_RECIPIENTS])
+{
+	size_t n = 0;
+
+	for (; n < envelope->n && n < JOURNAL_RECIPIENTS; n++)
+		paths[n] = envelope->recipients[n].path;
+	log_add_each(LOG_FIELD_RECIPIENT, paths, n);
+}
+
 /* Whatever it is: the log shows octets that are no text escaped. */
 static void
 add_helo(const struct smtp *smtp)
@@ -51,10 +67,13 @@ void
 smtp_log_message(struct smtp_program *p, enum log_kind kind,
     const struct smtp_reply *reply, const char *reason)
 {
+	struct slice paths[JOURNAL_RECIPIENTS];
+
 	log_begin(kind);
 	log_add(LOG_FIELD_ID, slice_from(p->id));
 	log_add(LOG_FIELD_SENDER, p->smtp.envelope.reverse_path);
 	add_recipients(&p->smtp.envelope);
+	add_each_recipient(&p->smtp.envelope, paths);
 	if (p->user_len > 0)
 		log_add(LOG_FIELD_USER,
 		    (struct slice){ p->user, p->user_len });

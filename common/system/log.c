@@ -29,6 +29,9 @@
 #define TEXT_MAX 2048
 #define VALUE_MAX 512
 #define FIELDS_MAX 24
+/* Of log_add_each, and all that they hold. */
+#define EACH_MAX 64
+#define EACH_TEXT_MAX 8192
 /* Lines one session may cause of kinds without end, and lines of transcript
  * beside them. What was done is always told. */
 #define LINES_MAX 500
@@ -154,6 +157,9 @@ static struct {
 	struct value { enum log_field field; size_t at, len; }
 	    values[FIELDS_MAX];
 	char values_text[FIELDS_MAX * VALUE_MAX];
+	enum log_field each; /* of log_add_each */
+	const struct slice *each_values;
+	size_t n_each;
 } log_state = {
 	.program = "mail-handler",
 	.target = LOG_TARGET_STDERR,
@@ -381,6 +387,7 @@ log_begin(enum log_kind kind)
 	log_state.text_len = 0;
 	log_state.text_cut = false;
 	log_state.n_values = 0;
+	log_state.n_each = 0;
 	log_state.values_len = 0;
 	if (log_state.session[0] != '\0') {
 		put_text(slice_from(log_state.session));
@@ -425,6 +432,16 @@ log_add(enum log_field field, struct slice value)
 		memcpy(log_state.values_text + log_state.values_len,
 		    value.data, value.len);
 	log_state.values_len += value.len;
+}
+
+void
+log_add_each(enum log_field field, const struct slice *values, size_t n)
+{
+	if (!log_state.active || log_state.target != LOG_TARGET_JOURNAL)
+		return;
+	log_state.each = field;
+	log_state.each_values = values;
+	log_state.n_each = n < EACH_MAX ? n : EACH_MAX;
 }
 
 void
@@ -485,10 +502,11 @@ log_prepare(void)
 }
 
 struct journal_entry {
-	struct iovec iov[FIELDS_MAX + 6 + N_REMEMBERED];
+	struct iovec iov[FIELDS_MAX + EACH_MAX + 6 + N_REMEMBERED];
 	int n;
 	size_t used;
-	char text[FIELDS_MAX * (VALUE_MAX + 24) + TEXT_MAX + 2048];
+	char text[FIELDS_MAX * (VALUE_MAX + 24) + EACH_TEXT_MAX + TEXT_MAX +
+	    2048];
 };
 
 static void
@@ -520,11 +538,13 @@ event_has(enum log_field field)
 static bool
 send_to_journal(const struct kind *kind)
 {
-	struct journal_entry entry = { .n = 0 };
+	struct journal_entry entry;
 	const char priority[2] = { (char)('0' + kind->priority), '\0' };
 
 	if (log_state.journal_sendv == NULL && !load_journal())
 		return false;
+	entry.n = 0;
+	entry.used = 0;
 	put_entry(&entry, "MESSAGE",
 	    (struct slice){ log_state.text, log_state.text_len });
 	put_entry(&entry, "MESSAGE_ID", slice_from(kind->message_id));
@@ -544,6 +564,9 @@ send_to_journal(const struct kind *kind)
 			put_entry(&entry,
 			    fields[rememberable[i]].journal_name,
 			    slice_from(log_state.remembered[i]));
+	for (size_t i = 0; i < log_state.n_each; i++)
+		put_entry(&entry, fields[log_state.each].journal_name,
+		    log_state.each_values[i]);
 	return log_state.journal_sendv(entry.iov, entry.n) >= 0;
 }
 

@@ -118,6 +118,10 @@ const char *log_session(void);
  * the limit suppresses costs nothing. */
 void log_begin(enum log_kind kind);
 void log_add(enum log_field field, struct slice value);
+/* A field of the journal alone, once for each value, as many as an entry has
+ * room for. The values are the caller's until log_send. */
+void log_add_each(enum log_field field, const struct slice *values,
+    size_t n);
 void log_add_number(enum log_field field, uint64_t value);
 /* LOG_FIELD_SECONDS, "0.042". */
 void log_add_duration(int64_t milliseconds);

@@ -5,6 +5,7 @@ The units' comments; DIAGNOSTICS of the man pages."""
 import http.server
 import os
 import re
+import shlex
 import socket
 import ssl
 import struct
@@ -13,7 +14,7 @@ import time
 
 from booted import PASSWORD, SETTINGS, SOCKETS, UNIT_FAILED, Systemd
 from frontdoor import start_tls
-from mailtest import (DEADLINE, HOST, Pop3Peer, SmtpPeer, b64, plain,
+from mailtest import (DEADLINE, HOST, ROOT, Pop3Peer, SmtpPeer, b64, plain,
                       wait_for)
 
 # What the catalog has: MESSAGE_ID and subject
@@ -216,12 +217,32 @@ class Units(Systemd):
              accepted["MAIL_SIZE"], accepted["PRIORITY"]],
             ["anna", "anna", sender, ",".join(recipients), str(len(wire)),
              "6"])
+        self.assertEqual(accepted["MAIL_RECIPIENT"], recipients)
         self.assertTrue(accepted["MAIL_ID"].startswith(
             accepted["MAIL_SESSION"]))
+        self.check_readme_queries(accepted, recipients)
         self.check_catalog(events)
         self.assertIn(f"The message {accepted['MAIL_ID']} of {sender} is "
                       "wherever it must go",
                       self.explained(accepted, "MAIL_EVENT=accepted"))
+
+    def check_readme_queries(self, accepted, recipients):
+        """Each query of README's, with what is looked for in its place."""
+        readme = (ROOT / "README.md").read_text()
+        queries = re.findall(r"^    journalctl (.*)$", readme.partition(
+            "\n## Logs\n")[2].partition("\n## ")[0], re.M)
+        self.assertGreaterEqual(len(queries), 6)
+        for query in queries:
+            words = shlex.split(query.partition("#")[0])
+            for example, real in (
+                    ("3C87A1CBBD8B", accepted["MAIL_SESSION"]),
+                    ("anna@example.com", recipients[1])):
+                words = [word.replace(example, real) for word in words]
+            text = self.machine.run("journalctl", "-q", "--no-pager", "-n",
+                                    "1000", *words)
+            if "login-failed" in query or "refused" in query:
+                continue        # other tests' events, if there were some
+            self.assertIn(accepted["MAIL_SESSION"], text, query)
 
     def test_journal_pop3(self):
         cursor = self.machine.cursor()
