@@ -8,6 +8,7 @@ queue_add(struct mh_server *server, struct source *source)
 {
 	if (!source->queued) {
 		source->queued = true;
+		server->queued++;
 		source->next = NULL;
 		*server->queue_end = source;
 		server->queue_end = &source->next;
@@ -28,5 +29,6 @@ queue_take(struct mh_server *server)
 	if (server->queue == NULL)
 		server->queue_end = &server->queue;
 	source->queued = false;
+	server->queued--;
 	return source;
 }

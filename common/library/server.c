@@ -13,6 +13,9 @@
 
 /* How long, in ms, those who are to stop may take for their last words. */
 #define STOP_MS 10000
+/* Turns of a round: some, though only a few are in the queue, for asking the
+ * kernel is a system call. */
+#define ROUND_MIN 64
 
 struct mh_server *
 mh_server_new(void)
@@ -185,36 +188,48 @@ wait_for_peers(struct mh_server *server, int64_t until)
 }
 
 static const struct mh_event *
+serve_round(struct mh_server *server)
+{
+	const struct mh_event *event = NULL;
+	struct source *source;
+
+	while (event == NULL && server->round > 0 &&
+	    (source = queue_take(server)) != NULL) {
+		server->round--;
+		event = serve(server, source);
+	}
+	return event;
+}
+
+/* Those who always have work, of which each turn makes more, neither keep the
+ * others from being seen nor the program from its own loop: after a round the
+ * kernel and the clock are looked at, and so is until. */
+static const struct mh_event *
 find_event(struct mh_server *server, int64_t until)
 {
 	bool looked = false;
 
 	for (;;) {
-		struct source *source;
+		const struct mh_event *event = serve_round(server);
 
-		/* So many as stand there now, then those who came. */
-		while ((source = queue_take(server)) != NULL) {
-			const struct mh_event *event = serve(server, source);
-			if (event != NULL)
-				return event;
-		}
+		if (event != NULL)
+			return event;
 		if (server->stop_at != 0 && server->channels == NULL) {
 			errno = 0;
 			return NULL;
 		}
 		take_expired(server);
-		if (server->queue != NULL)
-			continue;
 		if (looked && server->now >= until) {
 			errno = EAGAIN;
 			return NULL;
 		}
-		int n = wait_for_peers(server, until);
-		if (n < 0)
+		if (wait_for_peers(server, server->queue != NULL
+		    ? server->now : until) < 0)
 			return NULL;
-		/* There may be more of them. */
-		looked = n < POLLER_EVENTS_MAX;
+		looked = true;
 		server->now = clock_now();
+		server->round = server->queued > ROUND_MIN ? server->queued
+		    : ROUND_MIN;
 	}
 }
 

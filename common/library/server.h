@@ -89,6 +89,9 @@ struct mh_server {
 	struct channel *channels;
 	struct source *queue;
 	struct source **queue_end;
+	size_t queued;
+	size_t round; /* so many have a turn before the kernel is asked who
+	               * else is ready */
 	struct channel *told; /* whose MH_CLOSED was handed out last */
 	int64_t now;
 	int64_t stop_at;      /* when those who linger are cut off; 0: none */
