@@ -4,6 +4,7 @@
  */
 #include "drive.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -122,10 +123,19 @@ test_files(void **state)
 	assert_int_equal(in_child(run_files), 0);
 }
 
+static void *
+run_thread(void *arg)
+{
+	*(bool *)arg = true;
+	return NULL;
+}
+
 static int
 run_calls(void)
 {
 	char *const argv[] = { NULL };
+	pthread_t thread;
+	bool ran = false;
 
 	confine = (struct confine){ .n = 0 };
 	int outcome = confine_calls(&confine, &error);
@@ -139,6 +149,15 @@ run_calls(void)
 	NEED(socket(AF_NETLINK, SOCK_RAW, 0) < 0 && errno == EPERM);
 	NEED(socket(AF_UNIX, SOCK_DGRAM, 0) >= 0);
 	NEED(can_open("other", O_RDONLY));
+	/* A thread is no process. */
+	NEED(pthread_create(&thread, NULL, run_thread, &ran) == 0);
+	NEED(pthread_join(thread, NULL) == 0 && ran);
+#ifndef __SANITIZE_ADDRESS__
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	NEED(child < 0 && errno == EPERM);
+#endif
 	return 0;
 }
 
