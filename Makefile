@@ -211,6 +211,11 @@ build-unit-tests: $(unit_tests)
 check-unit: $(unit_tests) ## unit tests only
 	@BUILD='$(BUILD)' tests/run tests/unit
 
+.PHONY: analyse
+analyse: ## gcc -fanalyzer, scan-build, clang-tidy, cppcheck
+	@BUILD='$(BUILD)' tests/setup.sh analyse
+	@BUILD='$(BUILD)' tests/analyse.sh
+
 # COVER names tests as for tests/run; all of them: make coverage COVER=
 COVER ?= tests/unit tests/check/fuzz
 COVERED = BUILD=$(BUILD)/coverage CPPFLAGS=-DCONFINE_NOTHING \

@@ -4,6 +4,7 @@
  */
 #include "warm_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -194,6 +195,7 @@ warm_forget_port(struct warm *warm)
 static const char *
 program_path(const struct warm *warm, char *path, size_t size)
 {
+	assert(warm->argv[0] != NULL);
 	if (strchr(warm->argv[0], '/') != NULL)
 		return warm->argv[0];
 #ifdef __linux__

@@ -88,10 +88,10 @@ add_place(struct places *places, const char *maildir, size_t fixed, bool own,
 	places->items = items;
 	if (result < 0)
 		return -1;
-	char *copy = strdup(maildir);
-	if (copy == NULL)
+	struct place place = { strdup(maildir), fixed, own, who };
+	if (place.maildir == NULL)
 		return no_memory(error);
-	places->items[places->n++] = (struct place){ copy, fixed, own, who };
+	places->items[places->n++] = place;
 	return 1;
 }
 

@@ -36,18 +36,19 @@ smtp_trace(const struct smtp_program *p)
 
 static enum hook_decision
 run(struct smtp_program *p, const struct hook_list *list,
-    struct hook_event *event)
+    const struct hook_event *what)
 {
 	const struct trace trace = smtp_trace(p);
 	char tls[PROGRAM_TLS_MAX];
+	struct hook_event event = *what;
 
 	program_tls_name(&p->program, tls);
-	event->trace = &trace;
-	event->peer = p->program.peer.name;
-	event->tls = tls;
-	event->user = (struct slice){ p->user, p->user_len };
-	event->envelope = &p->smtp.envelope;
-	hooks_run(&p->hooks, list, event, &p->hooked, &p->hooked_by);
+	event.trace = &trace;
+	event.peer = p->program.peer.name;
+	event.tls = tls;
+	event.user = (struct slice){ p->user, p->user_len };
+	event.envelope = &p->smtp.envelope;
+	hooks_run(&p->hooks, list, &event, &p->hooked, &p->hooked_by);
 	return p->hooked.decision;
 }
 

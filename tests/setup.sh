@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what one of the Makefile's targets needs and this machine lacks.
 #
-#	tests/setup.sh build|demo|check|bench|thunderbird|hosts
+#	tests/setup.sh build|demo|check|analyse|bench|thunderbird|hosts
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
 # Servers and proxies, and clients that bring a user or a service along, are
@@ -224,13 +224,16 @@ build) set -- "$build_packages" '' "$build_commands" "$build_modules" ;;
 demo)  set -- "$demo_packages" '' "$demo_commands" "$build_modules" ;;
 check) set -- "$check_packages" "$check_unpacked" \
 		"$check_commands" "$check_modules" ;;
+analyse) set -- "$build_packages clang clang-tools clang-tidy cppcheck" '' \
+		"$build_commands clang scan-build clang-tidy cppcheck" \
+		"$build_modules" ;;
 bench) set -- "$bench_packages" "$bench_unpacked" \
 		"$bench_commands" "$build_modules" ;;
 thunderbird) set -- "$check_packages thunderbird" "$check_unpacked" \
 		"$check_commands thunderbird" "$check_modules" ;;
 hosts) set -- "$hosts_packages" "$hosts_unpacked" \
 		"$demo_commands" "$build_modules" ;;
-*)     echo "usage: $0 build|demo|check|bench|thunderbird|hosts" >&2
+*)     echo "usage: $0 build|demo|check|analyse|bench|thunderbird|hosts" >&2
 	exit 64 ;;
 esac
 

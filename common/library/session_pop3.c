@@ -74,7 +74,7 @@ is_idle(const struct mh_session *session)
 {
 	const struct pop3 *pop3 = pop3_of(session);
 
-	return pop3->pending == POP3_WANT_IO &&
+	return pop3 != NULL && pop3->pending == POP3_WANT_IO &&
 	    pop3->state != POP3_GREETING && pop3->state != POP3_ENDED &&
 	    pop3->listing == POP3_NO_LISTING && !pop3->in_sasl &&
 	    wire_is_idle(&pop3->wire);
@@ -83,7 +83,9 @@ is_idle(const struct mh_session *session)
 static bool
 in_handshake(const struct mh_session *session)
 {
-	return pop3_of(session)->state == POP3_HANDSHAKE;
+	const struct pop3 *pop3 = pop3_of(session);
+
+	return pop3 != NULL && pop3->state == POP3_HANDSHAKE;
 }
 
 /* ---- events ---- */

@@ -100,16 +100,18 @@ is_idle(const struct mh_session *session)
 {
 	const struct smtp *smtp = smtp_of(session);
 
-	return smtp->pending == SMTP_WANT_IO && smtp->state != SMTP_START &&
-	    smtp->state != SMTP_ENDED && !smtp->in_transaction &&
-	    !smtp->in_sasl && smtp->verdicts == 0 &&
+	return smtp != NULL && smtp->pending == SMTP_WANT_IO &&
+	    smtp->state != SMTP_START && smtp->state != SMTP_ENDED &&
+	    !smtp->in_transaction && !smtp->in_sasl && smtp->verdicts == 0 &&
 	    wire_is_idle(&smtp->wire);
 }
 
 static bool
 in_handshake(const struct mh_session *session)
 {
-	return smtp_of(session)->state == SMTP_HANDSHAKE;
+	const struct smtp *smtp = smtp_of(session);
+
+	return smtp != NULL && smtp->state == SMTP_HANDSHAKE;
 }
 
 /* ---- events ---- */

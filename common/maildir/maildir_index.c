@@ -194,7 +194,7 @@ maildir_index_rename(struct maildir_index *index, size_t i, size_t folder,
 	unsigned char digest[MAILDIR_DIGEST_SIZE];
 	struct maildir_file *file = &index->files[i];
 	bool digested = file->digested;
-	uint32_t at;
+	uint32_t at = 0;
 
 	if (digested)
 		memcpy(digest, maildir_index_digest(index, i),

@@ -7,6 +7,7 @@
  */
 #include "maildir/maildir_scan.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -241,6 +242,8 @@ drop_gone(struct maildir_scan *scan)
 {
 	struct maildir_index *index = scan->index;
 	size_t n = 0;
+	/* The maildrop itself is one, so there is one. */
+	assert(index->n_folders > 0);
 	uint32_t *numbers = calloc(index->n_folders, sizeof(*numbers));
 
 	if (numbers == NULL)

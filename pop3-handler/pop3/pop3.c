@@ -236,7 +236,9 @@ pop3_go_on(struct pop3 *pop3)
 {
 	assert(pop3->pending == POP3_COMMAND);
 	pop3->pending = POP3_WANT_IO;
-	find_command(pop3->verb)->run(pop3, pop3->argument);
+	const struct command *command = find_command(pop3->verb);
+	assert(command != NULL);
+	command->run(pop3, pop3->argument);
 }
 
 void
