@@ -109,7 +109,7 @@ recipient_verdict(struct relay *relay, struct smtp_reply *verdict,
 		return relay_lost(relay, verdict);
 	if (relay_pass_on(relay, false, verdict, error) < 0)
 		return -1;
-	relay->accepted += verdict->code / 100 == 2;
+	relay->accepted |= verdict->code / 100 == 2;
 	return 0;
 }
 
@@ -140,7 +140,7 @@ make_ready(struct relay *relay, const struct account *account,
     const struct envelope *envelope, size_t i, struct smtp_reply *verdict,
     struct error *error)
 {
-	if (relay->accepted == 0)
+	if (!relay->accepted)
 		return begin(relay, account, verdict, error);
 	if (relay->lost == NULL && relay_expect_silence(relay, error) < 0)
 		relay_drop(relay, NULL);
@@ -202,7 +202,7 @@ relay_reset(struct relay *relay)
 	relay->refused = relay->broken = false;
 	relay->lost = NULL;
 	relay->resumed = 0;
-	relay->accepted = 0;
+	relay->accepted = false;
 	relay->reset_due |= relay->mail_sent;
 	relay->mail_sent = false;
 }

@@ -64,7 +64,7 @@ struct relay {
 	struct conn conn;
 	struct smtp_client client;
 	bool mail_sent;  /* a transaction is open there */
-	size_t accepted; /* recipients in it */
+	bool accepted;   /* and recipients in it */
 	bool refused;    /* MAIL was, or the hop is out of reach: kept is for
 	                  * each recipient of the transaction */
 	const struct account *lost; /* its hop left with recipients in the

@@ -58,7 +58,7 @@ relay_may_carry(const struct relay *relay, const struct account *account,
 	/* RFC 2033 4.2: each recipient gets a reply of its own after the
 	 * text, and our client gets one for all. The client sends the rest
 	 * in a transaction after this one (RFC 5321 4.5.3.1.10). */
-	if (next_hop_is_lmtp(hop) && relay->accepted > 0)
+	if (next_hop_is_lmtp(hop) && relay->accepted)
 		return cannot_carry(452, "4.5.3",
 		    "One recipient at a time, please", verdict);
 	return true;

@@ -182,7 +182,7 @@ relay_pass_on(struct relay *relay, bool to_text, struct smtp_reply *verdict,
 		    SLICE_ARG(reply->text));
 		/* About one recipient of several, perhaps: the others have
 		 * been accepted. */
-		if (relay->accepted == 0 ||
+		if (!relay->accepted ||
 		    (reply->code != 432 && reply->code != 454))
 			relay_drop(relay, NULL);
 		return relay_trouble(enhanced, "The next hop does not take "
@@ -236,7 +236,7 @@ relay_drop(struct relay *relay, struct wire *final_command)
 	/* Recipients that the client was told are accepted are not there any
 	 * more. Who left, as the idle are sent away, may be told them again;
 	 * whoever is out of step or silent would be so again. */
-	if (relay->account != NULL && relay->accepted > 0) {
+	if (relay->account != NULL && relay->accepted) {
 		relay->lost = left ? relay->account : NULL;
 		relay->broken = !left;
 	}

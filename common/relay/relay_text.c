@@ -274,7 +274,7 @@ relay_message(struct relay *relay, const struct envelope *envelope,
 	/* The transaction is over, but at a next hop that refused DATA. */
 	relay->reset_due = result != 1 && relay->account != NULL;
 	relay->mail_sent = relay->broken = false;
-	relay->accepted = 0;
+	relay->accepted = false;
 	if (result == 1)
 		result = send_message(relay, text, verdict, error);
 	relay_show(relay);

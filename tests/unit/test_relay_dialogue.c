@@ -206,6 +206,7 @@ message_of(struct relay_text text, const char *content, int wanted_result,
 	assert_int_equal(result, wanted_result);
 	assert_int_equal(relay.taken.code != 0, verdict.code / 100 == 2);
 	relay_reset(&relay);
+	assert_int_equal(relay.taken.code, 0);
 	envelope.n = 1;
 }
 
@@ -271,6 +272,17 @@ test_refused_mail(void **state)
 	recipient(1, 0, "452 4.3.1 full");
 	relay_reset(&relay);
 	A_OK();
+	end();
+	/* Whatever the refusal of the RCPT. */
+	play(OFFERS("< 250 PIPELINING\n")
+	    "> MAIL FROM:<s@x>\n> RCPT TO:<a@b>\n< 550 5.7.1 no\n"
+	    "< 450 4.5.0 what\n> RSET\n< 250 ok\n" QUIT);
+	recipient(0, 0, "550 5.7.1 no");
+	relay_reset(&relay);
+	envelope.require_tls = true;
+	account.hop.scheme = NEXT_HOP_SMTPS;
+	account.hop.verify = true;
+	recipient(0, 0, "550 5.7.30 The next hop does not offer REQUIRETLS");
 	end();
 	/* It takes the recipient of no sender: nobody knows what it means. */
 	play(OFFERS("< 250 PIPELINING\n")
@@ -610,7 +622,13 @@ test_login(void **state)
 		    "< 334 eA==\n!\n", NULL,
 		    "asks for more than AUTH PLAIN has" },
 		{ OFFERS("< 250 AUTH CRAM-MD5\n") "!\n", NULL,
-		    "offers neither AUTH PLAIN nor LOGIN" },
+		    "offers neither AUTH PLAIN nor LOGIN\n" },
+		{ OFFERS("< 250 AUTH XOAUTH2\n") "!\n", NULL,
+		    "offers neither AUTH PLAIN nor LOGIN; where the password "
+		    "is a token, the URL needs ?auth=xoauth2 or "
+		    "?auth=oauthbearer\n" },
+		{ OFFERS("< 250 AUTH OAUTHBEARER\n") "!\n", NULL,
+		    "LOGIN; where the password is a token" },
 		{ OFFERS("< 250 AUTH PLAIN\n") "> AUTH PLAIN AGpvZQA=\n!\n",
 		    NULL, "closed the connection" },
 	};
@@ -624,10 +642,47 @@ test_login(void **state)
 		else
 			recipient(0, -1, "451 4.7.0 Cannot log in to the next "
 			    "hop, try again later");
+		/* To the end of it, where a line end is asked for. */
+		strncat(error.text, "\n", sizeof(error.text) - 1 -
+		    strlen(error.text));
 		if (strstr(error.text, rows[i].why) == NULL)
 			fail_msg("%zu: %s", i, error.text);
 		end();
 	}
+}
+
+/* What an error challenge says is told as far as it is a word. */
+static void
+test_challenges(void **state)
+{
+	static const struct { const char *challenge, *status; } rows[] = {
+		/* {"status":"a_B-9"} and so on. */
+		{ "eyJzdGF0dXMiOiJhX0ItOSJ9", ", status a_B-9)" },
+		{ "eyAic3RhdHVzIiA6ICI0MDEgYiIgfQ==", ", status 401)" },
+		{ "eyJzdGF0dXMiOiJ4PHkifQ==", ", status x)" },
+		{ "InN0YXR1cyI=", "(XOAUTH2)" }, { "", "(XOAUTH2)" },
+		{ "eyJzdGF0ZSI6IngifQ==", "(XOAUTH2)" },
+		{ "not base64", "(XOAUTH2)" },
+	};
+	struct text script = { .data = NULL };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		script.len = 0;
+		text_format(&script, "%s> AUTH XOAUTH2 "
+		    "dXNlcj1qb2UBYXV0aD1CZWFyZXIgAQE=\n< 334 %s\n> \n"
+		    "< 535 5.7.8 no\n!\n", OFFERS("< 250 AUTH XOAUTH2\n"),
+		    rows[i].challenge);
+		play(script.data);
+		account.login = "joe";
+		account.hop.auth = SASL_CLIENT_XOAUTH2;
+		recipient(0, -1, "451 4.7.0 Cannot log in to the next hop, "
+		    "try again later");
+		if (strstr(error.text, rows[i].status) == NULL)
+			fail_msg("%zu: %s", i, error.text);
+		end();
+	}
+	text_free(&script);
 }
 
 /* ---- a hop that leaves ---- */
@@ -865,6 +920,7 @@ main(void)
 		cmocka_unit_test(test_another_account),
 		cmocka_unit_test(test_ourselves),
 		cmocka_unit_test(test_login),
+		cmocka_unit_test(test_challenges),
 		cmocka_unit_test(test_resume),
 		cmocka_unit_test(test_no_resume),
 		cmocka_unit_test(test_out_of_step),
