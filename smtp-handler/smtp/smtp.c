@@ -13,8 +13,6 @@
 
 #include "protocol/foreign.h"
 
-#define LOGINS_MAX 3
-
 void
 smtp_init(struct smtp *smtp, const struct smtp_options *options,
     char *in, size_t in_size, char *out, size_t out_size)
@@ -210,23 +208,6 @@ answer_end(struct smtp *smtp)
 		smtp->recipient++;
 	else
 		end_transaction(smtp);
-}
-
-static void
-forget_login(struct smtp *smtp)
-{
-	smtp->user = smtp->password = slice_from(NULL);
-	sasl_wipe(&smtp->sasl, &smtp->wire);
-}
-
-void
-smtp_end_login(struct smtp *smtp)
-{
-	smtp->in_sasl = false;
-	buf_forget(&smtp->wire.out);
-	forget_login(smtp);
-	if (smtp->failed_logins >= LOGINS_MAX)
-		smtp->state = SMTP_ENDED;
 }
 
 static void

@@ -100,8 +100,6 @@ bool smtp_put_next_verdict(struct smtp *smtp);
 /* The transaction is to end without a message; then what says why. */
 void smtp_ask_reset(struct smtp *smtp, enum smtp_after_reset then);
 
-/* ---- smtp.c ---- */
-
 /* All was said about a login: nothing of it is known any more, and after three
  * that were wrong the session is over. */
 void smtp_end_login(struct smtp *smtp);

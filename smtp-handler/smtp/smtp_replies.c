@@ -13,6 +13,7 @@
 
 #include "protocol/hidden.h"
 
+#define LOGINS_MAX 3
 #define BAD_COMMANDS_MAX 20
 
 /* Ten thousand idle sessions are a server of ten megabytes. */
@@ -230,4 +231,21 @@ smtp_ask_reset(struct smtp *smtp, enum smtp_after_reset then)
 {
 	smtp->pending = SMTP_RESET;
 	smtp->after_reset = then;
+}
+
+static void
+forget_login(struct smtp *smtp)
+{
+	smtp->user = smtp->password = slice_from(NULL);
+	sasl_wipe(&smtp->sasl, &smtp->wire);
+}
+
+void
+smtp_end_login(struct smtp *smtp)
+{
+	smtp->in_sasl = false;
+	buf_forget(&smtp->wire.out);
+	forget_login(smtp);
+	if (smtp->failed_logins >= LOGINS_MAX)
+		smtp->state = SMTP_ENDED;
 }
