@@ -302,7 +302,8 @@ maildir_read_entries(struct maildir_scan *scan, int fd, size_t folder)
 		const struct dirent *entry = readdir(dir);
 		if (entry == NULL) {
 			if (errno != 0)
-				result = maildir_entries_error(scan, folder, errno);
+				result = maildir_entries_error(scan, folder,
+				    errno);
 			break;
 		}
 		result = ++scan->entries % LOOK_EACH == 0 &&

@@ -79,8 +79,9 @@ visit(struct maildir_scan *scan, size_t folder)
 			close(fd);
 		return result;
 	}
-	if ((at->state == FOLDER_UNCHANGED || at->state == FOLDER_WANTED_UNCHANGED) &&
-	    inside == at->inside && maildir_folder_is_unchanged(at, &st)) {
+	if ((at->state == FOLDER_UNCHANGED ||
+	    at->state == FOLDER_WANTED_UNCHANGED) && inside == at->inside &&
+	    maildir_folder_is_unchanged(at, &st)) {
 		at->state = FOLDER_KEPT;
 		close(fd);
 		return 0;
@@ -97,7 +98,8 @@ to_be_visited(const struct maildir_scan *scan, size_t folder)
 	const struct maildir_folder *parent =
 	    &scan->index->folders[at->parent];
 
-	return at->state == FOLDER_WANTED || at->state == FOLDER_WANTED_UNCHANGED ||
+	return at->state == FOLDER_WANTED ||
+	    at->state == FOLDER_WANTED_UNCHANGED ||
 	    ((at->state == FOLDER_UNCHANGED || at->state == FOLDER_UNSEEN) &&
 	    (folder == 0 || parent->state == FOLDER_KEPT));
 }
@@ -149,7 +151,8 @@ want_changed(struct maildir_scan *scan)
 	for (size_t i = 0; i < index->n_folders; i++) {
 		struct maildir_folder *folder = &index->folders[i];
 
-		if ((folder->state != FOLDER_READ && folder->state != FOLDER_KEPT) ||
+		if ((folder->state != FOLDER_READ &&
+		    folder->state != FOLDER_KEPT) ||
 		    fstatat(scan->fd, index->text + folder->path, &st,
 		    AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 ||
 		    (folder->mtime == maildir_time(&st.st_mtim) &&
@@ -217,6 +220,12 @@ compare_folders(struct maildir_scan *scan)
 	return same;
 }
 
+static bool
+is_unseen(const struct maildir_index *index, size_t i)
+{
+	return index->folders[index->files[i].folder].state == FOLDER_UNSEEN;
+}
+
 /* Only what changed directories hold may be gone or have another name. */
 static int
 gather_known(struct maildir_scan *scan)
@@ -225,13 +234,13 @@ gather_known(struct maildir_scan *scan)
 	size_t n = 0;
 
 	for (size_t i = 0; i < index->n; i++)
-		n += index->folders[index->files[i].folder].state == FOLDER_UNSEEN;
+		n += is_unseen(index, i);
 	if (n == 0)
 		return 0;
 	if (maildir_table_init(&scan->known, n, index->n, scan->error) < 0)
 		return -1;
 	for (size_t i = 0; i < index->n; i++)
-		if (index->folders[index->files[i].folder].state == FOLDER_UNSEEN)
+		if (is_unseen(index, i))
 			maildir_table_put(&scan->known, index, i);
 	return 0;
 }
@@ -253,7 +262,8 @@ drop_gone(struct maildir_scan *scan)
 		enum maildir_state state = index->folders[file->folder].state;
 
 		/* Seen, perhaps, in a directory that went after that. */
-		if (state != FOLDER_KEPT && (state != FOLDER_READ || !file->seen))
+		if (state != FOLDER_KEPT &&
+		    (state != FOLDER_READ || !file->seen))
 			continue;
 		if (file->uncounted)
 			index->folders[file->folder].trusted = 0;
