@@ -444,8 +444,10 @@ def main():
         wrong = run.go()
         print(f"{messages / (time.monotonic() - began):.0f} messages/s")
         if wrong:
+            print("--- what is in the store\n" + hosts[0].run(
+                "find", folder / "store", "-type", "f", check=False).stdout)
             for name, text in mail.logs():
-                print(f"--- {name}\n{text[-3000:]}")
+                print(f"--- {name}\n{text}")
     for line in wrong:
         print("WRONG:", line)
     print("each was fetched exactly once" if not wrong else "failed")
