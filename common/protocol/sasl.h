@@ -3,8 +3,8 @@
  * the server's side.
  *
  * It takes base64 lines as the protocol core reads them and says what to send
- * next; in the end it has a name and a password, or a name and a token. It has no
- * storage: base64 shrinks, and so it is decoded where the line stands, in
+ * next; in the end it has a name and a password, or a name and a token. It has
+ * no storage: base64 shrinks, and so it is decoded where the line stands, in
  * the wire's input; a name that came on a line before is kept there, too.
  */
 #ifndef SASL_H
@@ -82,8 +82,8 @@ enum sasl_outcome {
 };
 
 /*
- * Begins an exchange, by one of a set of mechanisms. initial is the initial response as it stands in the
- * command, base64 or "=" for an empty one, or has NULL data for none; else it
+ * Begins an exchange, by one of a set of mechanisms. initial is the initial
+ * response as it stands in the command, base64 or "=" for an empty one, or has NULL data for none; else it
  * is part of a line that was taken from wire, and is overwritten. After
  * SASL_CONTINUE *challenge is the base64 to send, perhaps empty.
  */

@@ -58,7 +58,8 @@ static const unsigned always[] = {
 
 #ifndef __SANITIZE_ADDRESS__
 /* Threads stay: mail is counted and names are asked for in some. clone3(2) has
- * its flags where no filter sees them; without it the C library uses clone(2). */
+ * its flags where no filter sees them; without it the C library uses
+ * clone(2). */
 static size_t
 put_threads(struct sock_filter *filter)
 {

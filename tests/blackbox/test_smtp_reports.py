@@ -121,7 +121,8 @@ class OldTls(TestCase):
         context = self.old_client(ssl.TLSVersion.TLSv1_2)
         smtp = self.spawn(
             SMTP, *certificates().server.options(), "--auth", "any",
-            "--maildir", self.mail, "--tls-ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "--maildir", self.mail, "--tls-ciphers",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
             "--tls-protocols", "tlsv1.2", kind=SmtpPeer, tls=context)
         smtp.ready()
         smtp.quit()

@@ -162,7 +162,8 @@ test_both_sides(void **state)
 			wire.in.start = wire.in.end = len;
 			memcpy(in, out, len);
 			assert_int_equal(sasl_server_start(&sasl, &wire,
-			    SASL_USUAL, SLICE("PLAIN"), (struct slice){ in, len },
+			    SASL_USUAL, SLICE("PLAIN"),
+			    (struct slice){ in, len },
 			    &challenge), SASL_DONE);
 			assert_slices(sasl.user, words[i]);
 			assert_slices(sasl.password, words[k]);
