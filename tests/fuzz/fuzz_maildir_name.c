@@ -249,18 +249,22 @@ check_open(struct maildir *maildir, size_t size)
 	}
 }
 
-/* Where the only message gets other flags, it keeps its unique-id. */
+/* Where the only message gets other flags, or a first ",U=7", it keeps its
+ * unique-id. */
 static void
 check_flags(struct file *file, struct uidl id, enum maildir_reach scan)
 {
 	struct maildir maildir;
 	struct error error;
 	struct file renamed = *file;
+	const char *flags = strstr(file->name, ":2,");
+	size_t len = flags == NULL ? strlen(file->name)
+	    : (size_t)(flags - file->name);
 
-	if (!places[file->place].in_maildir || file->base_len + 5 > NAME_MAX)
+	if (!places[file->place].in_maildir || len + 10 > NAME_MAX)
 		return;
-	snprintf(renamed.name + file->base_len,
-	    sizeof(renamed.name) - file->base_len, ":2,FS");
+	snprintf(renamed.name + len, sizeof(renamed.name) - len, "%s:2,FS",
+	    len == file->base_len ? ",U=77" : "");
 	CHECK(renameat(open_place(file->place), file->name,
 	    open_place(file->place), renamed.name) == 0);
 	*file = renamed;
