@@ -31,15 +31,12 @@ fail(const struct error *error)
 }
 
 /* The server's certificates and keys, where this program does TLS itself. */
-static int
-make_tls(struct program *program, struct error *error)
+static struct tls_server_options
+tls_options(const struct program *program)
 {
 	const struct common_settings *settings = program->settings;
 
-	if (settings->tls != TLS_MODE_IMPLICIT &&
-	    settings->tls != TLS_MODE_STARTTLS)
-		return 0;
-	const struct tls_server_options options = {
+	return (struct tls_server_options){
 		.certs = settings->tls_cert.items,
 		.n_certs = settings->tls_cert.count,
 		.keys = settings->tls_key.items,
@@ -48,7 +45,17 @@ make_tls(struct program *program, struct error *error)
 		.ciphers = settings->tls_ciphers,
 		.alpn = program->kind->alpn,
 	};
+}
 
+static int
+make_tls(struct program *program, struct error *error)
+{
+	const struct common_settings *settings = program->settings;
+	const struct tls_server_options options = tls_options(program);
+
+	if (settings->tls != TLS_MODE_IMPLICIT &&
+	    settings->tls != TLS_MODE_STARTTLS)
+		return 0;
 	program->tls = tls_server_new(&options, error);
 	return program->tls == NULL ? -1 : 0;
 }
@@ -76,7 +83,9 @@ check_config(struct program *program)
 	struct auth auth;
 	int result = 0;
 
-	if (make_tls(program, &error) < 0) {
+	const struct tls_server_options tls = tls_options(program);
+	if (make_tls(program, &error) < 0 || (program->tls != NULL &&
+	    tls_server_check_dates(&tls, &error) < 0)) {
 		log_error(&error);
 		result = -1;
 	}

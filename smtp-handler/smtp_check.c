@@ -176,6 +176,19 @@ needs_spool(const struct smtp_program *p)
 	    (maildir == NULL || pattern_has_name(maildir)));
 }
 
+/* It may be meant so. */
+static void
+warn_of_one_for_all(const struct smtp_program *p, const struct auth *auth)
+{
+	const char *maildir = p->settings.common.maildir;
+
+	if (maildir != NULL && !pattern_has_name(maildir) &&
+	    auth->kind == AUTH_FILE && auth->users.n > 1)
+		log_reason(LOG_KIND_NOTICE, "--maildir %.120s is one maildir "
+		    "for all %zu users; with %%u in it each has their own",
+		    maildir, auth->users.n);
+}
+
 int
 smtp_check_config(struct program *program)
 {
@@ -194,6 +207,7 @@ smtp_check_config(struct program *program)
 		log_error(&error);
 		result = -1;
 	}
+	warn_of_one_for_all(p, &auth);
 	/* Each of them, whatever becomes of the other. */
 	if (read_accounts(p, &error) < 0) {
 		log_error(&error);

@@ -246,6 +246,22 @@ find_row(const struct option_table *table, struct slice name)
 	return -1;
 }
 
+/* "value  # note": to take it whole would deliver to "anna  # note". Within
+ * quotes, in a command, it is no comment. */
+static bool
+has_comment(struct slice value)
+{
+	for (size_t i = 1; i < value.len; i++) {
+		char before = value.data[i - 1];
+
+		if (before == '"' || before == '\'')
+			return false;
+		if (value.data[i] == '#' && (before == ' ' || before == '\t'))
+			return true;
+	}
+	return false;
+}
+
 /* One line of the file: "name = value". The value becomes a string within
  * the file's text: its end is overwritten. */
 static int
@@ -270,6 +286,10 @@ parse_file_line(struct parse *parse, char *line, const char *where)
 	if (parse->table->specs[row]->type == OPTION_CONFIG)
 		return error_set(parse->error, ERROR_CONFIG,
 		    "%sa configuration file cannot name another", where);
+	if (has_comment(value))
+		return error_set(parse->error, ERROR_CONFIG, "%s%s: a comment "
+		    "stands on a line of its own", where,
+		    parse->table->specs[row]->name);
 	char *end = line + (value.data - line) + value.len;
 	*end = '\0';
 	return set(parse, (size_t)row, value.data, FROM_FILE, where, "");

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "system/file.h"
+#include "system/tls_keypair.h"
 
 /* OpenSSL 3 has TLS 1.0 and 1.1 at its security level 0 only, and says nothing
  * when they are asked for at another one: clients would just fail. */
@@ -118,32 +119,39 @@ configure(struct tls *tls, struct tls_config *config,
 	return 0;
 }
 
-/*
- * libtls looks into keys only when it has all of them, and then does not
- * say which pair is wrong: try each alone.
- */
+/* What is wrong with which pair: libtls does not say. */
 static void
 find_wrong_pair(const struct tls_server_options *options, struct error *error)
 {
+	char cert_buffer[PATH_MAX], key_buffer[PATH_MAX];
 	struct error ignored;
 
-	for (size_t i = 0; i < options->n_certs &&
-	    i < options->n_keys; i++) {
-		struct tls_config *config = tls_config_new();
-		struct tls *tls = tls_server();
+	for (size_t i = 0; i < options->n_certs && i < options->n_keys; i++) {
+		const char *cert = file_path(options->certs[i], cert_buffer,
+		    sizeof(cert_buffer), &ignored);
+		const char *key = file_path(options->keys[i], key_buffer,
+		    sizeof(key_buffer), &ignored);
 
-		if (config != NULL && tls != NULL &&
-		    add_keypair(config, options, i, true, &ignored) == 0 &&
-		    tls_configure(tls, config) != 0) {
-			error_set(error, ERROR_CONFIG, "--tls-cert %.120s, "
-			    "--tls-key %.120s: %s",
-			    options->certs[i],
-			    options->keys[i], tls_error(tls));
-			i = options->n_certs;
-		}
-		tls_config_free(config);
-		tls_free(tls);
+		if (cert != NULL && key != NULL &&
+		    tls_keypair_explain(cert, key, error) < 0)
+			return;
 	}
+}
+
+int
+tls_server_check_dates(const struct tls_server_options *options,
+    struct error *error)
+{
+	char buffer[PATH_MAX];
+
+	for (size_t i = 0; i < options->n_certs; i++) {
+		const char *cert = file_path(options->certs[i], buffer,
+		    sizeof(buffer), error);
+
+		if (cert == NULL || tls_keypair_check_dates(cert, error) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 struct tls *

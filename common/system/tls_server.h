@@ -26,4 +26,8 @@ struct tls_server_options {
 struct tls *tls_server_new(const struct tls_server_options *options,
     struct error *error);
 
+/* For --check-config: does each certificate hold now? */
+int tls_server_check_dates(const struct tls_server_options *options,
+    struct error *error);
+
 #endif

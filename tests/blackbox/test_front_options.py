@@ -58,7 +58,7 @@ class File(Options):
 
     def test_hash_and_equals_sign_in_a_value(self):
         """A comment is a line of its own; the first = parts."""
-        mail = self.make_maildir(self.path("a = b # c"))
+        mail = self.make_maildir(self.path("a = b#c"))
         self.put("new/1", b"Subject: here\n\n", base=mail)
         pop = self.configured(POP3,
                               f"tls = off\nauth = any\nmaildir = {mail}\n")

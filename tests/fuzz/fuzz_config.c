@@ -160,6 +160,22 @@ model_set(struct model *model, enum row row, struct slice value)
 	}
 }
 
+/* A blank and "#" after it, before any quote. */
+static bool
+has_comment(struct slice value)
+{
+	char *text = fuzz_copy(value);
+	size_t len = 0;
+
+	while (len < value.len && text[len] != '"' && text[len] != '\'')
+		len++;
+	struct slice plain = { text, len };
+	bool found = len > 0 && (memmem(text, len, " #", 2) != NULL ||
+	    memmem(plain.data, len, "\t#", 2) != NULL);
+	free(text);
+	return found;
+}
+
 static bool
 model_line(struct model *model, struct slice line)
 {
@@ -176,7 +192,8 @@ model_line(struct model *model, struct slice line)
 	name = trim(name);
 	for (enum row row = 0; row < ROWS; row++)
 		if (slice_equal(name, slice_from(specs[row].name)))
-			return row != CONFIG && (model->fixed[row] ||
+			return row != CONFIG && !has_comment(trim(value)) &&
+			    (model->fixed[row] ||
 			    model_set(model, row, trim(value)));
 	return false;
 }

@@ -231,7 +231,7 @@ test_file(void **state)
 	    "on= no\r\n"
 	    "no-thing =yes\n"
 	    "colour = blue\n"
-	    "list = a = b # c\n"
+	    "list = a = b#c\n"
 	    "list = d\n"
 	    "   # another = comment\n"
 	    "   \t\n"
@@ -248,7 +248,7 @@ test_file(void **state)
 	assert_int_equal(sample.colour, 2);
 	assert_int_equal(sample.list.count, 2);
 	/* A # is a comment only at the start of a line. */
-	assert_text(sample.list.items[0], "a = b # c");
+	assert_text(sample.list.items[0], "a = b#c");
 	assert_text(sample.list.items[1], "d");
 	assert_text(sample.checked, "p=q");
 	assert_int_equal(sample.empty_list.count, 0);
