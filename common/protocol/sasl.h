@@ -83,9 +83,10 @@ enum sasl_outcome {
 
 /*
  * Begins an exchange, by one of a set of mechanisms. initial is the initial
- * response as it stands in the command, base64 or "=" for an empty one, or has NULL data for none; else it
- * is part of a line that was taken from wire, and is overwritten. After
- * SASL_CONTINUE *challenge is the base64 to send, perhaps empty.
+ * response as it stands in the command, base64 or "=" for an empty one, or has
+ * NULL data for none; else it is part of a line that was taken from wire, and
+ * is overwritten. After SASL_CONTINUE *challenge is the base64 to send,
+ * perhaps empty.
  */
 enum sasl_outcome sasl_server_start(struct sasl_server *sasl,
     struct wire *wire, unsigned mechanisms, struct slice mechanism,
