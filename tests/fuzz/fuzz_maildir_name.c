@@ -265,6 +265,9 @@ check_flags(struct file *file, struct uidl id, enum maildir_reach scan)
 		return;
 	snprintf(renamed.name + len, sizeof(renamed.name) - len, "%s:2,FS",
 	    len == file->base_len ? ",U=77" : "");
+	/* What ends in ":2" would have flags too early. */
+	if (base_length(renamed.name) != file->base_len)
+		return;
 	CHECK(renameat(open_place(file->place), file->name,
 	    open_place(file->place), renamed.name) == 0);
 	*file = renamed;
