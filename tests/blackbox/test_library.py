@@ -250,9 +250,6 @@ class AgainstTheSeed(EmbeddedCase):
             return True
         server = self.server(handler)
 
-        def client(port):
-            with smtplib.LMTP("127.0.0.1", port) as lmtp:
-                return lmtp.sendmail("a@b", ["c@d", "e@f", "g@h"], TEXT)
         # smtplib takes the first reply for all of them: by hand, then
         port = server.listen(m.LMTP)
 

@@ -139,10 +139,8 @@ class ManySessions(EmbeddedCase):
         argv = [build(EXAMPLES / "in_out.c"), self.certs.server.crt,
                 self.certs.server.key, *ports]
 
-        class Limited(Served):
-            pass
-        served = Limited(self, ["sh", "-c", f"ulimit -n {few}; exec \"$@\"",
-                                "sh", *argv], ports)
+        served = Served(self, ["sh", "-c", f"ulimit -n {few}; exec \"$@\"",
+                               "sh", *argv], ports)
         self.connect_all(2 * few, ports[0])
         ready = wait_for(lambda: len(select.select(
             self.clients, [], [], 0.05)[0]) >= few // 2 and select.select(
