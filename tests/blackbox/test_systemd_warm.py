@@ -186,8 +186,9 @@ class Units(Systemd):
             self.closed(995)
         finally:
             path.write_text(before)
-        self.assertEqual(self.is_active("pop3-handler-warm"), "failed")
-        config = self.machine.journal("MAIL_EVENT=config", since=cursor)
+        self.wait_for_state("pop3-handler-warm", "failed")
+        config = wait_for(lambda: self.machine.journal(
+            "MAIL_EVENT=config", since=cursor), "what is wrong")
         self.assertIn(len(config), range(1, 5))
         self.assertIn("scan must be one of", config[0]["MAIL_REASON"])
         self.pop3().quit()
@@ -200,7 +201,8 @@ class Units(Systemd):
             self.closed(995)
         finally:
             path.with_suffix(".away").rename(path)
-        config = self.machine.journal("MAIL_EVENT=config", since=cursor)
+        config = wait_for(lambda: self.machine.journal(
+            "MAIL_EVENT=config", since=cursor), "what is wrong")
         self.assertIn(len(config), range(1, 5))
         self.assertIn("--tls-cert", config[0]["MAIL_REASON"])
         self.pop3().quit()
