@@ -9,6 +9,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("BUILD", "build")
 # Made by others, or by hand for what is in them
 SKIP = ("build", ".git", "corpus", "dict", "__pycache__")
 
@@ -36,7 +37,8 @@ def rules():
 
 def files():
     for folder, folders, names in os.walk(ROOT):
-        folders[:] = sorted(set(folders) - set(SKIP))
+        folders[:] = sorted(name for name in set(folders) - set(SKIP)
+                            if pathlib.Path(folder, name) != BUILD)
         yield from (pathlib.Path(folder, name) for name in sorted(names))
 
 
