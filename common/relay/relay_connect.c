@@ -25,26 +25,13 @@
 static int
 await_connection(int fd, int64_t deadline)
 {
-	int failure = EINPROGRESS;
+	int failure;
 	socklen_t len = sizeof(failure);
 
-	while (failure == EINPROGRESS) {
-		struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
-		int64_t left = deadline - clock_now();
-		const struct timespec timeout = {
-			.tv_sec = left / 1000,
-			.tv_nsec = left % 1000 * 1000000,
-		};
-
-		if (left <= 0 || process_stop_requested())
-			failure = ETIMEDOUT;
-		else if (ppoll(&pollfd, 1, &timeout,
-		    process_wait_mask()) == 1 &&
-		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure,
-		    &len) != 0)
-			failure = errno;
-	}
-	return failure;
+	if (!relay_wait_for(fd, POLLOUT, deadline))
+		return ETIMEDOUT;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &len) == 0
+	    ? failure : errno;
 }
 
 static int

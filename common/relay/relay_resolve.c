@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -94,12 +93,11 @@ start(struct question *question)
 	return -1;
 }
 
-/* Is the answer there? */
-static bool
-await(int fd, int64_t deadline)
+bool
+relay_wait_for(int fd, short events, int64_t deadline)
 {
 	for (;;) {
-		struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+		struct pollfd pollfd = { .fd = fd, .events = events };
 		int64_t left = deadline - clock_now();
 		const struct timespec timeout = {
 			.tv_sec = left / 1000,
@@ -129,8 +127,8 @@ relay_resolve(const char *host, const char *port, int64_t deadline,
 	}
 	if (question != NULL && start(question) == 0) {
 		/* Who has let go writes nothing any more. */
-		bool answered = await(question->ends[0], deadline) &&
-		    atomic_load(&question->holders) == 1;
+		bool answered = relay_wait_for(question->ends[0], POLLIN,
+		    deadline) && atomic_load(&question->holders) == 1;
 
 		close(question->ends[0]);
 		if (answered) {
