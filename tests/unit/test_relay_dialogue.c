@@ -11,6 +11,7 @@
 #include "drive.h"
 
 #include <signal.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "loopback.h"
@@ -598,6 +599,27 @@ test_ourselves(void **state)
 	close(listener);
 	account.hop.host = "127.0.0.2";
 	recipient(0, -1, "451 4.4.1 " LATER);
+	end();
+
+	/* Nor by a path; another one is somebody else's. */
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	char folder[] = "/tmp/test_relay.XXXXXX";
+	play("");
+	assert_non_null(mkdtemp(folder));
+	snprintf(name.sun_path, sizeof(name.sun_path), "%s/lmtp", folder);
+	listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&name,
+	    sizeof(name)), 0);
+	relay_set_client(&relay, listener);
+	account.hop = (struct next_hop){ NEXT_HOP_LMTP_UNIX,
+		.host = name.sun_path, .port = "" };
+	recipient(0, -1, loop);
+	relay_reset(&relay);
+	account.hop.host = "/nowhere/lmtp";
+	recipient(0, -1, "451 4.4.1 " LATER);
+	close(listener);
+	unlink(name.sun_path);
+	rmdir(folder);
 	end();
 }
 
