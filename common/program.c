@@ -4,6 +4,8 @@
  */
 #include "program.h"
 
+#include "check_as.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +110,9 @@ check_config(struct program *program)
 	if (settings->faults != NULL && faulty_check(settings->faults) < 0)
 		result = -1;
 	if (program->kind->check_config(program) < 0)
+		result = -1;
+	if (settings->check_as != NULL &&
+	    check_as(program, settings->check_as) < 0)
 		result = -1;
 	return result == 0 ? 0 : error_meaning(ERROR_CONFIG)->exit_status;
 }

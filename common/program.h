@@ -37,6 +37,10 @@ struct program_kind {
 	 * each fault; -1 if there was one. */
 	int (*check_config)(struct program *program);
 
+	/* --check-as: the same of directories, and of files of its own, as
+	 * the user of this process. */
+	int (*check_access)(struct program *program);
+
 	/* Reads what each session reads for itself, beside the users of
 	 * --auth: an account that was changed counts at once. Or NULL. */
 	int (*read_files)(struct program *program, struct error *error);

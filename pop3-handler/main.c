@@ -116,6 +116,18 @@ check_directories(const struct pop3_settings *settings, struct error *error)
 }
 
 static int
+check_access(struct program *program)
+{
+	struct pop3_program *p = (struct pop3_program *)program;
+	struct error error;
+
+	if (check_directories(&p->settings, &error) == 0)
+		return 0;
+	log_error(&error);
+	return -1;
+}
+
+static int
 check_config(struct program *program)
 {
 	struct pop3_program *p = (struct pop3_program *)program;
@@ -512,6 +524,7 @@ main(int argc, char **argv)
 		.counts = WARM_COUNTS_SESSIONS,
 		.check_settings = check_settings,
 		.check_config = check_config,
+		.check_access = check_access,
 		.needs = needs,
 		.serve = serve,
 	};

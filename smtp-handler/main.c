@@ -433,6 +433,7 @@ main(int argc, char **argv)
 		.counts = WARM_COUNTS_MESSAGES,
 		.check_settings = smtp_check_settings,
 		.check_config = smtp_check_config,
+		.check_access = smtp_check_access,
 		.read_files = smtp_read_files,
 		.needs = smtp_needs,
 		.serve = serve,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "accounts_show.h"
+#include "check_as.h"
 #include "protocol/pattern.h"
 #include "recipients_show.h"
 #include "relay/account_secret.h"
@@ -250,4 +251,21 @@ smtp_check_config(struct program *program)
 	aliases_free(&p->aliases);
 	auth_close(&auth);
 	return result;
+}
+
+int
+smtp_check_access(struct program *program)
+{
+	struct smtp_program *p = (struct smtp_program *)program;
+	bool good = check_as_readable("--relay", p->settings.relay);
+	struct error error;
+
+	good = check_as_readable("--aliases", p->settings.aliases) && good;
+	smtp_init_places(p, &program->auth);
+	if (places_check(&p->places, &error) < 0 ||
+	    (needs_spool(p) && delivery_check(&error) < 0)) {
+		log_error(&error);
+		good = false;
+	}
+	return good ? 0 : -1;
 }

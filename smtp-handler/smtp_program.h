@@ -86,6 +86,7 @@ void smtp_needs(struct program *program, struct confine *confine);
 int smtp_check_settings(struct program *program, struct error *error);
 int smtp_read_files(struct program *program, struct error *error);
 int smtp_check_config(struct program *program);
+int smtp_check_access(struct program *program);
 
 void smtp_init_places(struct smtp_program *p, const struct auth *auth);
 

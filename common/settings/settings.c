@@ -109,6 +109,9 @@ const struct option_spec settings_rows[] = {
 	{ .name = "check-config", .type = OPTION_SWITCH,
 	    .offset = AT(check_config),
 	    .help = "check settings and the files they name, then exit" },
+	{ .name = "check-as", .type = OPTION_STRING, .offset = AT(check_as),
+	    .value_name = "USER",
+	    .help = "with --check-config, by root: has USER access?" },
 	{ .name = "tls", .type = OPTION_CHOICE, .offset = AT(tls),
 	    .value_name = "MODE", .fallback = "implicit",
 	    .choices = tls_modes, .help = "implicit: from the first octet; "

@@ -24,6 +24,7 @@ enum tls_mode {
 struct common_settings {
 	const char *config;
 	bool check_config;
+	const char *check_as; /* a user; NULL: as it is */
 	int tls; /* enum tls_mode */
 	struct option_list tls_cert;
 	struct option_list tls_key;

@@ -1,6 +1,8 @@
 """What the programs say of settings that cannot be right: what is wrong, and
 what to do next."""
 
+import os
+import shutil
 import subprocess
 
 from certs import certificates
@@ -135,3 +137,79 @@ class Values(Words):
                                  relay)
         self.assertEqual(status, 78)
         self.assertIn("a blank in one of them is written %20", err)
+
+
+class CheckAs(Words):
+    """Root reads everything: what the service's user cannot is found by
+    --check-as."""
+
+    USER = "nobody"
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("not root: cannot become another user")
+        self.dir.chmod(0o755)
+        self.box = self.make_maildir(self.path("box"))
+        self.own(self.box)
+
+    def own(self, folder):
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, self.USER)
+
+    def options(self, *options):
+        return ("--tls", "off", "--maildir", self.box, "--check-as",
+                self.USER, *options)
+
+    def test_all_well(self):
+        users = self.write("users", f"a:{hash_of('x')}\n", 0o640)
+        shutil.chown(users, self.USER)
+        for program in (SMTP, POP3):
+            self.assertEqual(self.check(*self.options(
+                "--auth", f"file:{users}"), program=program), (0, ""))
+
+    def test_files_that_only_root_can_read(self):
+        users = self.write("users", f"a:{hash_of('x')}\n")
+        pair = certificates().server
+        key = self.write("key", pair.key.read_bytes())
+        for program in (SMTP, POP3):
+            status, err = self.check(
+                *self.options("--auth", f"file:{users}", "--tls", "implicit",
+                              "--tls-cert", pair.crt, "--tls-key", key),
+                program=program)
+            self.assertEqual(status, 78)
+            for words in (f"--auth file: {users}", f"--tls-key {key}"):
+                self.assertIn(f"{words}: Permission denied for the user of "
+                              "--check-as, who must be able to read it; or "
+                              "name it without a path, and its unit hands it "
+                              "in by LoadCredential=", err)
+
+    def test_handed_in(self):
+        """Names without a path: systemd reads them, as root."""
+        self.write("users", f"a:{hash_of('x')}\n")
+        status, _, err = self.run_to_end(
+            *self.argv(SMTP, *self.options("--auth", "file:users"),
+                       "--check-config"), cwd=self.dir)
+        self.assertEqual((status, err), (0, ""))
+
+    def test_maildirs(self):
+        shutil.chown(self.box, "root")
+        self.box.chmod(0o700)
+        for program in (SMTP, POP3):
+            status, err = self.check(*self.options("--auth", "any"),
+                                     program=program)
+            self.assertEqual(status, 78)
+            self.assertRegex(err, f"{self.box}.*: Permission denied")
+
+    def test_wrong_users(self):
+        status, err = self.check("--tls", "off", "--auth", "any", "--maildir",
+                                 self.box, "--check-as", "no-such-user")
+        self.assertEqual(status, 78)
+        self.assertIn("--check-as no-such-user: there is no such user", err)
+        status, _, err = self.run_to_end(
+            *self.argv(SMTP, "--tls", "off", "--auth", "any", "--maildir",
+                       self.box, "--check-as", "root", "--check-config"),
+            user=65534)
+        self.assertEqual(status, 78)
+        self.assertIn("--check-as root: only root can look as another user",
+                      err)
