@@ -1,6 +1,5 @@
 /*
  * lines.c - the one loop over the lines of users, accounts and settings.
- * Layer 0.
  */
 #include "base/lines.h"
 

@@ -1,6 +1,5 @@
 /*
  * auth.c - who may log in.
- * Layer 2.
  */
 #include "login/auth.h"
 

@@ -1,6 +1,5 @@
 /*
  * users.c - names, hashes and maildirs from a file.
- * Layer 2.
  */
 #include "login/users.h"
 

@@ -5,7 +5,6 @@
  * it was in may be another one, which has all names and which the descriptor
  * of the old one does not show. A second look settles that, and what is not
  * found then is gone.
- * Layer 2.
  */
 #include "maildir/maildir.h"
 

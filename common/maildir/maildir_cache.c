@@ -5,7 +5,6 @@
  * What it holds is only ever a copy: no fsync, and whatever looks wrong in
  * it is ignored. The file is not mapped, for somebody might cut it short
  * while it is.
- * Layer 2.
  */
 #include "maildir/maildir_cache.h"
 

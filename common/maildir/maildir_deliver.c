@@ -1,7 +1,6 @@
 /*
  * maildir_deliver.c - "accepting means keeping", as far as the file system
  * goes: file, fsync, link, fsync of the directory, in that order.
- * Layer 2.
  */
 #include "maildir/maildir_deliver.h"
 

@@ -5,7 +5,6 @@
  * about. What is told as one message is removed as one, so that nothing may
  * be taken for a copy which is none: contents are compared, by a digest that
  * tells twins apart in their unique-ids as well. There are few of them.
- * Layer 3.
  */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "maildir/maildir_doubles.h"

@@ -132,10 +132,10 @@ names_add(struct names *names, const char *name, struct error *error)
 			return error_system(error, ENOMEM, "maildrop");
 		names->items = grown;
 	}
-	char *copy = strdup(name);
-	if (copy == NULL)
+	names->items[names->n] = strdup(name);
+	if (names->items[names->n] == NULL)
 		return error_system(error, ENOMEM, "maildrop");
-	names->items[names->n++] = copy;
+	names->n++;
 	return 0;
 }
 

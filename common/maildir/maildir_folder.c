@@ -1,6 +1,5 @@
 /*
  * maildir_folder.c - directories of a maildrop.
- * Layer 3.
  */
 #include "maildir/maildir_folder.h"
 

@@ -1,6 +1,5 @@
 /*
  * maildir_index.c - what is known of a maildrop: stored, and found again.
- * Layer 2.
  */
 #include "maildir/maildir_index.h"
 

@@ -5,7 +5,6 @@
  * The threads take files off one counter and write to what is theirs alone,
  * the entries of those files; the index does not grow meanwhile. Signals are
  * blocked in them as they are in the program (process.h).
- * Layer 2.
  */
 #include "maildir/maildir_measure.h"
 

@@ -2,7 +2,6 @@
  * maildir_moved.c - directories read again in mid-session, because a message
  * is not under the name it had. Whoever renamed one will have renamed more:
  * all that is found is noted.
- * Layer 2.
  */
 #include "maildir/maildir_moved.h"
 

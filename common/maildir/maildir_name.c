@@ -1,6 +1,5 @@
 /*
  * maildir_name.c - what names in a maildir tell.
- * Layer 1.
  */
 #include "maildir/maildir_name.h"
 

@@ -3,7 +3,6 @@
  *
  * In place: qsort_r(3) takes 24 octets a message more, and keeps one array,
  * not two, in step. Quicksort, and heapsort where it goes wrong.
- * Layer 2.
  */
 #include "maildir/maildir_sort.h"
 

@@ -5,7 +5,6 @@
  * A message's is its base name, and in a folder a slash and the folder's
  * path. What cannot stand in a reply becomes a slash, with which no file's
  * name begins, and a hash: 128 bits of SHA-256 in hexadecimal.
- * Layer 2.
  */
 
 /* EVP_Digest takes five times as long for so little. */

@@ -1,6 +1,5 @@
 /*
  * domains.c - is this address at one of our own domains?
- * Layer 1.
  */
 #include "protocol/domains.h"
 

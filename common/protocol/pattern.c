@@ -1,6 +1,5 @@
 /*
  * pattern.c - from a name that a peer sent to a path, carefully.
- * Layer 2.
  */
 #include "protocol/pattern.h"
 

@@ -49,6 +49,14 @@ is_last(const char *path, size_t len)
 	return next_component(path, &len) == 0;
 }
 
+/* Can nobody else put another link in the place of ours? */
+static bool
+only_we_turn(const struct stat *above)
+{
+	return is_ours(above->st_uid) && ((above->st_mode & S_ISVTX) != 0 ||
+	    (above->st_mode & (S_IWGRP | S_IWOTH)) == 0);
+}
+
 static int
 refuse_link(const char *path, struct error *error)
 {
@@ -63,26 +71,18 @@ static int
 open_above(int fd, const char *name, const char *path, struct error *error)
 {
 	struct stat above, st;
-	int below = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (below < 0 || fstat(below, &st) != 0)
-		goto fail;
-	if (!S_ISLNK(st.st_mode))
-		return below;
-	close(below);
-	below = -1;
-	if (fstat(fd, &above) != 0)
-		goto fail;
-	if (!is_ours(above.st_uid) || !is_ours(st.st_uid))
+	if (fstat(fd, &above) != 0 ||
+	    fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return error_system(error, errno, "%.200s", path);
+	bool link = S_ISLNK(st.st_mode);
+	if (link && (!is_ours(st.st_uid) || !only_we_turn(&above)))
 		return refuse_link(path, error);
-	below = openat(fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (below >= 0)
-		return below;
-fail:
-	error_system(error, errno, "%.200s", path);
-	if (below >= 0)
-		close(below);
-	return -1;
+	/* What is no link must not have become one meanwhile. */
+	int below = openat(fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC |
+	    (link ? 0 : O_NOFOLLOW));
+	return below >= 0 ? below
+	    : error_system(error, errno, "%.200s", path);
 }
 
 int

@@ -125,6 +125,11 @@ test_links(void **state)
 	assert_non_null(strstr(error.text, "symbolic link"));
 	assert_int_equal(open_path("l/"), ELOOP);
 	assert_int_equal(open_path("l/."), ELOOP);
+	/* But where others may put one in its place. */
+	assert_int_equal(fchmod(directory.fd, 0775), 0);
+	assert_int_equal(open_path("l/b"), ELOOP);
+	assert_int_equal(fchmod(directory.fd, 01777), 0);
+	assert_int_equal(open_path("l/b"), 0);
 	/* As a place of our own it may be one. */
 	int fd = directory_reach(directory_path(&directory, "l"), &error);
 	assert_true(fd >= 0);
