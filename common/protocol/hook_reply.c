@@ -64,26 +64,6 @@ code_of(struct slice word)
 	    (unsigned)(word.data[2] - '0');
 }
 
-/* RFC 3463 2: class, subject, detail; three digits at most for the last two. */
-static bool
-is_enhanced(struct slice word)
-{
-	size_t dots = 0, digits = 0;
-
-	for (size_t i = 0; i < word.len; i++) {
-		if (word.data[i] == '.' && digits > 0 && dots < 2) {
-			dots++;
-			digits = 0;
-		} else if (is_digit(word.data[i]) &&
-		    digits < (dots == 0 ? 1u : 3u)) {
-			digits++;
-		} else {
-			return false;
-		}
-	}
-	return dots == 2 && digits > 0;
-}
-
 static void
 take_text(struct hook_reply *made, struct slice text)
 {
@@ -117,7 +97,9 @@ hook_reply_make(struct hook_reply *made, int status, struct slice line,
 		rest = slice_trim(after);
 		slice_cut(rest, ' ', &word, &after);
 	}
-	bool enhanced = is_enhanced(word);
+	/* Of whatever class it is. */
+	bool enhanced = word.len > 0 && smtp_reply_enhanced_len(word,
+	    (unsigned)(word.data[0] - '0') * 100) == word.len;
 	if ((code != 0 && code / 100 != made->reply.code / 100) ||
 	    (enhanced && word.data[0] != class)) {
 		made->contradicts = true;

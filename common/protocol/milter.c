@@ -351,20 +351,6 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* "X.Y.Z " behind the code; its length with the blank, or 0. */
-static size_t
-enhanced_len(struct slice text, char class)
-{
-	size_t dots = 0, i = 0;
-
-	while (i < text.len && i < 10 && (is_digit(text.data[i]) ||
-	    text.data[i] == '.'))
-		dots += text.data[i++] == '.';
-	return dots == 2 && i < text.len && text.data[i] == ' ' &&
-	    text.data[0] == class && text.data[1] == '.' &&
-	    text.data[i - 1] != '.' ? i + 1 : 0;
-}
-
 /*
  * "550 5.7.1 text", over several lines "550-5.7.1 one\r\n550 5.7.1 two". A
  * percent sign is doubled: sendmail formats it.
@@ -387,12 +373,13 @@ take_reply(struct milter *milter, struct slice data)
 	for (bool first = true; string.len > 0; first = false) {
 		slice_cut(string, '\n', &line, &string);
 		line = slice_skip(line, 4);
-		size_t skip = enhanced_len(line, class);
+		size_t skip = smtp_reply_enhanced_len(line,
+		    milter->reply.code);
 		if (first && skip > 0) {
-			memcpy(milter->enhanced, line.data, skip - 1);
-			milter->enhanced[skip - 1] = '\0';
+			memcpy(milter->enhanced, line.data, skip);
+			milter->enhanced[skip] = '\0';
 		}
-		line = slice_skip(line, skip);
+		line = slice_skip(line, skip > 0 ? skip + 1 : 0);
 		if (!first && len < sizeof(milter->text))
 			milter->text[len++] = '\n';
 		for (size_t i = 0; i < line.len &&

@@ -33,30 +33,6 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* "2.1.5" at the front of s, of the class of the code (RFC 2034 4): its
- * length, or 0. */
-static size_t
-enhanced_code_len(struct slice s, unsigned code)
-{
-	size_t n = 1;
-
-	if (s.len < 5 || s.data[0] != (char)('0' + code / 100))
-		return 0;
-	for (int part = 0; part < 2; part++) {
-		size_t digits = 0;
-
-		if (n >= s.len || s.data[n++] != '.')
-			return 0;
-		while (n < s.len && digits < 3 && is_digit(s.data[n])) {
-			n++;
-			digits++;
-		}
-		if (digits == 0)
-			return 0;
-	}
-	return n == s.len || s.data[n] == ' ' ? n : 0;
-}
-
 static void
 add_text(struct smtp_client *client, struct slice text)
 {
@@ -172,7 +148,7 @@ common_enhanced_code(const struct smtp_client *client)
 		struct slice line;
 
 		slice_cut(rest, '\n', &line, &rest);
-		line.len = enhanced_code_len(line, client->reply.code);
+		line.len = smtp_reply_enhanced_len(line, client->reply.code);
 		if (line.len == 0)
 			continue;
 		if (common.len > 0 && !slice_equal(common, line))
@@ -199,7 +175,7 @@ split_enhanced_code(struct smtp_client *client)
 		struct slice line;
 
 		more = slice_cut(rest, '\n', &line, &rest);
-		if (enhanced_code_len(line, client->reply.code) > 0)
+		if (smtp_reply_enhanced_len(line, client->reply.code) > 0)
 			line = slice_skip(line, code.len + 1);
 		memmove(out, line.data, line.len);
 		out += line.len;

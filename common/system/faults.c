@@ -120,21 +120,6 @@ is_digits(struct slice word, size_t n)
 	return word.len == n && slice_to_number(word, UINT64_MAX, &number);
 }
 
-/* "5.7.1": a class of 2, 4 or 5, and two numbers of up to three digits. */
-static bool
-is_enhanced(struct slice word, unsigned class)
-{
-	struct slice first, second, third;
-	uint64_t number;
-
-	return slice_cut(word, '.', &first, &second) &&
-	    slice_cut(second, '.', &second, &third) &&
-	    first.len == 1 && (unsigned)(first.data[0] - '0') == class &&
-	    second.len <= 3 && third.len <= 3 &&
-	    slice_to_number(second, 999, &number) &&
-	    slice_to_number(third, 999, &number);
-}
-
 /* The text of a reply: all that is left, without blanks at its ends. */
 static struct slice
 take_text(struct words *words)
@@ -156,7 +141,7 @@ take_smtp_reply(struct words *words, struct fault *fault)
 	if (code < 400 || code > 599)
 		return "a reply is 400 to 599";
 	fault->reply.code = (unsigned)code;
-	if (is_enhanced(peek(words), fault->reply.code / 100))
+	if (smtp_reply_enhanced_len(peek(words), fault->reply.code) > 0)
 		fault->reply.enhanced = next_word(words);
 	fault->reply.text = take_text(words);
 	return NULL;
