@@ -189,7 +189,8 @@ test_senders(void **state)
 {
 	static const struct { const char *login, *sender; int foreign; }
 	rows[] = {
-		{ "anna", "anna@a.test", 0 }, { "Anna@b.test", "ANNA@a.test", 0 },
+		{ "anna", "anna@a.test", 0 },
+		{ "Anna@b.test", "ANNA@a.test", 0 },
 		{ "anna", "bob@a.test", 1 }, { "anna", "nobody@b.test", 1 },
 		{ "anna", "sales@a.test", 0 }, { "bob", "sales@a.test", 1 },
 		{ "anna", "", 0 }, { "anna", "bob@else.test", 0 },
