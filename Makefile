@@ -400,7 +400,7 @@ link LIBDIR $(soname)=libmailhandlers.so
 644 SYSUSERSDIR units/mail-handlers.sysusers.conf=mail-handlers.conf
 644 TMPFILESDIR units/mail-handlers.tmpfiles.conf=mail-handlers.conf
 644 CATALOGDIR units/mail-handlers.catalog
-644 DOCDIR README.md LICENSE
+644 DOCDIR README.md LICENSE units/README.md=operators.md
 644 DATADIR $(BUILD)/units/inetd.conf
 644 DATADIR/haproxy $(call samples,haproxy)
 755 DATADIR/acme $(call samples,acme)

@@ -1,5 +1,5 @@
-"""README.md's recipes as they are printed, each twice, in a network and below
-a /usr/local/sbin of their own; and the demo they are for."""
+"""The recipes of both README.md as they are printed, each twice, in a network
+and below a /usr/local/sbin of their own; and the demo they are for."""
 
 import os
 import pty
@@ -15,15 +15,15 @@ from mailtest import (DEADLINE, POP3, ROOT, SMTP, TestCase, clean_environment,
                       wait_for)
 from superservers import listening
 
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "units" / "README.md")
 
 
 def blocks(title):
     """The indented blocks of the section, whatever its level."""
-    text = README.read_text()
+    text = "".join(page.read_text() for page in PAGES)
     match = re.search(rf"(?ms)^#+ {re.escape(title)}\n(.*?)(?=^##|\Z)", text)
     if not match:
-        raise AssertionError(f"README.md has no section {title}")
+        raise AssertionError(f"no README.md has a section {title}")
     return [re.sub("(?m)^    ", "", block[1]) for block in re.finditer(
         r"(?m)(?<=\n\n)((?:    .*\n)+)", "\n" + match[1])]
 
