@@ -3,7 +3,6 @@
  *
  * The loop is the whole program: the protocol core says what it wants, and
  * this file does it with the maildir, the login and the connection.
- * Layer 3.
  */
 #include <errno.h>
 #include <stdio.h>

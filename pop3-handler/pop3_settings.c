@@ -1,6 +1,5 @@
 /*
  * pop3_settings.c - pop3-handler's rows of the option table.
- * Layer 3.
  */
 #include "pop3_settings.h"
 

@@ -3,7 +3,6 @@
  *
  * The loop is the whole program: the protocol core says what it wants, and
  * this file does it with the login, the delivery and the relay.
- * Layer 3.
  */
 #include "smtp_program.h"
 

@@ -1,6 +1,5 @@
 /*
  * options.c - the option engine: one table, read in four ways.
- * Layer 2.
  */
 #include "settings/options.h"
 

@@ -1,6 +1,5 @@
 /*
  * settings.c - the shared rows of the option table.
- * Layer 2.
  */
 #include "settings/settings.h"
 

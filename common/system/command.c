@@ -1,6 +1,5 @@
 /*
  * command.c - a command's words, and whether its program is there.
- * Layer 2.
  */
 #include "system/command.h"
 

@@ -4,7 +4,6 @@
  * The only module with mutable globals: there is one log. libsystemd is
  * loaded only when the journal is really wanted, for linking it would cost
  * every session a tenth of its time.
- * Layer 2.
  */
 #include "system/log.h"
 

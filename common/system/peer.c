@@ -1,6 +1,5 @@
 /*
  * peer.c - descriptors and addresses, as each super-server hands them over.
- * Layer 2.
  */
 #include "system/peer.h"
 

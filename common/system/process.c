@@ -1,6 +1,6 @@
 /*
  * process.c - SIGTERM becomes a fact to look at.
- * Layer 2. Signal handlers have no argument, hence the statics.
+ * Signal handlers have no argument, hence the statics.
  */
 #include "system/process.h"
 

@@ -3,7 +3,6 @@
  *
  * Start-up is paid by every connection: nothing here that a handshake does
  * not need.
- * Layer 2.
  */
 #include "system/tls_server.h"
 
