@@ -308,7 +308,7 @@ class OwnSenders(Domains):
                        "out@a.test", "bob", "bob+anna@a.test"):
             self.check(smtp, sender, "553 5.7.1")
         smtp.quit()
-        self.assertIn("refused: peer=local sender=bob@a.test user=Anna@a.test "
+        self.assertIn("refused: peer=local sender=bob@a.test user=anna "
                       'reply="553 5.7.1', smtp.process.log())
         smtp = self.session(login="carl")
         self.check(smtp, "anyone@b.test", "250 2.1.0")      # @b.test
