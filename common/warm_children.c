@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "system/clock.h"
@@ -176,6 +177,10 @@ say_crash(pid_t pid, const struct source *source, int status)
 		log_reason(LOG_KIND_TROUBLE, "the process %ld for %s ended by "
 		    "signal %d (%s)", (long)pid, name, WTERMSIG(status),
 		    strsignal(WTERMSIG(status)));
+	/* What the program says itself, it has said. */
+	else if (status != 0 && WEXITSTATUS(status) < EX__BASE)
+		log_reason(LOG_KIND_TROUBLE, "the process %ld for %s ended "
+		    "with status %d", (long)pid, name, WEXITSTATUS(status));
 }
 
 static void

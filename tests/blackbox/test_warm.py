@@ -504,14 +504,14 @@ class Others(WarmCase):
             peers[-1].hello()
             warm.wait_children(n + 1)
         pids = warm.children()
-        for pid, number in zip(pids, (signal.SIGSEGV, signal.SIGKILL,
+        for pid, number in zip(pids, (signal.SIGABRT, signal.SIGKILL,
                                       signal.SIGSTOP)):
             os.kill(pid, number)
         warm.wait_children(2)
         self.submit(warm)
         self.assertRegex(str(peers[3].message(TEXT)), r"250 2\.0\.0")
         warm.wait_log(r"trouble: .*ended by signal ", 2)
-        self.assertEqual(warm.count(r"for 127\.0\.0\.1 ended by signal 11 "),
+        self.assertEqual(warm.count(r"for 127\.0\.0\.1 ended by signal 6 "),
                          1)
         self.assertEqual(warm.count(r"for 127\.0\.0\.1 ended by signal 9 "),
                          1)
@@ -614,7 +614,11 @@ class Floods(WarmCase):
     def assert_bounded(self, warm, lines):
         self.assertLessEqual(len(warm.children()), 64)
         self.assertLess(warm.log().count("\n"), lines)
-        self.assertLess(warm.process.peak_kib(), 16384)
+        self.assert_small(warm)
+
+    def assert_small(self, warm):
+        if b"__asan_init" not in SMTP.read_bytes():
+            self.assertLess(warm.process.peak_kib(), 16384)
 
     def open_all(self, port, n, sources=None, send=b""):
         socks = []
@@ -680,7 +684,7 @@ class Floods(WarmCase):
         self.submit(warm, host="::1")
         wait_for(lambda: not warm.children(), "their end")
         self.submit(warm)
-        self.assertLess(warm.process.peak_kib(), 16384)
+        self.assert_small(warm)
 
     def test_many_addresses(self):
         """As many sources as connections: the number of all is the limit."""
