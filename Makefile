@@ -93,7 +93,7 @@ library_parts = $(library_objects) $(pop3_objects) $(smtp_objects) \
 library_version = 0.1.0
 soname = libmailhandlers.so.0
 embeddable = $(BUILD)/libmailhandlers.a $(BUILD)/$(soname) \
-	$(BUILD)/mailhandlers.pc
+	$(filled)/mailhandlers.pc
 # Each needs what stands after it.
 libraries = $(BUILD)/liblibrary.a $(BUILD)/libpop3.a $(BUILD)/libsmtp.a \
 	$(BUILD)/libcommon.a
@@ -102,13 +102,23 @@ unit_tests = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,\
 	$(wildcard tests/unit/test_*.c))
 ports = pop3-handler pop3-handler-stls smtp-handler smtp-handler-submission \
 	smtp-handler-mx
-units = $(patsubst units/%.in,$(BUILD)/units/%,\
+# Paths are put into what names the installed programs, in a folder for each
+# set of them: who installs to another place at the same time is not disturbed.
+installed_paths = $(SBINDIR) $(SYSCONFDIR) $(LIBDIR) $(INCLUDEDIR)
+usual_paths = /usr/local/sbin /etc /usr/local/lib /usr/local/include
+ifeq ($(installed_paths),$(usual_paths))
+filled := $(BUILD)/units
+else
+filled := $(BUILD)/units-$(shell printf %s '$(installed_paths)' | \
+	cksum | cut -d' ' -f1)
+endif
+units = $(patsubst units/%.in,$(filled)/%,\
 	$(wildcard units/*.in units/*/*.in)) \
-	$(BUILD)/units/pop3-handler-stls@.service \
-	$(BUILD)/units/smtp-handler-submission@.service \
-	$(BUILD)/units/smtp-handler-mx@.service \
-	$(foreach port,$(ports),$(BUILD)/units/$(port)-warm.socket \
-	$(BUILD)/units/$(port)-warm.service)
+	$(filled)/pop3-handler-stls@.service \
+	$(filled)/smtp-handler-submission@.service \
+	$(filled)/smtp-handler-mx@.service \
+	$(foreach port,$(ports),$(filled)/$(port)-warm.socket \
+	$(filled)/$(port)-warm.service)
 fuzzers = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 man_pages = $(wildcard man/*.[1-9])
 
@@ -163,10 +173,10 @@ $(BUILD)/$(soname): $(library_parts) common/library/mailhandlers.map
 	    -Wl,--version-script=common/library/mailhandlers.map -o $@ \
 	    $(library_parts) -ltls
 
-$(BUILD)/mailhandlers.pc: common/library/mailhandlers.pc.in \
-    $(BUILD)/units/paths
+$(filled)/mailhandlers.pc: common/library/mailhandlers.pc.in Makefile
+	@mkdir -p $(@D)
 	sed -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
-	    -e 's|@VERSION@|$(library_version)|g' $< > $@
+	    -e 's|@VERSION@|$(library_version)|g' $< > $@.$$$$ && mv $@.$$$$ $@
 
 # What the build depends on beside the sources: other flags, other objects.
 $(OBJ)/flags: FORCE
@@ -246,13 +256,6 @@ $(BUILD)/tests/bench/%: tests/bench/%.c
 
 units: $(units) ## fill in the paths in units and samples
 
-# Paths are put into what names the installed programs; other paths, other
-# units.
-installed_paths = $(SBINDIR) $(SYSCONFDIR) $(LIBDIR) $(INCLUDEDIR)
-$(BUILD)/units/paths: FORCE
-	@mkdir -p $(@D)
-	@echo '$(installed_paths)' | cmp -s - $@ || \
-	    echo '$(installed_paths)' > $@
 
 # A unit has a source for two ways to be started: lines that begin with @each@
 # are for a program executed for each connection, those with @warm@ for a
@@ -260,18 +263,17 @@ $(BUILD)/units/paths: FORCE
 fill = sed -e '/^@$(1)@/d' -e 's/^@[a-z]*@ \{0,1\}//' \
 	-e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g'
 
-$(BUILD)/units/%: units/%.in $(BUILD)/units/paths Makefile
+$(filled)/%: units/%.in Makefile
 	@mkdir -p $(@D)
-	@$(call fill,warm) $< > $@
+	@$(call fill,warm) $< > $@.$$$$ && mv $@.$$$$ $@
 
-$(BUILD)/units/%-warm.socket: units/%.socket.in $(BUILD)/units/paths Makefile
+$(filled)/%-warm.socket: units/%.socket.in Makefile
 	@mkdir -p $(@D)
-	@$(call fill,each) $< > $@
+	@$(call fill,each) $< > $@.$$$$ && mv $@.$$$$ $@
 
-$(BUILD)/units/%-warm.service: units/%@.service.in $(BUILD)/units/paths \
-    Makefile
+$(filled)/%-warm.service: units/%@.service.in Makefile
 	@mkdir -p $(@D)
-	@$(call fill,each) $< > $@
+	@$(call fill,each) $< > $@.$$$$ && mv $@.$$$$ $@
 
 # The STARTTLS ports are the same services under other names: a socket starts
 # the service of its own name.
@@ -281,21 +283,21 @@ starttls = sed -e '/^ExecStart=/s/$$/ --tls starttls/' \
 	-e 's/$(1)\(-warm\)\{0,1\}\.socket/$(1)-$(2)\1.socket/' \
 	-e 's/edit $(1)/edit $(1)-$(2)/'
 
-$(BUILD)/units/pop3-handler-stls@.service: \
-    $(BUILD)/units/pop3-handler@.service
+$(filled)/pop3-handler-stls@.service: \
+    $(filled)/pop3-handler@.service
 	@$(call starttls,pop3-handler,stls) $< > $@
 
-$(BUILD)/units/pop3-handler-stls-warm.service: \
-    $(BUILD)/units/pop3-handler-warm.service
+$(filled)/pop3-handler-stls-warm.service: \
+    $(filled)/pop3-handler-warm.service
 	@$(call starttls,pop3-handler,stls) $< > $@
 
-$(BUILD)/units/smtp-handler-submission@.service: \
-    $(BUILD)/units/smtp-handler@.service
-	@$(call starttls,smtp-handler,submission) $< > $@
+$(filled)/smtp-handler-submission@.service: \
+    $(filled)/smtp-handler@.service
+	@$(call starttls,smtp-handler,submission) $< > $@.$$$$ && mv $@.$$$$ $@
 
-$(BUILD)/units/smtp-handler-submission-warm.service: \
-    $(BUILD)/units/smtp-handler-warm.service
-	@$(call starttls,smtp-handler,submission) $< > $@
+$(filled)/smtp-handler-submission-warm.service: \
+    $(filled)/smtp-handler-warm.service
+	@$(call starttls,smtp-handler,submission) $< > $@.$$$$ && mv $@.$$$$ $@
 
 # Port 25 is for strangers: settings of its own, and no passwords of next hops.
 mx = sed -e '/^ExecStart=/s/smtp-handler\.conf/smtp-handler-mx.conf/' \
@@ -305,12 +307,12 @@ mx = sed -e '/^ExecStart=/s/smtp-handler\.conf/smtp-handler-mx.conf/' \
 	-e 's/SMTP connections/& of other mail servers/' \
 	-e 's/SMTP connection\([^s]\|$$\)/SMTP connection of other servers\1/'
 
-$(BUILD)/units/smtp-handler-mx@.service: $(BUILD)/units/smtp-handler@.service
-	@$(call starttls,smtp-handler,mx) $< | $(mx) > $@
+$(filled)/smtp-handler-mx@.service: $(filled)/smtp-handler@.service
+	@$(call starttls,smtp-handler,mx) $< | $(mx) > $@.$$$$ && mv $@.$$$$ $@
 
-$(BUILD)/units/smtp-handler-mx-warm.service: \
-    $(BUILD)/units/smtp-handler-warm.service
-	@$(call starttls,smtp-handler,mx) $< | $(mx) > $@
+$(filled)/smtp-handler-mx-warm.service: \
+    $(filled)/smtp-handler-warm.service
+	@$(call starttls,smtp-handler,mx) $< | $(mx) > $@.$$$$ && mv $@.$$$$ $@
 
 # Corpora run through the fuzzers' checks, by any compiler; and the fuzzers
 # themselves, which need clang: make fuzz FUZZ=smtp SECONDS=600
@@ -384,11 +386,11 @@ fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries) $(smtp_parts)
 # units/install.sh has it.
 define installed
 755 SBINDIR $(BUILD)/pop3-handler $(BUILD)/smtp-handler
-755 SBINDIR $(BUILD)/units/mail-handlers-user
+755 SBINDIR $(filled)/mail-handlers-user
 644 LIBDIR $(BUILD)/libmailhandlers.a
 755 LIBDIR $(BUILD)/$(soname)
 link LIBDIR $(soname)=libmailhandlers.so
-644 LIBDIR/pkgconfig $(BUILD)/mailhandlers.pc
+644 LIBDIR/pkgconfig $(filled)/mailhandlers.pc
 644 INCLUDEDIR common/library/mailhandlers.h
 644 MANDIR/man3 $(filter %.3,$(man_pages))
 644 MANDIR/man5 $(filter %.5,$(man_pages))
@@ -401,7 +403,7 @@ link LIBDIR $(soname)=libmailhandlers.so
 644 TMPFILESDIR units/mail-handlers.tmpfiles.conf=mail-handlers.conf
 644 CATALOGDIR units/mail-handlers.catalog
 644 DOCDIR README.md LICENSE units/README.md=operators.md
-644 DATADIR $(BUILD)/units/inetd.conf
+644 DATADIR $(filled)/inetd.conf
 644 DATADIR/haproxy $(call samples,haproxy)
 755 DATADIR/acme $(call samples,acme)
 755 DATADIR/s6 $(call samples,s6)
@@ -411,10 +413,10 @@ link LIBDIR $(soname)=libmailhandlers.so
 keep SYSCONFDIR/mail-handlers units/pop3-handler.conf units/smtp-handler.conf
 keep SYSCONFDIR/mail-handlers units/smtp-handler-mx.conf
 endef
-user_units = $(filter $(BUILD)/units/user/%,$(units))
+user_units = $(filter $(filled)/user/%,$(units))
 # Examples for another super-server, as they are or filled in.
 samples = $(filter-out %.in,$(wildcard units/$1/*)) \
-	$(filter $(BUILD)/units/$1/%,$(units))
+	$(filter $(filled)/$1/%,$(units))
 
 ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
 export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR USERUNITDIR \
@@ -422,7 +424,7 @@ export DESTDIR SBINDIR LIBDIR INCLUDEDIR MANDIR UNITDIR USERUNITDIR \
 	installed
 endif
 
-install: all units $(BUILD)/mailhandlers.pc ## install under DESTDIR and PREFIX
+install: all units $(filled)/mailhandlers.pc ## install under DESTDIR and PREFIX
 	printf '%s\n' "$$installed" | units/install.sh install
 
 uninstall: ## remove what install put there, but for the configuration
