@@ -327,7 +327,8 @@ class Removed(EmbeddedCase):
             "usr/lib/libmailhandlers.so", "usr/lib/libmailhandlers.so.0",
             "usr/lib/pkgconfig/mailhandlers.pc",
             "usr/share/man/man3/mailhandlers.3"])
-        subprocess.run(["make", "-s", "uninstall", f"BUILD={BUILD}",
+        build = os.path.relpath(BUILD, ROOT)
+        subprocess.run(["make", "-s", "uninstall", f"BUILD={build}",
                         f"DESTDIR={installed()}", "PREFIX=/usr"], cwd=ROOT,
                        check=True, stdout=subprocess.DEVNULL)
         self.assertEqual([path for path in installed().rglob("*")
