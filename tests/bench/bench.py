@@ -14,6 +14,7 @@ but for million, which takes minutes and gigabytes.
     small     deliveries of small messages; Dovecot's LMTP, Postfix
     several   one message for 1, 10 and 100 maildirs
     relay     a message on its way to the next hop; Postfix
+    milter    a filter; Postfix with the same one
     calls     system calls
     flood     connections that say nothing
     library   libmailhandlers; aiosmtpd, nodemailer's smtp-server
@@ -42,6 +43,7 @@ import bench_calls      # noqa: E402
 import bench_flood      # noqa: E402
 import bench_library    # noqa: E402
 import bench_memory     # noqa: E402
+import bench_milter     # noqa: E402
 import bench_relay      # noqa: E402
 import bench_session    # noqa: E402
 import bench_small      # noqa: E402
@@ -58,6 +60,7 @@ BENCHMARKS = {
     "data": bench_bulk.data,
     "small": bench_small.small,
     "several": bench_small.several,
+    "milter": bench_milter.milter,
     "relay": bench_relay.relay,
     "calls": bench_calls.calls,
     "flood": bench_flood.flood,
