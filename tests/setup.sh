@@ -50,8 +50,8 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	check_unpacked="$check_unpacked systemd/systemd-socket-activate"
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
-bench_packages="$demo_packages libmilter-dev python3 python3-aiosmtpd nodejs ucspi-tcp strace
-	libsasl2-modules"
+bench_packages="$demo_packages libmilter-dev python3 python3-aiosmtpd nodejs
+	ucspi-tcp strace libsasl2-modules"
 bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
 	courier-pop/courierpop3d'
 bench_commands="$demo_commands python3 tcpserver strace"
