@@ -33,12 +33,12 @@ add_users_file(const struct program *program, struct confine *confine)
 static void
 gather(struct program *program, struct confine *confine, bool admitted)
 {
-	confine->programs = confine->network = confine->too_many = false;
+	confine->network = confine->too_many = false;
 	confine->n = confine->text_len = 0;
 	/* A checkpassword program is started before the session is admitted,
 	 * or by another login. */
-	confine->programs = program->auth.kind == AUTH_EXEC &&
-	    (!admitted || may_log_in_again(program));
+	confine->programs = CONFINE_OFF || (program->auth.kind == AUTH_EXEC &&
+	    (!admitted || may_log_in_again(program)));
 	/* --faults counts in files beside its own; it is for tests. */
 	if (program->faulty.faults.n > 0)
 		confine->too_many = true;

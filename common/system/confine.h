@@ -15,6 +15,22 @@
 #include "base/error.h"
 #include "base/slice.h"
 
+/*
+ * A build that measures coverage writes files when it ends, and one with
+ * AddressSanitizer looks for leaks from another process: their sessions give
+ * up nothing.
+ */
+#if defined(CONFINE_NOTHING) || defined(__SANITIZE_ADDRESS__)
+#define CONFINE_OFF true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CONFINE_OFF true
+#endif
+#endif
+#ifndef CONFINE_OFF
+#define CONFINE_OFF false
+#endif
+
 /* As many paths, and octets of paths, as one set holds. */
 #define CONFINE_PATHS_MAX 96
 #define CONFINE_TEXT_MAX 16384

@@ -3,7 +3,7 @@
  */
 #include "system/confine.h"
 
-#if defined(__linux__) && !defined(CONFINE_NOTHING) && \
+#if defined(__linux__) && \
     (defined(__x86_64__) || defined(__aarch64__))
 #include <errno.h>
 #include <linux/audit.h>
@@ -42,10 +42,8 @@ static const unsigned always[] = {
 #endif
 	/* Starting programs, and signals to others. */
 	SYS_execve, SYS_execveat, SYS_kill, SYS_tkill, SYS_rt_sigqueueinfo,
-#ifndef __SANITIZE_ADDRESS__ /* which looks for leaks from a process */
 #ifdef SYS_fork
 	SYS_fork, SYS_vfork,
-#endif
 #endif
 };
 #define N_ALWAYS (sizeof(always) / sizeof(always[0]))
