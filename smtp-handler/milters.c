@@ -182,7 +182,8 @@ greet(struct milters *milters, struct milter_link *link,
 		    trace->address_is_ipv6, facts->port);
 		milters_ask(milters, link, MILTER_CONNECT, made);
 	}
-	if (!milters_goes_on(link, made) || !milter_wants(&link->milter, MILTER_HELO))
+	if (!milters_goes_on(link, made) ||
+	    !milter_wants(&link->milter, MILTER_HELO))
 		return;
 	milters_put_macros(link, facts, MILTER_HELO);
 	milter_put_helo(&link->milter, trace->helo);

@@ -35,8 +35,8 @@ send_header(struct milter_link *link, const struct header_edit *edit,
 
 		if (i == edit->ours)
 			continue;
-		if (!MILTERS_PUT(link, milter_put_header(&link->milter, field->name,
-		    header_edit_value(field, blank)), &why)) {
+		if (!MILTERS_PUT(link, milter_put_header(&link->milter,
+		    field->name, header_edit_value(field, blank)), &why)) {
 			milters_give_up(milters, link, &why, made);
 			return false;
 		}
@@ -79,7 +79,8 @@ send_body(struct milter_link *link, struct message *message,
 	while ((n = read_body(message, &at, &why)) > 0) {
 		const struct slice body = { message->wire, (size_t)n };
 
-		if (!MILTERS_PUT(link, milter_put_body(&link->milter, body), &why))
+		if (!MILTERS_PUT(link, milter_put_body(&link->milter, body),
+		    &why))
 			break;
 		if (!milter_answers(&link->milter, MILTER_BODY))
 			continue;
@@ -130,7 +131,8 @@ end_message(struct milters *milters, struct milter_link *link,
 			break;
 		if (answer < MILTER_ADD || answer > MILTER_CHANGE) {
 			link->in_message = false;
-			milters_take_answer(milters, link, MILTER_END, answer, made);
+			milters_take_answer(milters, link, MILTER_END, answer,
+			    made);
 			return;
 		}
 		if (!change(edit, &link->milter, answer)) {
