@@ -38,10 +38,11 @@ flags='-std=c17 -D_GNU_SOURCE -DHAVE_SYSTEMD -pthread
 	-Icommon -Ipop3-handler -Ismtp-handler'
 processors=$(getconf _NPROCESSORS_ONLN)
 
-# From scratch: what is built already is not looked at.
+# From scratch: what is built already is not looked at. Leaks are left to the
+# sanitizers: gcc loses sight of a pointer that is kept in an array.
 rm -rf "$out/gcc" "$out/clang"
 check gcc make -s -j "$processors" BUILD="$out/gcc" CC=gcc \
-    CFLAGS='-O2 -g -fanalyzer' all
+    CFLAGS='-O2 -g -fanalyzer -Wno-analyzer-malloc-leak' all
 
 # Uninitialised values are left to gcc and the sanitizers: clang does not see
 # that read(2) fills what malloc(3) gave.
