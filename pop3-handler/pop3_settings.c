@@ -19,7 +19,7 @@ static const struct option_spec rows[] = {
 	{ .name = "hide", .type = OPTION_STRING,
 	    .offset = offsetof(struct pop3_settings, common.hide),
 	    .value_name = "LIST", .check = check_hide,
-	    .help = "do without these extensions, for testing clients" },
+	    .help = "do not offer these extensions, for testing clients" },
 	{ .name = "timeout", .type = OPTION_NUMBER,
 	    .offset = offsetof(struct pop3_settings, common.timeout),
 	    .value_name = "SECONDS", .fallback = "600",

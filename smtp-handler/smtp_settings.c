@@ -37,7 +37,7 @@ check_hide(const char *list, char *why, size_t size)
 static const struct option_spec rows[] = {
 	{ .name = "hide", .type = OPTION_STRING, .offset = AT(common.hide),
 	    .value_name = "LIST", .check = check_hide,
-	    .help = "do without these extensions, for testing clients" },
+	    .help = "do not offer these extensions, for testing clients" },
 	{ .name = "timeout", .type = OPTION_NUMBER,
 	    .offset = AT(common.timeout), .value_name = "SECONDS",
 	    .fallback = "300", .min = 1, .max = 86400,
@@ -85,7 +85,7 @@ static const struct option_spec rows[] = {
 	{ .name = "hook-timeout", .type = OPTION_NUMBER,
 	    .offset = AT(hook_timeout), .value_name = "SECONDS",
 	    .fallback = "60", .min = 1, .max = 3600,
-	    .help = "limit for such a program" },
+	    .help = "limit for a program of --on-recipient or --on-message" },
 	{ .name = "milter", .type = OPTION_LIST, .offset = AT(milter),
 	    .value_name = "ADDRESS",
 	    .help = "a filter to ask, unix:/PATH or inet:PORT@HOST; may be "
@@ -93,7 +93,7 @@ static const struct option_spec rows[] = {
 	{ .name = "milter-default", .type = OPTION_CHOICE,
 	    .offset = AT(milter_default), .value_name = "HOW",
 	    .fallback = "tempfail", .choices = milter_defaults,
-	    .help = "when it is broken: tempfail or accept" },
+	    .help = "mail whose filter cannot be asked: tempfail or accept" },
 	{ .name = "lmtp", .type = OPTION_SWITCH, .offset = AT(lmtp),
 	    .help = "speak LMTP: one reply for each recipient" },
 };

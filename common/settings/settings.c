@@ -114,7 +114,7 @@ const struct option_spec settings_rows[] = {
 	{ .name = "tls", .type = OPTION_CHOICE, .offset = AT(tls),
 	    .value_name = "MODE", .fallback = "implicit",
 	    .choices = tls_modes, .help = "implicit: from the first octet; "
-	    "starttls; off; outer: TLS was ended before us" },
+	    "starttls; off; outer: a proxy in front terminates TLS" },
 	{ .name = "tls-cert", .type = OPTION_LIST, .offset = AT(tls_cert),
 	    .value_name = "FILE", .fallback = "tls.crt",
 	    .help = "certificate chain, PEM; may be repeated" },
@@ -158,10 +158,11 @@ const struct option_spec settings_rows[] = {
 	{ .name = "idle-exit", .type = OPTION_NUMBER, .offset = AT(idle_exit),
 	    .value_name = "SECONDS", .max = 31536000,
 	    .help = "stop accepting after so long without a connection, 0: "
-	    "never; default is 60, with --listen 0" },
+	    "never, which is the default with --listen; else it is 60" },
 	{ .name = "exit-after", .type = OPTION_NUMBER,
 	    .offset = AT(exit_after), .value_name = "N",
-	    .max = INT64_MAX, .help = "stop accepting after so much" },
+	    .max = INT64_MAX, .help = "stop accepting after N sessions (POP3) "
+	    "or N accepted messages (SMTP)" },
 	{ .name = "max-connections", .type = OPTION_NUMBER,
 	    .offset = AT(max_connections), .value_name = "N",
 	    .fallback = "64", .min = 1, .max = 2048,
@@ -243,12 +244,13 @@ settings_check(struct common_settings *settings, struct error *error)
 		return error_set(error, ERROR_CONFIG, "--auth-mechanisms "
 		    "oauthbearer and xoauth2 are for --auth any and exec:"
 		    "COMMAND: with file: nobody knows which tokens are right");
-	/* What ends TLS on this machine connects from this machine. */
+	/* A proxy on this machine that terminates TLS makes every peer look
+	 * local. */
 	if (settings->tls == TLS_MODE_OUTER && !settings->proxy_protocol &&
 	    settings->auth != NULL && strcmp(settings->auth, "any") == 0)
 		return error_set(error, ERROR_CONFIG, "--tls outer with --auth "
-		    "any would let everybody in: what ends TLS makes every "
-		    "peer look local; --proxy-protocol tells who it is, or "
-		    "use --auth file:PATH");
+		    "any would let everybody in: the proxy that terminates "
+		    "TLS makes every peer look local; --proxy-protocol tells "
+		    "who it is, or use --auth file:PATH");
 	return 0;
 }

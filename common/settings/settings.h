@@ -18,7 +18,7 @@ enum tls_mode {
 	TLS_MODE_IMPLICIT, /* from the first octet (RFC 8314) */
 	TLS_MODE_STARTTLS, /* after STARTTLS or STLS */
 	TLS_MODE_OFF,
-	TLS_MODE_OUTER,    /* somebody before us has ended it */
+	TLS_MODE_OUTER,    /* a proxy in front terminates it */
 };
 
 struct common_settings {

@@ -93,10 +93,10 @@ const struct smtp_reply smtp_replies[] = {
 	    SLICE("A lone dot between line ends that are not CRLF") },
 	[REPLY_CHUNK_SYNTAX] = { 501, "5.5.4",
 	    SLICE("Syntax: BDAT octets [LAST]") },
-	/* Octets will follow, and nobody can say where they end. */
+	/* The octets of a chunk follow, and its size cannot be read. */
 	[REPLY_CHUNK_ENDLESS] = { 521, "5.5.4",
-	    SLICE("Nobody can tell where that chunk ends") },
-	/* To read it to its end could take for ever. */
+	    SLICE("Invalid chunk size, closing") },
+	/* A refused chunk is read to its end, unless it is too large. */
 	[REPLY_CHUNK_TOO_LONG] = { 521, "5.3.4",
 	    SLICE("No message may be that large, closing") },
 	[REPLY_TLS_TWICE] = { 503, "5.5.1", SLICE("This is TLS already") },
@@ -110,7 +110,7 @@ const struct smtp_reply smtp_replies[] = {
 	[REPLY_AUTH_BASE64] = { 501, "5.5.2", SLICE("Not base64") },
 	[REPLY_AUTH_MESSAGE] = { 501, "5.5.2", SLICE("Malformed response") },
 	[REPLY_AUTH_IDENTITY] = { 535, "5.7.8",
-	    SLICE("Nobody acts for another one here") },
+	    SLICE("Authorization identity not permitted") },
 	[REPLY_AUTH_TOO_LONG] = { 500, "5.5.6", SLICE("Response too long") },
 	[REPLY_TOO_MANY_BAD] = { 421, "4.7.0",
 	    SLICE("Too many bad commands") },

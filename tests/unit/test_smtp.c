@@ -896,8 +896,9 @@ test_auth(void **state)
 		    DRIVE_EOF, false },
 		/* To act for somebody else. */
 		{ SLICE(EHLO "AUTH PLAIN eABqb2UAc2VjcmV0\r\n"),
-		    SLICE(GREETING EHLO_OK "535 5.7.8 Nobody acts for another "
-		    "one here\r\n"), SLICE("end\n"), DRIVE_EOF, false },
+		    SLICE(GREETING EHLO_OK "535 5.7.8 Authorization "
+		    "identity not permitted\r\n"), SLICE("end\n"),
+		    DRIVE_EOF, false },
 		{ SLICE(EHLO "AUTH LOGIN\r\n\r\n" B64_SECRET "\r\n"
 		    "AUTH LOGIN " B64_JOE "\r\n\r\n"),
 		    SLICE(GREETING EHLO_OK ASK_NAME ASK_PASSWORD RESPONSE

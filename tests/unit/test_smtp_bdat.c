@@ -176,7 +176,7 @@ test_endless(void **state)
 	(void)state;
 	smtp_drive_replay(&d, "more than can be counted",
 	    ENVELOPE "BDAT 18446744073709551616\r\nRSET\r\nNOOP\r\n",
-	    ENVELOPE_OK "521 5.5.4 Nobody can tell where that chunk ends\r\n",
+	    ENVELOPE_OK "521 5.5.4 Invalid chunk size, closing\r\n",
 	    ENVELOPE_EVENTS, true);
 	smtp_drive_replay(&d, "as much as can be counted",
 	    ENVELOPE "BDAT 18446744073709551615 LAST\r\nRSET\r\nNOOP\r\n",

@@ -570,7 +570,7 @@ test_unwanted_chunks(void **state)
 	text_repeat(&input, ' ', SASL_LINE_MAX);
 	text_add(&input, SLICE("6\r\nNOOP\r\nBDAT 5 LAST\r\nbbbbb"));
 	check(&d, input.data, GREETING EHLO_OK ENVELOPE_OK TAKEN
-	    "521 5.5.4 Nobody can tell where that chunk ends\r\n",
+	    "521 5.5.4 Invalid chunk size, closing\r\n",
 	    ENVELOPE_EVENTS "begin\nx|\n", true);
 	text_free(&input);
 }
