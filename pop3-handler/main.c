@@ -5,6 +5,7 @@
  * this file does it with the maildir, the login and the connection.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,20 @@ check_directory(const char *option, const char *path, int mode,
 	return -1;
 }
 
+/* What all users' maildirs have in common. Where that is missing, each login
+ * is refused, for mail could not come either. */
+static int
+check_common_part(const char *maildir, struct error *error)
+{
+	char path[PATH_MAX];
+	int len = snprintf(path, sizeof(path), "%.*s",
+	    (int)pattern_fixed(maildir), maildir);
+
+	return len <= 0 || (size_t)len >= sizeof(path) ? 0
+	    : check_directory("the directory of --maildir", path, X_OK,
+	        error);
+}
+
 /* The directories that the settings name. */
 static int
 check_directories(const struct pop3_settings *settings, struct error *error)
@@ -93,6 +108,8 @@ check_directories(const struct pop3_settings *settings, struct error *error)
 	char path[4096];
 	const char *cache = cache_dir(settings, path, sizeof(path));
 
+	if (!fixed && check_common_part(maildir, error) < 0)
+		return -1;
 	if (fixed && check_directory("--maildir", maildir, R_OK | X_OK,
 	    error) < 0)
 		return -1;

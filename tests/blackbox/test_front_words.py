@@ -120,6 +120,21 @@ class Values(Words):
         self.assertEqual(self.check(*options, "--maildir", self.dir),
                          (0, ""))
 
+    def test_no_directory_for_maildirs(self):
+        """Of a maildir for each user, what they have in common."""
+        users = self.write("users", f"anna:{hash_of('x')}\n")
+        missing = self.path("none")
+        status, err = self.check(
+            "--tls", "off", "--auth", f"file:{users}", "--maildir",
+            f"{missing}/%u", program=POP3)
+        self.assertEqual(status, 78)
+        self.assertIn(f"the directory of --maildir {missing}: No such file "
+                      "or directory", err)
+        missing.mkdir()
+        self.assertEqual(self.check(
+            "--tls", "off", "--auth", f"file:{users}", "--maildir",
+            f"{missing}/%u", program=POP3), (0, ""))
+
     def test_relay_with_the_other_scheme(self):
         for url, words in (
                 ("smtp://host:465", "port 465 is TLS from the first octet: "
