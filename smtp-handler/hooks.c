@@ -105,7 +105,7 @@ open_recipients(struct slice lines, struct error *error)
 {
 	struct spool spool;
 
-	if (lines.len <= COMMAND_PIPE_MAX)
+	if (lines.len <= COMMAND_PIPE_SURE)
 		return command_pipe(lines, error);
 	if (spool_open(&spool, true, error) < 0)
 		return -1;

@@ -44,7 +44,9 @@ command_pipe(struct slice input, struct error *error)
 		return error_set(error, ERROR_SYSTEM, "too much input");
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return error_system(error, errno, "pipe");
-	/* It fits into the pipe, and we hold its other end. */
+	/* It fits into the pipe, and we hold its other end; where it does
+	 * not, nobody would read, and this must not wait. */
+	fcntl(ends[1], F_SETFL, O_NONBLOCK);
 	ssize_t n = write(ends[1], input.data, input.len);
 	close(ends[1]);
 	if (n == (ssize_t)input.len)

@@ -24,8 +24,10 @@
 #define COMMAND_ERROR_LINES_MAX 20
 #define COMMAND_ERROR_LINE_MAX 500
 
-/* Octets that command_pipe takes. */
-#define COMMAND_PIPE_MAX 4096
+/* Octets that command_pipe takes: a token's, and more; and so many that any
+ * pipe has room for them (pipe(7): it may be one page). */
+#define COMMAND_PIPE_MAX 16384
+#define COMMAND_PIPE_SURE 4096
 
 /* From SIGTERM, when its time is over, to SIGKILL: milliseconds. */
 #define COMMAND_GRACE 2000
@@ -64,7 +66,8 @@ struct command_run {
 int command_run(struct command_run *run, struct error *error);
 
 /* The read end of a pipe that has this in it and then ends: for extra. At
- * most COMMAND_PIPE_MAX octets, so that writing never waits. */
+ * most COMMAND_PIPE_MAX octets. Nobody waits for room: where there is none
+ * beyond COMMAND_PIPE_SURE it fails. */
 int command_pipe(struct slice input, struct error *error);
 
 #endif
