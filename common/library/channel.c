@@ -598,6 +598,7 @@ channel_free(struct channel *channel)
 	if (channel->next != NULL)
 		channel->next->link = channel->link;
 	tls_free(channel->tls);
+	poller_remove(server_of(channel)->poller, channel->fd);
 	close(channel->fd);
 	forget_text(channel);
 	origin_take_back(origin, channel->buffers);

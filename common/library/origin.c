@@ -41,8 +41,10 @@ origin_new(struct mh_server *server, int fd,
 void
 origin_close(struct origin *origin)
 {
-	if (origin->fd >= 0)
-		close(origin->fd);
+	if (origin->fd < 0)
+		return;
+	poller_remove(origin->server->poller, origin->fd);
+	close(origin->fd);
 	origin->fd = -1;
 }
 

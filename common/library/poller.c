@@ -50,6 +50,7 @@ poller_close(struct poller *poller)
 		close(poller->alarm);
 	if (poller->fd >= 0)
 		close(poller->fd);
+	poller->fd = -1;
 }
 
 int
@@ -59,6 +60,14 @@ poller_add(struct poller *poller, int fd, void *source)
 		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
 
 	return epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+void
+poller_remove(struct poller *poller, int fd)
+{
+	struct epoll_event ignored = { .events = 0 };
+
+	epoll_ctl(poller->fd, EPOLL_CTL_DEL, fd, &ignored);
 }
 
 int
@@ -172,6 +181,14 @@ poller_add(struct poller *poller, int fd, void *source)
 	change(poller, (uintptr_t)fd, EVFILT_WRITE, EV_ADD | EV_CLEAR, 0, 0,
 	    source);
 	return 0;
+}
+
+/* kqueue(2) knows descriptors, and closing one is enough. */
+void
+poller_remove(struct poller *poller, int fd)
+{
+	(void)poller;
+	(void)fd;
 }
 
 int

@@ -32,10 +32,13 @@ struct poller_event {
 
 /* 0, or -1 with errno. */
 int poller_open(struct poller *poller);
+/* Nothing needs to be removed after that. */
 void poller_close(struct poller *poller);
 
-/* Both directions. The descriptor's close takes it out again. */
+/* Both directions. To be removed before it is closed: where a process that
+ * was forked has it too, it is not closed by that (epoll(7)). */
 int poller_add(struct poller *poller, int fd, void *source);
+void poller_remove(struct poller *poller, int fd);
 
 /* At most POLLER_EVENTS_MAX of them within ms (-1: whenever): how many, or -1
  * with errno. The bell and the alarm are no events. */

@@ -309,6 +309,9 @@ mh_server_free(struct mh_server *server)
 		return;
 	while (queue_take(server) != NULL)
 		;
+	/* First: a process that was forked has it in common with us, and what
+	 * the one removes the other would wait for in vain. */
+	poller_close(server->poller);
 	while (server->channels != NULL)
 		channel_free(server->channels);
 	for (origin = server->origins; origin != NULL; origin = next) {
@@ -317,7 +320,6 @@ mh_server_free(struct mh_server *server)
 		origin_release(origin);
 	}
 	timers_free(&server->timers);
-	poller_close(server->poller);
 	free(server->poller);
 	free(server);
 }

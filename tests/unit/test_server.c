@@ -7,8 +7,11 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "library/mailhandlers.h"
 #include "library/timers.h"
@@ -650,6 +653,68 @@ test_wrong_calls(void **state)
 	host_close(&host);
 }
 
+/* Somebody else holds the descriptor, too, as a process that was forked does:
+ * what happens to it later is nobody's session any more. */
+static void
+test_descriptor_is_held(void **state)
+{
+	struct text said = { .data = NULL };
+	struct host host;
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(host_open(&host, NULL), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	int held = dup(pair[1]);
+	assert_int_equal(mh_server_adopt(host.server, pair[1], &smtp, NULL),
+	    0);
+	struct pollfd pollfd = { .fd = mh_server_fd(host.server),
+		.events = POLLIN };
+	peer_say(pair[0], SLICE("QUIT\r\n"));
+	while (!peer_read(pair[0], &said))
+		pump(&host);
+	shutdown(pair[0], SHUT_WR);
+	pump_to_end(&host);
+	assert_int_equal(poll(&pollfd, 1, 0), 0);
+	close(pair[0]);
+	assert_int_equal(poll(&pollfd, 1, 0), 0);
+	assert_null(mh_server_wait(host.server, 0));
+	close(held);
+	text_free(&said);
+	host_close(&host);
+}
+
+/* A process that was forked frees what it has no use for. */
+static void
+test_forked_process_frees(void **state)
+{
+	struct text said = { .data = NULL };
+	struct host host;
+	int status, fd;
+
+	(void)state;
+	assert_int_equal(host_open(&host, NULL), 0);
+	fd = peer_adopted(&host, &smtp);
+	pump(&host);
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		host_close(&host);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	peer_say(fd, SLICE("QUIT\r\n"));
+	shutdown(fd, SHUT_WR);
+	pump_to_end(&host);
+	assert_true(peer_read(fd, &said));
+	assert_true(slice_ends_with(text_slice(&said), SLICE("Bye\r\n")));
+	close(fd);
+	text_free(&said);
+	host_close(&host);
+}
+
 /* ---- several servers at once ---- */
 
 static void *
@@ -753,6 +818,8 @@ main(void)
 		cmocka_unit_test(test_endless_flood),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_wrong_calls),
+		cmocka_unit_test(test_descriptor_is_held),
+		cmocka_unit_test(test_forked_process_frees),
 		cmocka_unit_test(test_threads),
 	};
 
