@@ -93,6 +93,19 @@ milters_take_answer(struct milters *milters, struct milter_link *link,
 	}
 }
 
+bool
+milters_make_room(struct milters *milters, struct milter_link *link,
+    struct hook_reply *made)
+{
+	struct error why;
+
+	if (buf_contents(&link->milter.wire.out).len == 0 ||
+	    milter_link_flush(link, &why) == 0)
+		return true;
+	milters_give_up(milters, link, &why, made);
+	return false;
+}
+
 /* The step was put: its answer, if there is one. */
 void
 milters_ask(struct milters *milters, struct milter_link *link,
@@ -250,10 +263,12 @@ milters_recipient(struct milters *milters, const struct milters_facts *facts,
 		if (!milters_goes_on(link, made) ||
 		    !milter_wants(&link->milter, MILTER_RCPT))
 			continue;
-		milters_put_macros(link, facts, MILTER_RCPT);
-		milter_put_path(&link->milter, MILTER_RCPT,
-		    envelope->recipients[envelope->n - 1].path);
-		milters_ask(milters, link, MILTER_RCPT, made);
+		if (milters_make_room(milters, link, made)) {
+			milters_put_macros(link, facts, MILTER_RCPT);
+			milter_put_path(&link->milter, MILTER_RCPT,
+			    envelope->recipients[envelope->n - 1].path);
+			milters_ask(milters, link, MILTER_RCPT, made);
+		}
 		if (made->decision == HOOK_GO_ON)
 			continue;
 		*by = link->address;

@@ -178,6 +178,8 @@ message_one(struct milters *milters, struct milter_link *link,
 	if (milter_wants(&link->milter, MILTER_BODY) &&
 	    !send_body(link, message, milters, made))
 		return;
+	if (!milters_make_room(milters, link, made))
+		return;
 	milters_put_macros(link, facts, MILTER_END);
 	if (put_step(milters, link, MILTER_END, made))
 		end_message(milters, link, edit, made);

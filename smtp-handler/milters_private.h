@@ -15,6 +15,11 @@ extern const struct smtp_reply milters_later;
 #define MILTERS_PUT(link, put, why) \
 	((put) || (milter_link_flush(link, why) == 0 && (put)))
 
+/* Macros and a step that nobody answers may be many, as RCPT is: what is there
+ * goes first, so that there is room for both. False where it cannot go. */
+bool milters_make_room(struct milters *milters, struct milter_link *link,
+    struct hook_reply *made);
+
 /* What the client is to be told so far. */
 void milters_go_on(struct hook_reply *made);
 void milters_refuse(struct hook_reply *made, const struct smtp_reply *reply);

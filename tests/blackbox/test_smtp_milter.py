@@ -427,6 +427,33 @@ class Scripted(Milter):
         self.assertEqual([one for one in seen if one != "D"],
                          ["O", "E", "Q"])
 
+    def test_many_recipients_without_an_answer(self):
+        """It is told all of them, though it says nothing to any."""
+        seen = []
+
+        def behave(connection, receive, send):
+            while True:
+                packet = receive()
+                if packet[:1] == b"O":
+                    send(self.negotiation(0x8000))
+                elif packet[:1] in (b"R", b"D"):
+                    seen.append(packet)
+                elif packet[:1] not in (b"A", b"Q"):
+                    send(b"c")
+        smtp = self.session(self.serve_filter(behave))
+        smtp.expect("MAIL FROM:<joe@x.org>", "250 2.1.0")
+        wanted = [f"<{'x' * 60}{n}@example.org>" for n in range(900)]
+        for path in wanted:
+            smtp.expect(f"RCPT TO:{path}", "250 2.1.5")
+        self.assertEqual(str(smtp.text(smtp_wire(TEXT))), "250 2.0.0")
+        self.assertEqual(
+            [packet[1:-1].decode() for packet in seen
+             if packet[:1] == b"R"], wanted)
+        self.assertEqual(
+            [packet for packet in seen if packet[:2] == b"DR"],
+            [b"DR{rcpt_addr}\0" + path[1:-1].encode() + b"\0"
+             for path in wanted])
+
     def test_abort(self):
         """RSET, a lost client, and a refused sender are told."""
         seen = []
