@@ -107,6 +107,14 @@ header_edit_value(const struct header_field *field, bool leading_blank)
 
 /* ---- changes ---- */
 
+static bool
+may_change(struct header_edit *edit, struct slice name, struct slice value)
+{
+	edit->octets += name.len + value.len;
+	return ++edit->changes <= HEADER_EDIT_CHANGES_MAX &&
+	    edit->octets <= HEADER_EDIT_OCTETS_MAX;
+}
+
 /* "name: value\n". Whatever the value has in it, it is one field. */
 static bool
 make(struct header_field *field, struct slice name, struct slice value,
@@ -145,8 +153,9 @@ static bool
 put_at(struct header_edit *edit, size_t i, struct slice name,
     struct slice value, bool leading_blank)
 {
+	if (!may_change(edit, name, value))
+		return false;
 	struct header_field *field = open_place(edit, i);
-
 	edit->changed = true;
 	return field != NULL && make(field, name, value, leading_blank);
 }
@@ -164,8 +173,10 @@ header_edit_insert(struct header_edit *edit, uint32_t index,
 {
 	size_t i = index < edit->n ? index : edit->n;
 
+	if (!put_at(edit, i, name, value, leading_blank))
+		return false;
 	edit->ours += i <= edit->ours;
-	return put_at(edit, i, name, value, leading_blank);
+	return true;
 }
 
 bool
@@ -185,6 +196,8 @@ header_edit_change(struct header_edit *edit, uint32_t index,
 	if (i >= edit->n)
 		return value.len == 0 || header_edit_add(edit, name, value,
 		    leading_blank);
+	if (!may_change(edit, name, value))
+		return false;
 	edit->changed = true;
 	if (value.len > 0)
 		return make(&edit->fields[i], name, value, leading_blank);

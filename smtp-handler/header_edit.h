@@ -19,6 +19,10 @@ struct header_field {
 	char *made;        /* header_edit.c's own: what text points to */
 };
 
+/* Whatever a filter wants, so many changes, and octets of them. */
+#define HEADER_EDIT_CHANGES_MAX 4096
+#define HEADER_EDIT_OCTETS_MAX 1048576
+
 struct header_edit {
 	struct header_field *fields;
 	size_t n;
@@ -28,6 +32,8 @@ struct header_edit {
 
 	/* header_edit.c's own. */
 	size_t size;
+	size_t changes;
+	size_t octets; /* of names and values that came */
 };
 
 /*
@@ -44,7 +50,7 @@ struct slice header_edit_value(const struct header_field *field,
 
 /*
  * Changes, in the order they come. value as above; an LF in it that does not
- * fold is made to. False: no memory.
+ * fold is made to. False: no memory, or more of them than there may be.
  */
 bool header_edit_add(struct header_edit *edit, struct slice name,
     struct slice value, bool leading_blank);

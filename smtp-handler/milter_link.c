@@ -20,11 +20,13 @@
 #include "system/loopback.h"
 
 /* Seconds to connect and to negotiate, for a step, and for the end of a
- * message, which is when a filter works; each word of progress begins the
- * last anew. */
+ * message, which is when a filter works; each word of progress and each change
+ * begins the last anew, but not for longer than a client waits (RFC 5321
+ * 4.5.3.2.6), who would send it again. */
 #define CONNECT_SECONDS 10
 #define STEP_SECONDS 30
 #define END_SECONDS 300
+#define END_MOST_SECONDS 570
 
 union address {
 	struct sockaddr any;
@@ -165,6 +167,21 @@ limit(struct milter_link *link, int64_t seconds)
 	link->conn->hard_deadline = clock_now() + seconds * 1000;
 }
 
+static void
+limit_answer(struct milter_link *link, enum milter_step step)
+{
+	limit(link, step == MILTER_END ? END_SECONDS
+	    : step == MILTER_NEGOTIATION ? CONNECT_SECONDS : STEP_SECONDS);
+	if (step == MILTER_END && link->end_by < link->conn->hard_deadline)
+		link->conn->hard_deadline = link->end_by;
+}
+
+void
+milter_link_begin_end(struct milter_link *link)
+{
+	link->end_by = clock_now() + END_MOST_SECONDS * 1000;
+}
+
 int
 milter_link_flush(struct milter_link *link, struct error *error)
 {
@@ -189,18 +206,17 @@ milter_link_ask(struct milter_link *link, enum milter_step step,
     enum milter_answer *answer, struct error *error)
 {
 	struct milter *milter = &link->milter;
-	int64_t seconds = step == MILTER_END ? END_SECONDS
-	    : step == MILTER_NEGOTIATION ? CONNECT_SECONDS : STEP_SECONDS;
 
 	/* What is half way to somewhere is not to end for a SIGTERM. */
 	link->conn->finish = step >= MILTER_DATA;
-	limit(link, seconds);
+	limit_answer(link, step);
 	for (;;) {
 		*answer = milter_take(milter, step);
 		if (*answer == MILTER_BROKEN)
 			return fail(step, milter->what, error);
 		if (*answer == MILTER_PROGRESS) {
-			limit(link, seconds);
+			if (step == MILTER_END)
+				limit_answer(link, step);
 			continue;
 		}
 		if (*answer != MILTER_MORE)

@@ -98,7 +98,7 @@ send_body(struct milter_link *link, struct message *message,
 	return false;
 }
 
-/* A change of the header; false: no memory. */
+/* A change of the header; false: no room for it. */
 static bool
 change(struct header_edit *edit, const struct milter *milter,
     enum milter_answer answer)
@@ -126,6 +126,7 @@ end_message(struct milters *milters, struct milter_link *link,
 	enum milter_answer answer;
 	struct error why;
 
+	milter_link_begin_end(link);
 	for (;;) {
 		if (milter_link_ask(link, MILTER_END, &answer, &why) < 0)
 			break;
@@ -136,7 +137,8 @@ end_message(struct milters *milters, struct milter_link *link,
 			return;
 		}
 		if (!change(edit, &link->milter, answer)) {
-			error_system(&why, ENOMEM, "changing the header");
+			error_set(&why, ERROR_SYSTEM, "it changes more of the "
+			    "header than there is room for");
 			break;
 		}
 	}

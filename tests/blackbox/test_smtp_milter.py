@@ -9,6 +9,7 @@ import time
 
 from certs import certificates
 from filters import Milter, filter_program
+from frontdoor import fast_clock
 from mailtest import (HOST, SMTP, SmtpPeer, free_port, smtp_wire, wait_for)
 from nexthop import ScriptedHop
 
@@ -301,9 +302,9 @@ class Scripted(Milter):
                     send(one)
         return self.serve_filter(behave)
 
-    def outcome(self, address, *options):
+    def outcome(self, address, *options, env=None):
         """The first reply that is no success, or that of the message."""
-        smtp = self.session(address, options=options)
+        smtp = self.session(address, options=options, env=env)
         for line in ("MAIL FROM:<joe@x.org>", "RCPT TO:<ann@example.org>",
                      "DATA"):
             reply = smtp.cmd(line)
@@ -484,6 +485,26 @@ class Scripted(Milter):
             send(b"c")
         self.assertEqual(self.outcome(self.answering({"R": sleep})),
                          "250 2.0.0")
+
+    def test_never_comes_to_an_end(self):
+        """It makes progress, or changes, for as long as it likes."""
+        def progress(connection, send):
+            while True:
+                send(b"p")
+                time.sleep(0.2)
+
+        def change(connection, send):
+            while True:
+                send(b"hX-A\0" + b"v" * 60000 + b"\0")
+        for behave, reason in ((progress, "no answer in time at the end of "
+                                          "the message"),
+                               (change, "it changes more of the header")):
+            with self.subTest(reason=reason):
+                self.assertEqual(self.outcome(
+                    self.answering({"E": behave}), env=fast_clock()),
+                    "451 4.7.1")
+                self.assertIn(reason, self.log)
+                self.assert_nothing_kept()
 
     def test_nobody_there(self):
         gone = self.path("gone")

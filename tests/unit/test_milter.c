@@ -419,10 +419,35 @@ test_changes(void **state)
 	check_header(OURS "X: 1\n\tEvil: 2\n\t\n\t\n\tbody\n");
 }
 
+/* A filter that never ends to change. */
+static void
+test_too_many_changes(void **state)
+{
+	static char value[65000];
+	size_t n = 0;
+
+	(void)state;
+	memset(value, 'v', sizeof(value));
+	read_header(OURS "A: 1\n");
+	while (header_edit_change(&edit, 1, SLICE("A"), SLICE("2"), false))
+		n++;
+	assert_int_equal(n, HEADER_EDIT_CHANGES_MAX);
+	check_header(OURS "A: 2\n");
+	read_header(OURS);
+	n = 0;
+	while (header_edit_insert(&edit, 0, SLICE("X"), (struct slice){ value,
+	    sizeof(value) }, false))
+		n++;
+	assert_int_equal(n, HEADER_EDIT_OCTETS_MAX / (sizeof(value) + 1));
+	assert_int_equal(edit.ours, n);
+	header_edit_free(&edit);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_too_many_changes),
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_negotiation),

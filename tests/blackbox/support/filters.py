@@ -70,10 +70,10 @@ class Milter(TestCase):
         return self.report.read_text().splitlines() \
             if self.report.exists() else []
 
-    def session(self, *addresses, options=()):
+    def session(self, *addresses, options=(), env=None):
         milters = [word for address in addresses
                    for word in ("--milter", address)]
-        return self.smtp(*milters, *options).ready()
+        return self.smtp(*milters, *options, env=env).ready()
 
     def header(self):
         """Names and values of the stored message below ours, unfolded, and
