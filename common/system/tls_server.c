@@ -16,26 +16,34 @@
 #include "system/file.h"
 #include "system/tls_keypair.h"
 
-/* OpenSSL 3 has TLS 1.0 and 1.1 at its security level 0 only, and says nothing
- * when they are asked for at another one: clients would just fail. */
+/* Newer libtls have no TLS 1.0 and 1.1, and take their names for TLS 1.2. */
+#define OLD_PROTOCOLS ((TLS_PROTOCOL_TLSv1_0 | TLS_PROTOCOL_TLSv1_1) & \
+	~(TLS_PROTOCOL_TLSv1_2 | TLS_PROTOCOL_TLSv1_3))
+
+/* Whoever asks for TLS 1.0 or 1.1 has a client that needs it, and is not to
+ * find out by trial that this library does not speak it. */
 static int
 check_old_versions(const struct tls_server_options *options,
     uint32_t protocols, struct error *error)
 {
+	if (OLD_PROTOCOLS == 0 &&
+	    (strcasestr(options->protocols, "tlsv1.0") != NULL ||
+	    strcasestr(options->protocols, "tlsv1.1") != NULL))
+		return error_set(error, ERROR_CONFIG, "--tls-protocols "
+		    "'%.80s': this libtls has no TLS 1.0 and 1.1",
+		    options->protocols);
 #if !defined(LIBRESSL_VERSION_NUMBER) && OPENSSL_VERSION_NUMBER >= 0x30000000L
-	if ((protocols & (TLS_PROTOCOL_TLSv1_0 | TLS_PROTOCOL_TLSv1_1)) == 0 ||
-	    (options->ciphers != NULL &&
-	    strstr(options->ciphers, "@SECLEVEL=0") != NULL))
-		return 0;
-	return error_set(error, ERROR_CONFIG, "--tls-protocols '%.80s': TLS "
-	    "1.0 and 1.1 need --tls-ciphers DEFAULT@SECLEVEL=0 with this "
-	    "OpenSSL", options->protocols);
+	/* At its security level 0 only; at another it says nothing. */
+	if ((protocols & OLD_PROTOCOLS) != 0 && (options->ciphers == NULL ||
+	    strstr(options->ciphers, "@SECLEVEL=0") == NULL))
+		return error_set(error, ERROR_CONFIG, "--tls-protocols "
+		    "'%.80s': TLS 1.0 and 1.1 need --tls-ciphers "
+		    "DEFAULT@SECLEVEL=0 with this OpenSSL",
+		    options->protocols);
 #else
-	(void)options;
 	(void)protocols;
-	(void)error;
-	return 0;
 #endif
+	return 0;
 }
 
 static int
