@@ -40,8 +40,15 @@ static const unsigned always[] = {
 #ifdef SYS_move_mount
 	SYS_move_mount, SYS_fsopen, SYS_open_tree,
 #endif
-	/* Starting programs, and signals to others. */
+#ifdef SYS_process_madvise
+	SYS_process_madvise,
+#endif
+	/* Starting programs, and signals to others (and put_others). */
 	SYS_execve, SYS_execveat, SYS_kill, SYS_tkill, SYS_rt_sigqueueinfo,
+	SYS_rt_tgsigqueueinfo,
+#ifdef SYS_pidfd_send_signal
+	SYS_pidfd_send_signal,
+#endif
 #ifdef SYS_fork
 	SYS_fork, SYS_vfork,
 #endif
@@ -78,6 +85,25 @@ put_threads(struct sock_filter *filter)
 }
 #endif
 
+/* Calls that are for ourselves, as abort(3) and getrlimit(2) make them, and
+ * not for other processes. */
+static size_t
+put_others(struct sock_filter *filter)
+{
+	const struct sock_filter part[] = {
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 0, 5),
+		LOAD(args[0]),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)getpid(), 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+		RETURN(DENY),
+		LOAD(nr),
+	};
+
+	memcpy(filter, part, sizeof(part));
+	return sizeof(part) / sizeof(part[0]);
+}
+
 /* Sockets of the file system are the log's. */
 static size_t
 put_sockets(struct sock_filter *filter)
@@ -96,7 +122,7 @@ put_sockets(struct sock_filter *filter)
 int
 confine_calls(const struct confine *confine, struct error *error)
 {
-	struct sock_filter filter[N_ALWAYS + 24] = {
+	struct sock_filter filter[N_ALWAYS + 32] = {
 		LOAD(arch),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
 		RETURN(SECCOMP_RET_KILL),
@@ -119,6 +145,7 @@ confine_calls(const struct confine *confine, struct error *error)
 #ifndef __SANITIZE_ADDRESS__
 	n += put_threads(filter + n);
 #endif
+	n += put_others(filter + n);
 	if (!confine->network)
 		n += put_sockets(filter + n);
 	filter[n++] = (struct sock_filter)RETURN(SECCOMP_RET_ALLOW);

@@ -6,7 +6,9 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "system/confine.h"
@@ -135,7 +137,13 @@ run_calls(void)
 {
 	char *const argv[] = { NULL };
 	pthread_t thread;
+	struct rlimit limit;
 	bool ran = false;
+#ifdef SYS_pidfd_open
+	int parent = (int)syscall(SYS_pidfd_open, getppid(), 0);
+#else
+	int parent = -1;
+#endif
 
 	confine = (struct confine){ .n = 0 };
 	int outcome = confine_calls(&confine, &error);
@@ -144,6 +152,21 @@ run_calls(void)
 	NEED(outcome == CONFINE_DONE);
 	NEED(execv("/bin/true", argv) != 0 && errno == EPERM);
 	NEED(kill(getppid(), 0) != 0 && errno == EPERM);
+	/* Nor by other ways; to itself, as abort(3) does. */
+	NEED(syscall(SYS_tgkill, getppid(), getppid(), 0) != 0 &&
+	    errno == EPERM);
+	NEED(syscall(SYS_rt_tgsigqueueinfo, getppid(), getppid(), SIGUSR1,
+	    NULL) != 0 && errno == EPERM);
+#ifdef SYS_pidfd_send_signal
+	NEED(syscall(SYS_pidfd_send_signal, parent, 0, NULL, 0) != 0 &&
+	    errno == EPERM);
+#endif
+	NEED(syscall(SYS_tgkill, getpid(), getpid(), 0) == 0);
+	NEED(syscall(SYS_prlimit64, getppid(), RLIMIT_NOFILE, NULL,
+	    &limit) != 0 && errno == EPERM);
+	NEED(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	NEED(syscall(SYS_prlimit64, getpid(), RLIMIT_NOFILE, NULL,
+	    &limit) == 0);
 	NEED(socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM);
 	NEED(socket(AF_INET6, SOCK_DGRAM, 0) < 0 && errno == EPERM);
 	NEED(socket(AF_NETLINK, SOCK_RAW, 0) < 0 && errno == EPERM);
