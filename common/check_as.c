@@ -49,8 +49,9 @@ become(const struct passwd *user, struct error *error)
 	return -1;
 }
 
-/* In the process of its own. The users are read before: they may be root's to
- * read, and be handed in. */
+/* In a process of its own, which becomes that user. The users file is read
+ * before that: it may be readable for root alone, and be handed in by the
+ * unit. */
 static bool
 look(struct program *program, const struct passwd *user)
 {
@@ -58,7 +59,7 @@ look(struct program *program, const struct passwd *user)
 	struct error error;
 	bool good = true;
 
-	/* What is wrong with it was told before. */
+	/* --check-config has logged its faults already. */
 	auth_init(&program->auth, settings->auth,
 	    (unsigned)settings->timeout, &settings->domains, &error);
 	if (become(user, &error) < 0) {

@@ -1,6 +1,6 @@
 /*
- * check_as: --check-config as another user, whom root would not notice to have
- * no access.
+ * check_as: --check-config as another user. Root may read everything, and so
+ * would not notice what that user has no access to.
  */
 #ifndef CHECK_AS_H
 #define CHECK_AS_H
@@ -17,8 +17,8 @@
  */
 int check_as(struct program *program, const char *user);
 
-/* For check_access. Logs it where the user of this process cannot read the
- * file, which may be NULL; false then. */
+/* For check_access: can the user of this process read the file (NULL: none)?
+ * Logs it and returns false if not. */
 bool check_as_readable(const char *option, const char *path);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * faulty.c - ordered failures, met.
- * Layer 5.
+ * faulty.c - carries out the failures of --faults.
  */
 #include "faulty.h"
 
@@ -15,7 +14,7 @@
 #include "system/log.h"
 #include "system/process.h"
 
-/* A slow peer reads and writes so many times a second. */
+/* At a limited rate octets pass in so many portions a second. */
 #define TURNS 10
 
 int
@@ -57,14 +56,15 @@ faulty_check(const char *file)
 	return result;
 }
 
-/* ---- meeting one ---- */
+/* ---- is there a failure for this event? ---- */
 
 static int64_t
 milliseconds_of_day(void)
 {
 	struct timespec now;
 
-	/* Of all sessions, and after a restart too. */
+	/* Not the monotonic clock: counts are shared by all sessions, and
+	 * outlive a restart of the machine. */
 	clock_gettime(CLOCK_REALTIME, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
@@ -135,7 +135,7 @@ limit(struct faulty *faulty, const struct fault *fault, uint64_t octets)
 	}
 	faulty->limited = true;
 	faulty->left = octets;
-	/* Of a message its own octets count. */
+	/* RETR and TOP: octets of the message, without the +OK line. */
 	faulty->after_line = fault->action == FAULT_DROP &&
 	    (fault->event == FAULT_RETR || fault->event == FAULT_TOP);
 }
@@ -264,7 +264,7 @@ faulty_flush(struct faulty *faulty, struct conn *conn, struct wire *wire,
 	return 0;
 }
 
-/* Not more is read at once than the peer's speed allows. */
+/* Reads no more at once than the rate allows. */
 static int
 read_slowly(struct faulty *faulty, struct conn *conn, struct wire *wire,
     struct error *error)
@@ -289,7 +289,7 @@ faulty_pump(struct faulty *faulty, struct conn *conn, struct wire *wire,
 		return conn_pump(conn, wire, error);
 	if (buf_contents(&wire->out).len > 0)
 		return faulty_flush(faulty, conn, wire, error);
-	/* A reply that was shorter than that. */
+	/* All of the reply went: it was shorter than the limit. */
 	if (faulty->limited)
 		return end_session("drop", error);
 	if (faulty->scope == FAULTY_REPLY)
@@ -298,14 +298,15 @@ faulty_pump(struct faulty *faulty, struct conn *conn, struct wire *wire,
 	                        : conn_pump(conn, wire, error);
 }
 
-/* ---- words ---- */
+/* ---- the texts of refusals ---- */
 
 struct smtp_reply
 faulty_smtp_reply(const struct fault *fault)
 {
 	struct smtp_reply reply = fault->reply;
 
-	/* A text that was meant for POP3: what it says holds here too. */
+	/* Only a text for POP3 was given: 451 with its words, without its
+	 * response code. */
 	if (reply.code == 0) {
 		reply.code = 451;
 		if (reply.text.len > 0 && reply.text.data[0] == '[') {
@@ -328,7 +329,7 @@ faulty_pop3_text(const struct fault *fault, char text[FAULTY_TEXT_MAX])
 {
 	const struct smtp_reply *reply = &fault->reply;
 	bool later = reply->code / 100 == 4;
-	/* RFC 3206: and what a login is refused for is the login. */
+	/* RFC 3206: [AUTH] where a login is refused for good. */
 	const char *code = reply->code == 0 ? "" : later ? "[SYS/TEMP] "
 	    : fault->event == FAULT_LOGIN ? "[AUTH] " : "[SYS/PERM] ";
 

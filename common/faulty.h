@@ -1,5 +1,5 @@
 /*
- * faulty: a session in which failures are ordered (--faults, system/faults.h).
+ * faulty: a session that fails as --faults says (system/faults.h).
  *
  * The programs ask faulty_meet before they do what a client wants; output and
  * input pass through faulty_flush and faulty_pump, which make them slow, or
@@ -18,24 +18,24 @@
 #include "system/conn.h"
 #include "system/faults.h"
 
-/* A reply's text for POP3, with its NUL. */
+/* Room for a reply's text for POP3, with its NUL. */
 #define FAULTY_TEXT_MAX 512
 
 struct faulty {
 	struct faults faults;
-	char path[4096]; /* where a credential's is made */
+	char path[4096]; /* of a file in $CREDENTIALS_DIRECTORY */
 
-	/* faulty.c's own: what holds now, and how long. */
+	/* faulty.c's own: which limits apply now, and until when. */
 	enum faulty_scope {
 		FAULTY_REPLY,   /* until the reply is out */
 		FAULTY_TEXT,    /* until the message's text is in */
 		FAULTY_SESSION,
 	} scope;
 	uint64_t rate;      /* octets a second; 0: as fast as they go */
-	bool limited;       /* of output only so much is left: */
+	bool limited;       /* only so much output may still go: */
 	uint64_t left;
-	bool after_line;    /* counted behind the next line of it */
-	bool text_limited;  /* of the message's text only so much is taken: */
+	bool after_line;    /* counted from the end of the next line on */
+	bool text_limited;  /* only so much message text is still taken: */
 	uint64_t text_left;
 };
 
@@ -48,11 +48,10 @@ void faulty_close(struct faulty *faulty);
 int faulty_check(const char *file);
 
 /*
- * Something is about to be done, for one of n subjects. What was said before
- * is to be flushed first where there are faults. 0: go on; *refusal is not
- * NULL where that is to be answered by its reply in place of what was asked
- * for. -1: the session is to end. Logs what it does, and waits where a delay
- * is ordered.
+ * A command, known by n subjects (sender, recipients, ...), is about to be
+ * carried out; where there are faults, output must have been flushed. 0: go
+ * on, or, where *refusal is not NULL, answer with its reply in place of doing
+ * it. -1: the session is to end. Logs what it does, and waits for a delay.
  */
 int faulty_meet(struct faulty *faulty, enum fault_event event,
     const struct slice *subjects, size_t n, const struct fault **refusal,
@@ -61,10 +60,11 @@ int faulty_meet(struct faulty *faulty, enum fault_event event,
 /* So much more of a message's text came. -1: the session is to end. */
 int faulty_take_text(struct faulty *faulty, size_t octets,
     struct error *error);
-/* And that was all of it. */
+/* The text is complete. */
 void faulty_end_text(struct faulty *faulty);
 
-/* conn_flush and conn_pump. -1 too where so much was said as was to be. */
+/* As conn_flush and conn_pump; -1 also once as many octets have passed as the
+ * fault allows. */
 int faulty_flush(struct faulty *faulty, struct conn *conn, struct wire *wire,
     struct error *error);
 int faulty_pump(struct faulty *faulty, struct conn *conn, struct wire *wire,

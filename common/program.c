@@ -19,8 +19,9 @@
 #include "system/tls_server.h"
 #include "base/version.h"
 
-/* What one turn of a protocol core can say and hear: its buffers, and three
- * octets more for each line, of which the shortest has one. */
+/* Room for the lines that a protocol core takes and writes between two waits:
+ * all that fits into its buffers, and three octets more for each line, of
+ * which the shortest has one octet. */
 #define TRANSCRIPT_SIZE 524288
 /* Seconds to wait for the peer to read the final reply. */
 #define FINAL_REPLY_TIMEOUT 10
@@ -62,7 +63,8 @@ make_tls(struct program *program, struct error *error)
 	return program->tls == NULL ? -1 : 0;
 }
 
-/* Lines that lock out a user. Are there any? */
+/* Logs the lines of the users file that are wrong, which lock out their user.
+ * Were there any? */
 static bool
 log_user_faults(const struct auth *auth)
 {
@@ -156,8 +158,8 @@ start_tls(struct program *program, struct error *error)
 		log_reason(LOG_KIND_TLS_FAILED, "%s", error->text);
 		return -1;
 	}
-	/* There is one handshake in a session: what the next would need, the
-	 * keys of other names too, goes. */
+	/* There is one handshake in a session: the context, with the keys of
+	 * all server names, is not needed any more. */
 	tls_free(program->tls);
 	program->tls = NULL;
 	program->secure = true;
@@ -165,7 +167,7 @@ start_tls(struct program *program, struct error *error)
 	return 0;
 }
 
-/* The PROXY header has the time of a handshake, as the start of one. */
+/* The PROXY header may take as long as a TLS handshake. */
 static int
 take_proxy_header(struct program *program, struct error *error)
 {
@@ -212,7 +214,7 @@ hear_peer(struct program *program, struct error *error)
 	log_connect(program);
 	program->failed_before = warm_tell_source(&program->warm,
 	    program->peer.address);
-	/* RFC 8314 3: no password in clear text, but to ourselves. */
+	/* RFC 8314 3: a password in clear text only from this machine. */
 	program->secure = program->peer.local ||
 	    settings->tls == TLS_MODE_OUTER;
 	if (settings->tls == TLS_MODE_IMPLICIT &&
@@ -292,7 +294,7 @@ program_after_answer(struct program *program, struct wire *wire,
 	    ? program_flush(program, wire, error) : 0;
 }
 
-/* Failures are for who asked for them: nobody else's mail is to meet them. */
+/* --faults is for tests: it must not make the mail of others fail. */
 static int
 check_faults_allowed(const struct program *program, struct error *error)
 {
@@ -306,7 +308,8 @@ check_faults_allowed(const struct program *program, struct error *error)
 static void
 log_login(enum auth_outcome outcome, struct slice user, const char *why)
 {
-	/* Trouble of ours is nobody's guess at a password. */
+	/* A login that could not be checked is no failed one: fail2ban is not
+	 * to count it. */
 	log_begin(outcome == AUTH_RIGHT ? LOG_KIND_LOGIN
 	    : outcome == AUTH_TEMPORARY ? LOG_KIND_TROUBLE
 	    : LOG_KIND_LOGIN_FAILED);
@@ -316,7 +319,8 @@ log_login(enum auth_outcome outcome, struct slice user, const char *why)
 	log_send();
 }
 
-/* Of a machine's own programs none is slowed down by another. */
+/* A failed login of a local peer does not count for other connections: one
+ * program on this machine is not to slow down the others. */
 static void
 punish(struct program *program)
 {
@@ -352,7 +356,7 @@ program_login(struct program *program, struct wire *wire,
 		.tls = tls,
 	};
 
-	/* A check may take its time. */
+	/* The check may take long: what was said before goes first. */
 	if (program_flush(program, wire, error) < 0)
 		return -1;
 	program_tls_name(program, tls);
@@ -366,7 +370,7 @@ program_login(struct program *program, struct wire *wire,
 	return 0;
 }
 
-/* A final reply that is to be slow, or lost. */
+/* The final reply, where --faults makes it slow, or drops it. */
 static int
 flush_faulty(struct program *program, struct wire *wire,
     struct error *error)
@@ -386,7 +390,7 @@ program_end(struct program *program, struct wire *wire,
 	    &cut_off) < 0)
 		broken = &cut_off;
 	log_lines(program);
-	/* Of a stranger all of that has one limit. */
+	/* Before a login the final reply and close_notify share one limit. */
 	if (!program->admitted)
 		program->conn.hard_deadline = clock_now() +
 		    FINAL_REPLY_TIMEOUT * 1000;
@@ -437,7 +441,7 @@ program_age(const struct program *program)
 	return clock_now() - program->started;
 }
 
-/* What is to be there before the peer is. */
+/* All that must be read before the peer is looked at. */
 static int
 prepare_session(struct program *program, struct error *error)
 {
@@ -472,7 +476,8 @@ run_session(struct program *program)
 		program->conn.hard_deadline = program->started +
 		    (int64_t)program->settings->login_timeout * 1000;
 		program_confine_calls(program);
-		/* Whatever the peer did: no failed unit for that. */
+		/* Whatever the peer did, the status is 0: it must not leave a
+		 * failed unit behind. */
 		if (hear_peer(program, &error) < 0) {
 			conn_close(&program->conn, NULL, true);
 		} else if (check_faults_allowed(program, &error) < 0) {
@@ -496,7 +501,7 @@ check_settings(struct program *program, struct error *error)
 	return program->kind->check_settings(program, error);
 }
 
-/* What only the first session would have to load is there before it. */
+/* Loads once, in the parent, what otherwise each child would load. */
 static int
 prepare_sessions(struct program *program, struct error *error)
 {
@@ -509,13 +514,13 @@ prepare_sessions(struct program *program, struct error *error)
 	return 0;
 }
 
-/* The end of a child. What exit handlers take down is the parent's, and to
- * take it down would copy its pages: a fifth of a session. */
+/* Ends a child without exit handlers: they would free what it shares with the
+ * parent, and copy its pages for that, a fifth of a session's time. */
 static void
 leave(int exit_status)
 {
 #ifdef __SANITIZE_ADDRESS__
-	exit(exit_status); /* which looks for leaks */
+	exit(exit_status); /* its handler looks for leaks */
 #else
 	_exit(exit_status);
 #endif

@@ -1,6 +1,6 @@
 /*
  * program: what both programs do around a session: settings, connection,
- * log, end. Layer 3, like their main.c: it may log.
+ * log, end. Like their main.c, it may log.
  */
 #ifndef PROGRAM_H
 #define PROGRAM_H
@@ -33,8 +33,8 @@ struct program_kind {
 	/* Do the settings go together? */
 	int (*check_settings)(struct program *program, struct error *error);
 
-	/* --check-config: what can be wrong beyond program.c's part. Logs
-	 * each fault; -1 if there was one. */
+	/* --check-config: what can be wrong with the program's own settings
+	 * and files. Logs each fault; -1 if there was one. */
 	int (*check_config)(struct program *program);
 
 	/* --check-as: the same of directories, and of files of its own, as
@@ -46,7 +46,8 @@ struct program_kind {
 	int (*read_files)(struct program *program, struct error *error);
 
 	/* What a session needs once it is admitted: paths, programs, network.
-	 * Asked before the peer is heard, too, when names are not known. */
+	 * Called before anything is read from the peer, too, when no user
+	 * name is known yet. */
 	void (*needs)(struct program *program, struct confine *confine);
 
 	/* The session, from the greeting to program_end. -1: it could not
@@ -93,16 +94,13 @@ int program_main(struct program *program, int argc, char **argv);
 int program_start_tls(struct program *program, struct wire *wire,
     struct error *error);
 
-/*
- * Is something to fail here? As faulty_meet, with what was said before
- * flushed.
- */
+/* As faulty_meet, after a flush of the output so far. */
 int program_fault(struct program *program, struct wire *wire,
     enum fault_event event, const struct slice *subjects, size_t n,
     const struct fault **refusal, struct error *error);
 
-/* A reply of which the client is to have only a part, or nothing, goes before
- * anything else is done. */
+/* After an answer: where --faults cuts the reply, sends as much of it as the
+ * client is to have, before anything else is done. */
 int program_after_answer(struct program *program, struct wire *wire,
     struct error *error);
 
@@ -152,7 +150,7 @@ void program_end(struct program *program, struct wire *wire,
     const struct error *broken, bool linger);
 
 /* Version and cipher, "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS, or
- * where it ends before us. */
+ * where a proxy terminates it. */
 #define PROGRAM_TLS_MAX 128
 void program_tls_name(const struct program *program,
     char name[PROGRAM_TLS_MAX]);

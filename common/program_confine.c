@@ -11,8 +11,8 @@
 #include "system/file.h"
 #include "system/log.h"
 
-/* After a recipient that needs no login there may be one, and after STARTTLS
- * there may be another. */
+/* Where a recipient admitted the session, a login may still come; and after
+ * STARTTLS there may be a second login. */
 static bool
 may_log_in_again(const struct program *program)
 {
@@ -47,7 +47,7 @@ gather(struct program *program, struct confine *confine, bool admitted)
 	program->kind->needs(program, confine);
 }
 
-/* Once a session is enough, and a session without is one as ever. */
+/* Logs that the session goes on unconfined, once a session. */
 static void
 note(struct program *program, int outcome, const char *what,
     const struct error *error)
@@ -66,7 +66,7 @@ program_confine_calls(struct program *program)
 	struct confine confine;
 	struct error error;
 
-	/* What opens files when it is first used. */
+	/* The log opens its files and sockets before that is forbidden. */
 	log_prepare();
 	tzset();
 	gather(program, &confine, false);

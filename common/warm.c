@@ -1,6 +1,6 @@
 /*
- * warm.c - the parent's loop, and the reasons to end it. Nothing waits but in
- * ppoll(2), where alone signals get in.
+ * warm.c - the parent's loop, and the reasons to end it. It waits only in
+ * ppoll(2), and signals are unblocked only there.
  */
 #include "warm.h"
 
@@ -38,7 +38,7 @@ idle_deadline(const struct warm *warm)
 	return warm->idle_since + 1000 * (int64_t)warm->settings->idle_exit;
 }
 
-/* Nobody has come for long; and still nobody waits? */
+/* Is --idle-exit over, and does no connection wait to be accepted? */
 static bool
 is_idle(const struct warm *warm)
 {
@@ -63,7 +63,7 @@ wait_until(const int64_t deadline, struct pollfd *pollfds, size_t n)
 			pollfds[i].revents = 0;
 }
 
-/* One turn. 1 in a child. */
+/* One turn of the loop. Returns 1 in a child. */
 static int
 turn(struct warm *warm)
 {
@@ -120,7 +120,7 @@ end(struct warm *warm, const char *reason, int64_t deadline)
 {
 	bool told = false;
 
-	/* Whatever the settings are: they are for nobody any more. */
+	/* New settings that are still being checked do not matter any more. */
 	warm->checking = 0;
 	notify_send("STOPPING=1");
 	if (warm->listeners.own)
@@ -155,8 +155,8 @@ has_terminal(void)
 	return fd >= 0;
 }
 
-/* SIGHUP: new settings; or the end, where the terminal is gone that it was
- * started at, which nobody could stop it from any more. */
+/* SIGHUP means new settings. But where the program was started at a terminal
+ * that is gone now it must end: nobody could press Ctrl-C any more. */
 static bool
 must_end(struct warm *warm)
 {

@@ -64,8 +64,8 @@ int warm_open(struct warm *warm, struct error *error);
 bool warm_accept(struct warm *warm, int *exit_status);
 
 /*
- * Nothing can be served: closes what waits on sockets that others keep, who
- * would start this program for it again at once.
+ * Nothing can be served: closes the connections that wait on sockets held by
+ * systemd or inetd, which would start this program for them again at once.
  */
 void warm_turn_away(struct warm *warm);
 

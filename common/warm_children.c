@@ -29,8 +29,8 @@
 
 /* ---- lines of the log: one a second of each kind ---- */
 
-/* May there be such a line now? *unsaid is how many there could have been
- * since the last one. */
+/* May such a line be logged now? *unsaid is how many were suppressed since the
+ * last one. */
 static bool
 may_say(struct warm_lines *lines, uint64_t *unsaid)
 {
@@ -42,7 +42,7 @@ may_say(struct warm_lines *lines, uint64_t *unsaid)
 	}
 	*unsaid = lines->unsaid;
 	*lines = (struct warm_lines){ .next = now + 1000 };
-	/* The limit of lines is one of sessions, and this is none. */
+	/* log.c limits the lines of a session, and the parent is none. */
 	log_forget_session();
 	return true;
 }
@@ -78,13 +78,14 @@ say_too_many(struct warm *warm, const struct source *source)
 
 /* ---- children ---- */
 
-/* In the child: as clean as one that was executed. */
+/* In the child: closes and forgets what is the parent's. */
 static void
 become_child(struct warm *warm, int fd, const struct source *source)
 {
 	warm->is_child = true;
 	warm->failed = warm_table_failed(&warm->table, source, clock_now());
-	/* Behind a proxy the source is known only when its header is. */
+	/* Behind a proxy the source is known only after the PROXY header: the
+	 * failed logins are looked up then. */
 	if (!warm->settings->proxy_protocol)
 		warm_table_wipe(&warm->table);
 	listener_close(&warm->listeners);
@@ -140,8 +141,8 @@ warm_accept_from(struct warm *warm, int listener)
 		int fd = accept4(listener, &peer.any, &len, SOCK_CLOEXEC);
 
 		if (fd < 0) {
-			/* What is wrong with one connection only (accept(2))
-			 * is over with it. */
+			/* Any other error is of one connection (accept(2)),
+			 * which is gone. */
 			if (errno == EMFILE || errno == ENFILE ||
 			    errno == ENOBUFS || errno == ENOMEM) {
 				say_trouble(&warm->no_accept, "a connection "
@@ -177,7 +178,7 @@ say_crash(pid_t pid, const struct source *source, int status)
 		log_reason(LOG_KIND_TROUBLE, "the process %ld for %s ended by "
 		    "signal %d (%s)", (long)pid, name, WTERMSIG(status),
 		    strsignal(WTERMSIG(status)));
-	/* What the program says itself, it has said. */
+	/* A status of sysexits.h: the child has logged why. */
 	else if (status != 0 && WEXITSTATUS(status) < EX__BASE)
 		log_reason(LOG_KIND_TROUBLE, "the process %ld for %s ended "
 		    "with status %d", (long)pid, name, WEXITSTATUS(status));
@@ -217,7 +218,8 @@ warm_reap(struct warm *warm)
 	}
 }
 
-/* A child told whom it serves, which may be one too many. */
+/* A child has read the peer's source from the PROXY header: that source may
+ * have too many connections now. */
 static void
 set_source(struct warm *warm, struct warm_child *child,
     const struct source *source)

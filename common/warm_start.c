@@ -82,7 +82,7 @@ warm_open(struct warm *warm, struct error *error)
 		warm->counted = handover.counted;
 		warm->sessions = handover.sessions;
 	} else {
-		/* What an earlier run left is not to be taken for ours. */
+		/* The file of an earlier run is not to be taken for ours. */
 		warm_forget_port(warm);
 		if (open_report_pipe(warm->report_fds, error) < 0)
 			return -1;
@@ -257,7 +257,8 @@ warm_execute(struct warm *warm)
 	char path[4096];
 
 	if (warm_handover_give(&handover, &error) == 0) {
-		/* What is blocked stays so, and what comes meanwhile waits. */
+		/* Signals that are blocked stay blocked across execve(2), and
+		 * one that comes meanwhile stays pending. */
 		execvp(program_path(warm, path, sizeof(path)), warm->argv);
 		error_system(&error, errno, "SIGHUP: %.200s", warm->argv[0]);
 		warm_handover_undo(&handover);
