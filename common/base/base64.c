@@ -1,6 +1,5 @@
 /*
  * base64.c - groups of three octets as four letters.
- * Layer 0.
  */
 #include "base/base64.h"
 

@@ -1,6 +1,5 @@
 /*
  * buf.c - the byte queue between a connection and a protocol core.
- * Layer 0.
  */
 #include "base/buf.h"
 

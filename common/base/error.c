@@ -1,6 +1,5 @@
 /*
  * error.c - one table from what went wrong to what everybody is told.
- * Layer 0.
  */
 #include "base/error.h"
 

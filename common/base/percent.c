@@ -1,6 +1,5 @@
 /*
  * percent.c - undoing %XX.
- * Layer 0.
  */
 #include "base/percent.h"
 

@@ -1,6 +1,6 @@
 /*
  * slice.c - comparing, cutting and reading octets that are not ours.
- * Layer 0: no I/O, no allocation, no locale.
+ * No I/O, no allocation, no locale.
  */
 #include "base/slice.h"
 

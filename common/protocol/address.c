@@ -2,7 +2,6 @@
  * address.c - the grammar of paths, octet by octet.
  *
  * Each function takes what it recognises from the front of the text.
- * Layer 1.
  */
 #include "protocol/address.h"
 

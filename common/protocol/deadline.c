@@ -1,5 +1,5 @@
 /*
- * deadline.c - what earns a peer time, and what does not.
+ * deadline.c - which octets give a peer more time, and which do not.
  */
 #include "protocol/deadline.h"
 

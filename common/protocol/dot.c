@@ -3,7 +3,6 @@
  *
  * Both directions run line by line on memchr and memcpy; what happens at
  * the seams (a CR, a dot or an LF that begins the next piece) is state.
- * Layer 1.
  */
 #include "protocol/dot.h"
 

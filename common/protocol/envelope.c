@@ -1,6 +1,5 @@
 /*
  * envelope.c - keeping paths while a mail transaction lasts.
- * Layer 1.
  */
 #include "protocol/envelope.h"
 

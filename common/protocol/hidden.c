@@ -1,6 +1,5 @@
 /*
  * hidden.c - lists of extensions.
- * Layer 1.
  */
 #include "protocol/hidden.h"
 

@@ -1,6 +1,5 @@
 /*
  * hook_reply.c - one table from exit status to reply.
- * Layer 1.
  */
 #include "protocol/hook_reply.h"
 
@@ -17,7 +16,8 @@ static const struct row rows[] = {
 	{ 65, { 550, "5.6.0", SLICE("Not acceptable as it is") } },
 	{ 67, { 550, "5.1.1", SLICE("There is no such mailbox here") } },
 	{ 69, { 550, "5.3.0", SLICE("Not available") } },
-	/* For now; as everything else, only that these are meant. */
+	/* Temporary. So is any other status, but these are what a hook that
+	 * means it should use (expected). */
 	{ 75, { 451, "4.7.1", SLICE("Try again later") } },
 	{ 111, { 451, "4.7.1", SLICE("Try again later") } },
 };
@@ -97,7 +97,7 @@ hook_reply_make(struct hook_reply *made, int status, struct slice line,
 		rest = slice_trim(after);
 		slice_cut(rest, ' ', &word, &after);
 	}
-	/* Of whatever class it is. */
+	/* Taken off the text in any case, whatever its class. */
 	bool enhanced = word.len > 0 && smtp_reply_enhanced_len(word,
 	    (unsigned)(word.data[0] - '0') * 100) == word.len;
 	if ((code != 0 && code / 100 != made->reply.code / 100) ||

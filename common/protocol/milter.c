@@ -1,7 +1,6 @@
 /*
  * milter.c - packets: a length of four octets, a command, and what belongs to
  * it.
- * Layer 1.
  */
 #include "protocol/milter.h"
 

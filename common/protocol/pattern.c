@@ -109,7 +109,7 @@ pattern_has_login(const char *pattern)
 	return false;
 }
 
-/* A name for a pattern: its % are no signs. */
+/* Puts a name into a pattern: each % in it is doubled. */
 static bool
 put_quoted(char *pattern, size_t size, size_t *len, struct slice name)
 {

@@ -3,7 +3,6 @@
  *
  * Written after "The PROXY protocol", versions 1 and 2, sections 2.1 and
  * 2.2 (haproxy's doc/proxy-protocol.txt).
- * Layer 1.
  */
 #include "protocol/proxy_header.h"
 

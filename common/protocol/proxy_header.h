@@ -46,7 +46,7 @@ struct proxy_header {
 enum proxy_outcome {
 	PROXY_MORE,
 	PROXY_DONE,
-	PROXY_BAD, /* not the protocol, or a form of it that cannot be */
+	PROXY_BAD, /* not the protocol, or a form of it that is not allowed */
 };
 
 /* All zero is the starting state. How many octets may be read next; at

@@ -1,6 +1,5 @@
 /*
  * sasl.c - names, passwords and tokens.
- * Layer 1.
  */
 #include "protocol/sasl.h"
 

@@ -105,8 +105,7 @@ enum sasl_outcome sasl_server_take(struct sasl_server *sasl,
 bool sasl_server_refuse(struct sasl_server *sasl, struct wire *wire,
     struct slice *challenge);
 
-/* The name of the mechanism that is used, by its registered name; "" for
- * none. */
+/* The registered name of the mechanism in use; "" for none. */
 const char *sasl_server_mechanism(const struct sasl_server *sasl);
 
 /* Ends it and overwrites everything the client sent, in the wire too. */

@@ -1,6 +1,5 @@
 /*
  * sasl_client.c - a table of mechanisms, and how each one's messages are made.
- * Layer 1.
  */
 #include "protocol/sasl_client.h"
 

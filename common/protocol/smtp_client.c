@@ -4,7 +4,6 @@
  * A server may send what it likes: replies of any number of lines within a
  * limit, with and without enhanced codes. What is not a reply at all makes
  * the connection useless, for nobody knows any more what belongs to what.
- * Layer 1.
  */
 #include "protocol/smtp_client.h"
 

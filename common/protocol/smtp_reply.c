@@ -1,6 +1,5 @@
 /*
  * smtp_reply.c - what stands at the front of a reply's text.
- * Layer 1.
  */
 #include "protocol/smtp_reply.h"
 

@@ -1,6 +1,5 @@
 /*
  * trace.c - Return-Path and Received.
- * Layer 3.
  */
 #include "protocol/trace.h"
 
@@ -131,7 +130,7 @@ trace_received(const struct trace *trace, char *out, size_t size)
 	char tls[128] = "";
 	char address[80] = "";
 	char recipient[FOR_MAX + 16] = "";
-	/* What is no name by the grammar has no place in the header. */
+	/* A HELO name that the grammar does not allow becomes "unknown". */
 	struct slice helo = address_is_domain(trace->helo,
 	    trace->utf8)
 	    ? trace->helo : SLICE("unknown");

@@ -20,7 +20,7 @@ struct trace {
 	bool utf8;               /* SMTPUTF8 was said (RFC 6531) */
 	bool lmtp;
 	bool authenticated;
-	bool secure;             /* TLS, here or before us */
+	bool secure;             /* TLS, ours or a proxy's */
 	const char *tls_version; /* NULL: not known */
 	const char *tls_cipher;
 	const char *id;

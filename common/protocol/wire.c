@@ -1,6 +1,5 @@
 /*
  * wire.c - lines in, lines out, and the transcript of both.
- * Layer 1.
  */
 #include "protocol/wire.h"
 

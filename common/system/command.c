@@ -51,7 +51,8 @@ command_line_parse(struct command_line *line, const char *text,
 	size_t n = 0;
 
 	*line = (struct command_line){ .storage = NULL };
-	/* Every word loses a blank or the string's end, and gets a NUL. */
+	/* This is enough: each word's NUL takes the place of the blank
+	 * behind it, or of the NUL at the end. */
 	line->storage = malloc(strlen(text) + 2);
 	if (line->storage == NULL)
 		return error_system(error, ENOMEM, "%s", name);

@@ -4,7 +4,6 @@
  * posix_spawn, not fork: a session may have much memory, and between fork and
  * exec nothing but async-signal-safe functions may be called, which execvp(3)
  * is not.
- * Layer 2.
  */
 #include "system/command_run.h"
 
@@ -57,8 +56,9 @@ command_pipe(struct slice input, struct error *error)
 
 /* ---- starting it ---- */
 
-/* 0 to 2 are always open in our own process, so nothing that is given lies
- * there; what lies at 3 is taken before that is put there. */
+/* Descriptors 0 to 2 are always open in our own process, so all that are given
+ * are above them. One of them may be 3: that is copied before extra is put
+ * there. */
 static int
 set_files(posix_spawn_file_actions_t *actions, const struct command_run *run,
     int output, int errors)
@@ -158,8 +158,8 @@ take(struct capture *capture)
 		if (n > 0) {
 			keep(capture, (struct slice){ buffer, (size_t)n });
 			explicit_bzero(buffer, (size_t)n);
-			/* Of one that never stops only so much at a time, or
-			 * its deadline would never be looked at. */
+			/* A program may write without end: only so much at a
+			 * time, or its deadline would never be looked at. */
 			return;
 		}
 		if (n < 0 && errno == EINTR)
@@ -213,8 +213,9 @@ watch(const struct command_run *run, pid_t pid, struct capture captures[2],
 	}
 }
 
-/* What it wrote before it ended may lie in the pipes still. What others hold
- * open is not waited for: so much as the pipes hold, and no more. */
+/* What it wrote before it ended may still be in the pipes, and is read. Its
+ * children may hold them open: only as much as a pipe holds is read, and
+ * nothing is waited for. */
 static void
 drain(struct capture *capture)
 {

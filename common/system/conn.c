@@ -38,9 +38,10 @@ conn_set_timeout(struct conn *conn, unsigned timeout)
 }
 
 /*
- * libtls may want to be called again though it has not taken all that came:
- * after a ticket, for one. Where it took nothing since the last time it never
- * will, and not to wait would be to spin.
+ * libtls may ask for more input before it has taken all the ciphertext that
+ * came, after a session ticket for one: then it is called again without a
+ * wait. But where it has taken nothing since the last time, it needs more, and
+ * to call it again would be to spin.
  */
 static bool
 has_more_for_tls(struct conn *conn)
@@ -99,7 +100,7 @@ stop_requested(const struct conn *conn)
 	return process_stop_requested() && !conn->finish;
 }
 
-/* Lets a pending SIGTERM in, though there was no need to wait. */
+/* Unblocks a pending SIGTERM, though there was no need to wait. */
 static void
 look_for_signals(struct conn *conn)
 {
@@ -212,9 +213,8 @@ conn_read_ready(struct conn *conn, struct wire *wire, struct error *error)
 
 	if (room == 0)
 		return 0;
-	/* Not by asking poll(2): TLS may hold something, and what has come
-	 * may be a ticket that says nothing; behind which there may be
-	 * something that does. */
+	/* poll(2) cannot tell: libtls may hold text already, and what has come
+	 * may be a session ticket without text, perhaps with text behind it. */
 	ssize_t n;
 	size_t before;
 	do {
@@ -244,7 +244,7 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 		return error_set(error, ERROR_SYSTEM, "no room for input");
 	int64_t now = clock_now();
 	int64_t until = deadline_read(&conn->deadline, wire, now);
-	/* A peer that always has something to say is never waited for. */
+	/* Where input never ends there is no wait that would see this. */
 	if (conn->hard_deadline != 0 && now >= conn->hard_deadline) {
 		wire->timed_out = true;
 		return 0;
@@ -271,8 +271,8 @@ pump_in(struct conn *conn, struct wire *wire, struct error *error)
 			return 0;
 		}
 		size_t got = (size_t)n;
-		/* What libtls holds in small records comes along now: a
-		 * client may have made one of each line. */
+		/* Takes what else has come, too: a client may have sent each
+		 * line in a TLS record of its own. */
 		while (transport_pending(&conn->transport) > 0 && got < room &&
 		    (n = transport_read(&conn->transport, at + got,
 		    room - got)) > 0)
@@ -332,8 +332,8 @@ conn_start_tls_client(struct conn *conn, struct tls *tls_client,
 	return handshake(conn, error);
 }
 
-/* close_notify, in one piece with what was said last. Only a peer that may
- * still want to hear it is given time to take it. */
+/* close_notify, in one write with the final reply. With wait the peer is given
+ * time to read both. */
 static void
 close_tls(struct conn *conn, bool wait)
 {
@@ -381,7 +381,7 @@ conn_close(struct conn *conn, struct wire *final_reply, bool linger)
 
 	if (conn->transport.in_fd <= 0)
 		return;
-	/* A peer that does not take them leaves as it likes. */
+	/* A peer that does not read it does without. */
 	if (final_reply != NULL)
 		drain(conn, final_reply, &ignored);
 	if (conn->transport.tls != NULL)

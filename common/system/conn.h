@@ -28,14 +28,14 @@ struct conn {
 	bool finish;           /* go on in spite of SIGTERM */
 	bool heed_input;       /* see conn_flush */
 	int64_t hard_deadline; /* clock_now(): no wait goes on past it,
-	                          whatever else holds; 0: no such */
+	                          whatever else holds; 0: none */
 
 	/* conn.c's own. All times are milliseconds (clock_now). */
 	struct deadline deadline;
 	int64_t stop_deadline; /* of output, once SIGTERM was seen; or 0 */
 	bool input_came;   /* seen while waiting for room */
 	uint64_t cipher_taken; /* transport's, when a wait was asked for */
-	unsigned unwaited; /* reads and writes since signals were let in */
+	unsigned unwaited; /* reads and writes since signals were unblocked */
 };
 
 /*
@@ -92,7 +92,7 @@ int conn_flush(struct conn *conn, struct wire *wire, struct error *error);
 void conn_mute(struct conn *conn);
 
 /*
- * Ends it in order: drains final_reply->out (NULL: there are none), then
+ * Ends it in order: drains final_reply->out (NULL: there is none), then
  * close_notify, shutdown, close. With linger it then waits shortly for the
  * peer to close too, so that unread input does not make the kernel reset the
  * connection and destroy the final reply on the way. Takes a conn that was

@@ -56,7 +56,7 @@ descriptors_cover(int fd, struct error *error)
 
 	if (null < 0)
 		return error_system(error, errno, "/dev/null");
-	/* Where fd was closed it may be that number itself. */
+	/* Where fd was closed, open(2) may have returned that very number. */
 	if (null != fd) {
 		dup2(null, fd);
 		close(null);

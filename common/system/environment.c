@@ -1,6 +1,5 @@
 /*
  * environment.c - a clean environment for the programs we start.
- * Layer 2.
  */
 #include "system/environment.h"
 

@@ -1,6 +1,5 @@
 /*
  * faults.c - the lines of --faults.
- * Layer 2.
  */
 #include "system/faults.h"
 
@@ -137,7 +136,7 @@ take_smtp_reply(struct words *words, struct fault *fault)
 	uint64_t code;
 
 	slice_to_number(slice_from(next_word(words)), 999, &code);
-	/* Of a reply that is positive the client would believe things. */
+	/* After a 2xx the client would take the command for carried out. */
 	if (code < 400 || code > 599)
 		return "a reply is 400 to 599";
 	fault->reply.code = (unsigned)code;
@@ -278,7 +277,8 @@ cut_comment(char *line)
 		}
 }
 
-/* copy is the line once more, for what. */
+/* line is cut into words; copy has the same text, and fault->what points into
+ * it. */
 static const char *
 parse_line(char *line, char *copy, struct fault *fault)
 {

@@ -8,8 +8,7 @@
  *
  * One file serves both programs: each looks at the events that it has. The
  * first line whose event and pattern match, and whose count is due, decides.
- * Here is what a line means; faults_count.h counts, and who has the connection
- * does it.
+ * This module reads the lines; faults_count.h counts, and faulty.h carries out.
  */
 #ifndef FAULTS_H
 #define FAULTS_H

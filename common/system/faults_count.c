@@ -1,7 +1,6 @@
 /*
  * faults_count.c - FILE.state: a line for each fault that counts, "KEY COUNT
  * SINCE", the last in milliseconds.
- * Layer 2.
  */
 #include "system/faults_count.h"
 
@@ -87,7 +86,7 @@ find_count(struct state *state, uint64_t key)
 	for (size_t i = 0; i < state->n; i++)
 		if (state->counts[i].key == key)
 			return &state->counts[i];
-	/* So many lines of other files' pasts: the oldest one goes. */
+	/* Full of counts, most of lines that are gone: the oldest goes. */
 	if (state->n == FAULTS_MAX)
 		memmove(&state->counts[0], &state->counts[1],
 		    --state->n * sizeof(state->counts[0]));

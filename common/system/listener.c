@@ -19,7 +19,7 @@
 #include "base/slice.h"
 #include "system/descriptors.h"
 
-/* Port 0: so often another free port is tried that is free for both loopback
+/* Port 0: how many free ports are tried, until one is free at both loopback
  * addresses. */
 #define PORT_TRIES 16
 
@@ -239,7 +239,7 @@ open_one(const union address *address)
 		fd = move_up(fd);
 	if (fd < 0)
 		return -1;
-	/* Connections of before that are not quite over hold no port. */
+	/* Old connections in TIME_WAIT must not keep the port taken. */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* [::] is IPv6 alone, beside which 0.0.0.0 has room. */
 	if (address->any.sa_family == AF_INET6)

@@ -1,9 +1,9 @@
 /*
  * log.c - where events go.
  *
- * The only module with mutable globals: there is one log. libsystemd is
- * loaded only when the journal is really wanted, for linking it would cost
- * every session a tenth of its time.
+ * There is one log, and so its state is static. libsystemd is loaded only when
+ * the journal is really wanted, for linking it would cost every session a
+ * tenth of its time.
  */
 #include "system/log.h"
 
@@ -28,11 +28,11 @@
 #define TEXT_MAX 2048
 #define VALUE_MAX 512
 #define FIELDS_MAX 24
-/* Of log_add_each, and all that they hold. */
+/* Values of log_add_each, and octets of all of them together. */
 #define EACH_MAX 64
 #define EACH_TEXT_MAX 8192
-/* Lines one session may cause of kinds without end, and lines of transcript
- * beside them. What was done is always told. */
+/* Lines that one session may log of kinds that a peer can cause without end,
+ * and lines of its transcript. Other kinds have no limit. */
 #define LINES_MAX 500
 #define TRANSCRIPT_LINES_MAX 4000
 
@@ -40,7 +40,7 @@ struct kind {
 	const char *name;
 	int priority;
 	const char *message_id; /* SD_ID128, see units/mail-handlers.catalog */
-	bool endless; /* a peer can cause any number of them, and to no avail */
+	bool endless; /* a peer can cause any number of them, to fill the log */
 };
 
 static const struct kind kinds[] = {
@@ -334,9 +334,9 @@ is_plain(struct slice s)
 }
 
 /*
- * A peer's octets can neither end the line nor forge a field in it, nor a
- * "peer=" for those who look for that anywhere in a line, to shut out
- * whoever it names.
+ * A peer's octets can neither end the line nor forge a field in it; nor a
+ * "peer=", which a program that searches the whole line (fail2ban) would take
+ * for an address to ban.
  */
 static void
 put_quoted(struct slice s)
@@ -374,7 +374,7 @@ log_begin(enum log_kind kind)
 		unsigned most = kind == LOG_KIND_TRANSCRIPT
 		    ? TRANSCRIPT_LINES_MAX : LINES_MAX;
 
-		/* One more says why there are no more. */
+		/* The line after the last one says that there are no more. */
 		last = *lines == most;
 		if (*lines > most) {
 			log_state.active = false;
@@ -580,8 +580,8 @@ send_to_stderr(void)
 		return;
 	if ((size_t)len >= sizeof(line))
 		len = sizeof(line) - 1;
-	/* One write a line, so that lines of many processes do not mix; a
-	 * log that cannot be written is nobody's fault but its reader's. */
+	/* One write a line, so that lines of many processes do not mix. Where
+	 * it fails the line is lost: there is nowhere else to say so. */
 	ssize_t written = write(STDERR_FILENO, line, (size_t)len);
 	(void)written;
 }

@@ -89,8 +89,9 @@ enum log_field {
  */
 void log_open(const char *program);
 
-/* From here on a pipe that is descriptor 1 is the peer's: until then "2>&1"
- * in a shell shows what is wrong with the settings. */
+/* A connection is served from here on. Where descriptors 1 and 2 are the same
+ * pipe, the log goes to syslog now; until here "2>&1" in a shell shows what is
+ * wrong with the settings. */
 void log_serve(void);
 
 void log_set_target(enum log_target target);

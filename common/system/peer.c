@@ -44,7 +44,7 @@ check_connection(int fd, struct error *error)
 	return 0;
 }
 
-/* The first witness against its being local is the one to tell of. */
+/* Only the first witness that says the peer is not local is remembered. */
 static void
 set_remote(struct peer *peer, const char *witness, const char *says)
 {
@@ -118,8 +118,8 @@ ask_socket(struct peer *peer)
 	    &len) != 0) {
 		if (errno == ENOTSOCK)
 			return false;
-		/* It is gone already. What family was it? A UNIX socket's
-		 * peer is local, of any other we know nothing. */
+		/* The peer has left already. Our own address tells the family:
+		 * a UNIX socket's peer is local; any other is not known. */
 		len = sizeof(storage);
 		if (getsockname(peer->in_fd, (struct sockaddr *)&storage,
 		    &len) != 0 || storage.ss_family != AF_UNIX)
@@ -169,8 +169,9 @@ is_unix_peer(const char *text)
 	    strcmp(text, "<anon>") == 0;
 }
 
-/* Numeric, IPv6 with or without brackets: its family, or AF_UNSPEC. Others
- * can be made by whoever has a name server, "localhost" too. */
+/* The family of a numeric address, IPv6 with or without brackets; AF_UNSPEC
+ * for a host name: whoever has a name server can make up any, "localhost"
+ * too. */
 static int
 parse_address(const char *text, void *address)
 {
@@ -191,9 +192,9 @@ parse_address(const char *text, void *address)
 }
 
 /*
- * What the super-server says in the environment. It can take the peer's
- * being local away, never give it. An address is taken from it only where
- * the socket has none.
+ * What the super-server says in the environment. It can make the peer a remote
+ * one, never a local one. An address is taken from it only where the socket
+ * has none.
  */
 static void
 ask_environment(struct peer *peer, const struct witness *witness,

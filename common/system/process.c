@@ -30,9 +30,9 @@ process_init(void)
 
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGPIPE, &action, NULL);
-	/* A file that may not grow is write's error, not our end. */
+	/* At a file size limit write(2) is to fail, not to end the program. */
 	sigaction(SIGXFSZ, &action, NULL);
-	/* No SA_RESTART: the wait is to end. */
+	/* No SA_RESTART: SIGTERM is to end a wait. */
 	action.sa_handler = note_stop;
 	sigaction(SIGTERM, &action, NULL);
 	sigemptyset(&block);
@@ -74,8 +74,8 @@ ignore_signal(int signal_number)
 void
 process_catch_children(void)
 {
-	/* A handler that does nothing, for what is ignored interrupts no
-	 * wait; blocked but for the wait, so that none is missed. */
+	/* The handler does nothing, but an ignored signal would not end a
+	 * wait. It is blocked except while waiting, so that none is missed. */
 	struct sigaction action = { .sa_handler = ignore_signal };
 	sigset_t block;
 

@@ -1,9 +1,9 @@
 /*
  * process: signals and memory of a program that serves one connection.
  *
- * SIGTERM gets in only while the program waits for a peer (conn.c's poll),
- * so that it never interrupts a delivery half way; what it then means is
- * the protocol core's to say.
+ * SIGTERM is unblocked only in ppoll(2), while the program waits for a peer,
+ * so that it never interrupts a delivery half way; the protocol core decides
+ * what it then means.
  */
 #ifndef PROCESS_H
 #define PROCESS_H
@@ -20,8 +20,8 @@ void process_init(void);
 /* Has SIGTERM come, while the program waited? */
 bool process_stop_requested(void);
 
-/* Or is it waiting for the program to do so? For work that takes long, between
- * two parts of it; any thread may ask. */
+/* Has SIGTERM come, or is it pending, blocked until the next wait? For work
+ * that takes long, between two parts of it; any thread may ask. */
 bool process_stop_pending(void);
 
 /* The mask to wait under, for ppoll(2). */
@@ -43,8 +43,8 @@ void process_watch(void);
 /* Has SIGHUP come since this was last asked? */
 bool process_take_reload(void);
 
-/* In its children, which a terminal sends SIGINT and SIGHUP too: what follows
- * from them is the parent's to say. */
+/* In its children, which a terminal sends SIGINT and SIGHUP too: they ignore
+ * both, and the parent tells them to end. */
 void process_unwatch(void);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * tls_keypair.c - libtls says "failed to load private key" of all of this.
- * Layer 2.
+ * tls_keypair.c - tells apart what libtls calls "failed to load private key".
  */
 #include "system/tls_keypair.h"
 
@@ -10,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Nobody is there to type one. */
+/* Asked for a passphrase: nobody is there to type one. */
 static int
 no_passphrase(char *out, int size, int writing, void *asked)
 {
@@ -57,7 +56,7 @@ is_readable(const char *path)
 	return file != NULL;
 }
 
-/* The certificate is good. */
+/* What is wrong with the key, or with the pair; the certificate is good. */
 static int
 explain_key(X509 *x509, const char *cert, const char *path,
     struct error *error)

@@ -36,7 +36,7 @@ transport_open(struct transport *transport, int in_fd, int out_fd)
 {
 	const int on = 1;
 
-	/* Member by member: the large ones are not to be touched. */
+	/* Member by member: to write to the large buffers would cost pages. */
 	transport->in_fd = in_fd;
 	transport->out_fd = out_fd;
 	transport->tls = NULL;
@@ -268,7 +268,7 @@ transport_drop_tls(struct transport *transport)
 {
 	tls_free(transport->tls);
 	transport->tls = NULL;
-	/* Nobody reads that any more. */
+	/* What came under TLS is not read any more. */
 	transport->cipher_in.start = transport->cipher_in.end = 0;
 	transport->cipher_out.start = transport->cipher_out.end = 0;
 }
