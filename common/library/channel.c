@@ -19,7 +19,7 @@
 /* Steps, each at most a system call or a piece of text, before others have a
  * turn. */
 #define STEPS_MAX 16
-/* Limits, in ms: of a TLS handshake, of the last words, of close_notify and
+/* Limits, in ms: of a TLS handshake, of the final reply, of close_notify and
  * the peer's close together; and what is read meanwhile, in octets. */
 #define HANDSHAKE_MS 30000
 #define FLUSH_MS 10000
@@ -384,7 +384,7 @@ flush(struct channel *channel)
 	size_t len;
 	const char *out = mh_output(channel->session, &len);
 
-	/* Said in clear text, nobody would understand it. */
+	/* The peer expects TLS: it would not understand a reply in clear. */
 	bool mute = (channel->session->flags & MH_IMPLICIT_TLS) != 0 &&
 	    channel->tls == NULL;
 	if (channel->broken || channel->timed_out || mute ||
@@ -414,7 +414,7 @@ notify(struct channel *channel)
 		return STEP_BLOCKED;
 	shutdown(channel->fd, SHUT_WR);
 	channel->phase = PHASE_LINGER;
-	/* It needs none of it any more, and may stay for a while. */
+	/* Frees memory now: the connection may linger for a while. */
 	tls_free(channel->tls);
 	channel->tls = NULL;
 	origin_take_back(channel->origin, channel->buffers);
@@ -423,8 +423,8 @@ notify(struct channel *channel)
 	return STEP_MORE;
 }
 
-/* Unread input would make the kernel reset the connection, and the last words
- * be lost on their way. */
+/* Unread input would make the kernel reset the connection, and the final reply
+ * be lost on its way. */
 static enum step
 linger(struct channel *channel)
 {
@@ -545,7 +545,7 @@ prepare_socket(int fd)
 {
 	const int on = 1;
 
-	/* What is no TCP says so, and needs it not. */
+	/* Fails where it is not TCP, which does no harm. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 

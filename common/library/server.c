@@ -11,7 +11,8 @@
 #include "library/server.h"
 #include "system/clock.h"
 
-/* How long, in ms, those who are to stop may take for their last words. */
+/* After mh_server_stop: how long, in ms, peers may take to read their final
+ * reply. */
 #define STOP_MS 10000
 /* Turns of a round: some, though only a few are in the queue, for asking the
  * kernel is a system call. */

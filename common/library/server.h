@@ -50,7 +50,7 @@ struct origin {
 enum phase {
 	PHASE_SESSION,   /* it asks, or octets pass */
 	PHASE_HANDSHAKE,
-	PHASE_FLUSH,     /* it is over, and its last words are to go */
+	PHASE_FLUSH,     /* it is over, and the final reply is to be sent */
 	PHASE_NOTIFY,    /* close_notify */
 	PHASE_LINGER,    /* the peer is to close, too */
 	PHASE_GONE,

@@ -2,7 +2,7 @@
  * session.c - level 1: what all protocols have in common.
  *
  * Each function here can be called at any time: it looks at what the session
- * is doing before it goes near a machine, which would not forgive.
+ * is doing before it calls a machine, which would assert that it is in order.
  */
 #include "library/session.h"
 
@@ -134,7 +134,7 @@ mh_next(struct mh_session *session)
 		return &session->event;
 	wire = session->wire;
 	session->event = (struct mh_event){ MH_IO, .session = session };
-	/* There is no room for a last word. */
+	/* Without buffers there is no room for a final reply. */
 	if (!session->lent && (wire->eof || wire->timed_out ||
 	    wire->stopping))
 		session->kind->drop(session);
@@ -269,7 +269,7 @@ mh_ended(struct mh_session *session, enum mh_end why)
 	if (session == NULL || session->event.type == MH_CLOSED)
 		return;
 	mh_output(session, &len);
-	/* It does not read: there is no hope for another word. */
+	/* The peer does not read: a final reply would not reach it. */
 	if (why == MH_TIMED_OUT && len > 0)
 		mh_drop(session);
 	session->wire->eof |= why == MH_EOF;

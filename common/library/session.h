@@ -70,8 +70,8 @@ struct mh_session {
 	char peer[SESSION_PEER_MAX]; /* "" where it is not known */
 };
 
-/* A complete set of options out of the caller's, who may have fewer members
- * than we; NULL where they are wrong. */
+/* A complete set of options out of the caller's, which have fewer members
+ * where it was compiled with an older header; NULL where they are wrong. */
 const struct session_kind *session_options(const struct mh_options *options,
     struct mh_options *full);
 

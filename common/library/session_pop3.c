@@ -106,7 +106,8 @@ ask_login(struct mh_session *session)
 	return true;
 }
 
-/* Once more, as soon as what was taken last has gone. */
+/* Asks for the message; or again, for its next piece, once the octets that
+ * filled the buffer have been sent. */
 static bool
 ask_message(struct mh_session *session)
 {
@@ -223,7 +224,7 @@ login_failure(enum mh_why why)
 	return failures[why];
 }
 
-/* In words of the program's. */
+/* The status before a text, be it ours or the program's. */
 static const char *
 status_of(enum mh_event_type type, enum mh_why why)
 {
@@ -293,7 +294,7 @@ mh_maildrop(struct mh_session *session, uint64_t *octets, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (octets[i] > MESSAGE_OCTETS_MAX)
 			return -1;
-	/* Where a compiler puts the mark is its own affair. */
+	/* Where in the octets bit-fields lie is for the compiler to say. */
 	for (size_t i = 0; i < n; i++) {
 		const struct message message = { .octets = octets[i] &
 			MESSAGE_OCTETS_MAX };

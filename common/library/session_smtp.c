@@ -210,7 +210,7 @@ accept_event(struct mh_session *session)
 	return 0;
 }
 
-/* A reply that was looked at already. */
+/* Answers with a reply whose code and enhanced code were checked. */
 static int
 answer(struct mh_session *session, const struct smtp_reply *reply)
 {
@@ -228,7 +228,7 @@ answer(struct mh_session *session, const struct smtp_reply *reply)
 	case MH_TLS:
 	case MH_BEGIN:
 	case MH_DATA:
-		/* What is said then is not for others to choose. */
+		/* The protocol has a reply of its own here (220, 354). */
 		if (accepts)
 			return accept_event(session);
 		break;

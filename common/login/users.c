@@ -338,7 +338,7 @@ is_same(const char *a, const char *b)
 	return difference == 0;
 }
 
-/* With the hashes. */
+/* users_check, once the hashes are read. */
 static enum users_outcome
 check(const struct users *users, struct slice name, struct slice password,
     struct error *error)

@@ -58,9 +58,9 @@ int users_read(struct users *users, const char *path,
     const struct domains *domains, struct error *error);
 
 /*
- * Finds names that stand there twice, too, which are faults: the first of
- * them counts; and with by_name, where --maildir depends on the name, those
- * that users_shares_maildir. For --check-config. Errors: ERROR_SYSTEM.
+ * Adds further faults, for --check-config: names that stand there twice (the
+ * first line counts), and with by_name, where --maildir depends on the name,
+ * users of whom users_shares_maildir is true. Errors: ERROR_SYSTEM.
  */
 int users_check_names(struct users *users, bool by_name,
     struct error *error);
@@ -78,9 +78,9 @@ void users_get_fault(const struct users *users, size_t i,
 const struct user *users_find(const struct users *users, struct slice name);
 
 /*
- * Is there a user before this one whose name differs by case alone, and has
- * neither a maildir of their own? Where --maildir depends on the name, which
- * it has in lower case, both would have the same.
+ * Is there a user before this one whose name differs by case alone, and have
+ * both no maildir in their lines? Where --maildir depends on the name, in
+ * lower case, both would have the same one.
  */
 bool users_shares_maildir(const struct users *users,
     const struct user *user);

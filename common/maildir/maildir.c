@@ -1,9 +1,9 @@
 /*
  * maildir.c - a session's maildrop: its messages opened, and removed.
  *
- * A name that is not there any more may be another one now; or the directory
- * it was in may be another one, which has all names and which the descriptor
- * of the old one does not show. A second look settles that, and what is not
+ * A file that is not under its name any more may have been renamed. Or its
+ * directory was replaced by another one with the same files, and we still hold
+ * a descriptor of the old one. So both are looked for again, and what is not
  * found then is gone.
  */
 #include "maildir/maildir.h"
@@ -37,7 +37,7 @@
 
 /* ---- the beginning ---- */
 
-/* What begins now must end in time. */
+/* Starts the time limit of what begins now. */
 static void
 start_clock(struct maildir *maildir)
 {
@@ -45,7 +45,7 @@ start_clock(struct maildir *maildir)
 	    : clock_now() + 1000 * (int64_t)maildir->timeout;
 }
 
-/* One lock of those that a maildrop has. */
+/* Locks one of the two: the directory, or the file in it. */
 static int
 lock(int fd, const char *path, struct error *error)
 {
@@ -116,7 +116,7 @@ read_cache(struct maildir *maildir, const char *path,
 	    maildir->cache_name, &maildir->key);
 }
 
-/* Is what the first message would make the maildrop in there? */
+/* Is the directory there in which the first message would make the maildrop? */
 static int
 find_fixed(const char *path, size_t fixed, struct error *error)
 {
@@ -133,7 +133,7 @@ find_fixed(const char *path, size_t fixed, struct error *error)
 	return 0;
 }
 
-/* 0 where that is an empty maildrop. */
+/* Opening it failed: 0 where it counts as an empty maildrop. */
 static int
 cannot_open(const char *path, const struct maildir_options *options,
     struct error *error)
@@ -242,8 +242,8 @@ open_folder(struct maildir *maildir, size_t folder)
 /* What is done with a message's file: a descriptor or 0, or -1 with errno. */
 typedef int file_call(int dir, const char *name);
 
-/* Does it in the directory that is open or can be. Twins might have changed
- * their names. */
+/* Does it in message i's directory, which is opened unless it is open. Twins
+ * may have swapped their names: ENOENT where the name is another message's. */
 static int
 try_call(struct maildir *maildir, size_t i, file_call *call)
 {
@@ -290,7 +290,7 @@ call_on_file(struct maildir *maildir, size_t i, file_call *call, bool *gone,
 	int result = try_call(maildir, i, call);
 
 	if (result < 0 && errno == ENOENT && old) {
-		/* It may be the descriptor of what was there before. */
+		/* The directory that is open may have been replaced. */
 		close_folder(maildir);
 		result = try_call(maildir, i, call);
 	}
@@ -340,7 +340,8 @@ maildir_correct_octets(struct maildir *maildir, size_t i, uint64_t octets)
 	struct maildir_file *file = &maildir->index.files[i];
 
 	maildir_index_set_octets(&maildir->index, i, octets);
-	/* Its directory is read again, to look for more of that. */
+	/* The next session reads its directory again: other files in it may
+	 * have been changed, too. */
 	maildir->index.folders[file->folder].trusted = 0;
 	maildir->cache_is_old = true;
 }
@@ -462,14 +463,15 @@ maildir_remove_marked(struct maildir *maildir, size_t *removed, size_t *kept,
 		if (index->messages[i].deleted)
 			remove_file(maildir, i, &removal);
 	for (unsigned pass = 1; pass <= PASSES && removal.n > 0; pass++) {
-		/* What we have removed ourselves comes to rest. */
+		/* Our own removals have changed the directories' times: wait
+		 * until these would show a change by others. */
 		if (pass > 1)
 			nanosleep(&(struct timespec){
 			    .tv_nsec = MAILDIR_REST * 1000000L }, NULL);
 		remove_missing(maildir, pass, &removal);
 	}
 	free(removal.missing);
-	/* They had another name each time. */
+	/* Each time they were looked for, they had been renamed again. */
 	if (removal.n > 0 && removal.kept == 0)
 		error_set(error, ERROR_SYSTEM, "messages are renamed faster "
 		    "than they can be removed");

@@ -25,9 +25,10 @@ enum maildir_reach {
 
 struct maildir_options {
 	enum maildir_reach reach;
-	bool may_be_missing;   /* then it is an empty one, where so much */
-	size_t fixed;          /* of its path is there: the first message would
-	                        * make the rest */
+	bool may_be_missing;   /* a missing one counts as empty, if the first
+	                        * fixed octets of its path are there: the first
+	                        * message would make the rest */
+	size_t fixed;
 	bool lock;             /* nobody else who locks may have it */
 	const char *cache_dir; /* NULL: no cache */
 	unsigned timeout;      /* seconds for reading it, and for a message that
@@ -52,7 +53,7 @@ struct maildir {
 	unsigned timeout;
 	bool shared;         /* with other machines */
 	bool cache_is_old;   /* it does not say what the index does */
-	bool index_is_stale; /* which is not for a cache any more */
+	bool index_is_stale; /* it must not be written to a cache any more */
 };
 
 /*

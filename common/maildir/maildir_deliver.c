@@ -148,9 +148,9 @@ make_parts(const struct maildir_deliver *deliver, struct error *error)
 }
 
 /*
- * A maildir that was made a moment ago, by a session that may have died
- * before it could see to this, is not on disk yet for certain, and no
- * directory on the way to it that was made with it.
+ * A maildir that was made a moment ago may not be on disk yet, nor the
+ * directories above it that were made with it: the session that made them may
+ * have died before it synced them.
  */
 static int
 sync_if_young(const struct maildir_deliver *deliver, struct error *error)

@@ -1,11 +1,12 @@
 /*
- * maildir_doubles.c - one message for each file that is another one.
+ * maildir_doubles.c - finds files that are one message, and makes them one.
  *
  * In a maildir no name is used twice, but people and programs copy files
- * about. What is told as one message is removed as one, so that nothing may
- * be taken for a copy which is none: contents are compared, by a digest that
- * tells twins apart in their unique-ids as well. There are few of them.
+ * about. What is listed as one message is removed as one, so two files with
+ * different contents must not become one: contents are compared, by a digest
+ * that is part of twins' unique-ids as well. There are few of them.
  */
+/* SHA256_Init and so on, as in maildir_uidl.c. */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "maildir/maildir_doubles.h"
 
@@ -37,7 +38,8 @@ add_contents(SHA256_CTX *context, const struct maildir_index *index, int dir,
 	return n == 0;
 }
 
-/* Of what message i is called, and the contents of a file. */
+/* A digest of message i's id and of the contents of a file. False where these
+ * cannot be read. */
 static bool
 make_digest(const struct maildir_index *index, size_t i, int dir,
     const char *name, unsigned char *digest)
@@ -50,7 +52,7 @@ make_digest(const struct maildir_index *index, size_t i, int dir,
 	SHA256_Update(&context, id, maildir_whole_id(index, i, id));
 	SHA256_Update(&context, "", 1);
 	bool whole = dir >= 0 && add_contents(&context, index, dir, name);
-	/* Nobody can tell what it is: it is like no other. */
+	/* Unreadable: by its name it differs from every other file. */
 	if (!whole)
 		SHA256_Update(&context, name, strlen(name) + 1);
 	SHA256_Final(hash, &context);
@@ -71,7 +73,7 @@ need_digest(struct maildir_index *index, size_t i, int fd,
 	make_digest(index, i, dir, maildir_file_name(index, i).data, digest);
 	if (dir >= 0)
 		close(dir);
-	/* Half of the contents tell nothing. */
+	/* The digest may be of half of the contents, and useless. */
 	if (maildir_must_stop(index))
 		return maildir_stopped(error);
 	return maildir_index_set_digest(index, i, digest, error);
@@ -122,14 +124,16 @@ are_same(struct maildir_index *index, size_t a, size_t b, int fd,
 	    maildir_index_digest(index, b), MAILDIR_DIGEST_SIZE) == 0;
 }
 
-/* The file at i is the message at before; it is where it was seen last. */
+/* File i and the earlier one are one message, which is where it was seen
+ * last: at i. */
 static int
 merge(struct maildir_index *index, size_t before, size_t i, int fd,
     struct error *error)
 {
 	bool twin = index->files[before].twin || index->files[i].twin;
 
-	/* One of the two may go without a trace in the other's directory. */
+	/* When one of the two names goes, the other's directory does not
+	 * change: both are read again in the next session. */
 	index->folders[index->files[before].folder].trusted = 0;
 	index->folders[index->files[i].folder].trusted = 0;
 	index->files[before] = index->files[i];
@@ -139,8 +143,8 @@ merge(struct maildir_index *index, size_t before, size_t i, int fd,
 	return twin ? need_digest(index, before, fd, error) : 0;
 }
 
-/* Does file i belong to a message before it? 1 where it went there, -1 for
- * an error. */
+/* Is file i the same message as an earlier file? 1 where it is, and the two
+ * were merged; 0 where not; -1 for an error. */
 static int
 find_same(struct maildir_index *index, const struct maildir_table *table,
     size_t i, int fd, struct error *error)

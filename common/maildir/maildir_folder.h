@@ -28,9 +28,9 @@ int maildir_folder_open(int fd, struct slice path);
  * more? */
 bool maildir_folder_is_gone(int errnum);
 
-/* Notes what a directory was before it was read, and whether its times can
- * tell when it changes, which where it is shared they cannot; and is it still
- * that? */
+/* Notes a directory's inode, owner and times before it is read, and whether
+ * its times will show the next change: not where it has just changed, nor on a
+ * shared file system. And are these still the same? */
 void maildir_folder_describe(struct maildir_folder *folder,
     const struct stat *st, int64_t now, bool shared);
 bool maildir_folder_is_unchanged(const struct maildir_folder *folder,

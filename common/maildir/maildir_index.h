@@ -47,13 +47,13 @@ struct maildir_file {
 struct maildir_folder {
 	uint32_t path;   /* where it begins in text, "" for the maildrop */
 	uint32_t parent; /* its directory's; the first one's own is 0 */
-	uint64_t device; /* what a scan's names stand for: read when it was */
-	uint64_t inode;  /* this directory, with these times, */
+	uint64_t device; /* from here to owner: the directory when its names */
+	uint64_t inode;  /* were read, to see whether it has changed */
 	int64_t mtime;
 	int64_t ctime;
 	uint32_t owner;
-	uint8_t trusted : 1; /* which were old enough to show any change
-	                      * since */
+	uint8_t trusted : 1; /* the times were old enough then to show any
+	                      * later change */
 	uint8_t deep : 1;    /* directories in it are too deep to be served */
 	uint8_t unsettled : 1; /* it had just changed when it was read */
 	uint8_t maildir : 1; /* it has a new or a cur */
@@ -136,7 +136,7 @@ void maildir_index_drop_unseen(struct maildir_index *index, size_t first);
 /*
  * Finding files by folder path and base name: a hash table of their numbers.
  * What bits a slot has to spare hold a piece of the hash, so that few names
- * are compared in vain.
+ * are compared that would never match.
  */
 struct maildir_table {
 	uint32_t *slots;

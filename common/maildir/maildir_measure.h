@@ -1,9 +1,9 @@
 /*
  * maildir_measure: how many octets messages make on the wire.
  *
- * Nothing but reading a message tells, and so the first login to a large
- * maildrop costs reading all of it once. Where there are many, several
- * threads share the work: most of it is the kernel's, for each file alone.
+ * A message must be read for that, and so the first login to a large maildrop
+ * reads all of it once. Where there are many messages, several threads share
+ * the work: most of it is done in the kernel, for each file by itself.
  */
 #ifndef MAILDIR_MEASURE_H
 #define MAILDIR_MEASURE_H

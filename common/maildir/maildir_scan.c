@@ -251,7 +251,7 @@ drop_gone(struct maildir_scan *scan)
 {
 	struct maildir_index *index = scan->index;
 	size_t n = 0;
-	/* The maildrop itself is one, so there is one. */
+	/* The first folder is the maildrop itself. */
 	assert(index->n_folders > 0);
 	uint32_t *numbers = calloc(index->n_folders, sizeof(*numbers));
 
@@ -261,7 +261,8 @@ drop_gone(struct maildir_scan *scan)
 		const struct maildir_file *file = &index->files[i];
 		enum maildir_state state = index->folders[file->folder].state;
 
-		/* Seen, perhaps, in a directory that went after that. */
+		/* A file that was seen is gone all the same where its
+		 * directory went after that. */
 		if (state != FOLDER_KEPT &&
 		    (state != FOLDER_READ || !file->seen))
 			continue;
@@ -332,7 +333,8 @@ maildir_scan(struct maildir_index *index, int fd, bool inbox,
 		result = finish(&scan);
 	}
 	maildir_table_free(&scan.known);
-	/* Where no time is believed, what was found is what counts. */
+	/* Where times of directories show nothing, the files that were found
+	 * tell whether anything changed. */
 	if (index->shared && folders == index->n_folders &&
 	    files == index->n && scan.added == 0 && !scan.moved)
 		*changed = false;

@@ -4,7 +4,6 @@
  * The file's text stays in memory and is cut into strings in place. An error
  * says which line and which word, and never shows the word: when they are in
  * the wrong order, or a URL has a login in it, that would be the password.
- * Layer 2.
  */
 #include "relay/account.h"
 
@@ -99,8 +98,8 @@ parse_login(struct account *account, char *word, const struct line *line)
 
 /* ---- the sender ---- */
 
-/* What is wrong with it, or NULL. No message has a sender that MAIL refuses:
- * an account for one would never be used, and its mail go by another. */
+/* What is wrong with it, or NULL. An account for a sender that MAIL refuses
+ * would never match, and the mail that was meant would go by another. */
 static const char *
 sender_fault(struct slice sender)
 {

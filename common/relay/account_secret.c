@@ -3,7 +3,6 @@
  *
  * What a command or a file says is a secret from its first octet on; only
  * what is wrong with it gets into an error.
- * Layer 3.
  */
 #include "relay/account_secret.h"
 

@@ -1,6 +1,5 @@
 /*
  * next_hop.c - the grammar of a next hop's URL.
- * Layer 3.
  */
 #include "relay/next_hop.h"
 

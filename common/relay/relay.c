@@ -4,7 +4,6 @@
  * The same pump as the client's connection, over smtp_client's wire. A
  * connection on which anything went wrong is closed, never reused: the next
  * recipient opens a new one.
- * Layer 2.
  */
 #include "relay/relay.h"
 
@@ -24,8 +23,8 @@ relay_init(struct relay *relay, const char *hostname)
 
 /* ---- the connection ---- */
 
-/* A connection between two transactions: is it ready for the next one? It
- * may have gone, which next hops do as they like. */
+/* A connection between two transactions: is it ready for the next one? The
+ * next hop may have closed it at any time. */
 static int
 catch_up(struct relay *relay, struct error *error)
 {

@@ -34,7 +34,7 @@ struct relay_limits {
 	unsigned connect;
 	unsigned opening;
 	unsigned command;
-	unsigned reset; /* less, for somebody waits who did not ask for it */
+	unsigned reset; /* shorter: the client waits, and said no RSET */
 	unsigned final; /* the reply to the text */
 };
 #define RELAY_LIMITS { 30, 300, 300, 30, 600 }
@@ -48,8 +48,9 @@ struct relay {
 	 * before its mark. NULL: nowhere. */
 	struct buf *transcript;
 
-	/* And what the greeting of every session of this server ends with that
-	 * may relay, by which it is known for a loop; NULL: nothing. */
+	/* And the mark that ends the greeting of every session of this server
+	 * that may relay: a next hop that greets with it is this server, and
+	 * mail would go in a loop. NULL: none. */
 	const char *mark;
 
 	/* The 2xx by which the next hop took the text of the last
@@ -98,9 +99,10 @@ int relay_recipient(struct relay *relay, const struct account *account,
     struct error *error);
 
 /*
- * Are recipients lost that the next hop had accepted? Then no text can be sent
- * in this transaction. A next hop that only left is opened again when it is
- * needed, and told the envelope once more.
+ * Was the connection lost with recipients that the next hop had accepted? Then
+ * no text can be sent in this transaction. Where it only closed the connection
+ * this is false: it is opened again when it is needed, and told the envelope
+ * once more.
  */
 bool relay_is_broken(const struct relay *relay);
 

@@ -1,6 +1,5 @@
 /*
  * relay_connect.c - a descriptor for an account.
- * Layer 2.
  */
 #include "relay/relay_private.h"
 

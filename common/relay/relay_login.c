@@ -4,7 +4,6 @@
  * The password is read here and nowhere else, and overwritten when the next
  * hop has answered. What the next hop says meanwhile is told with its code
  * only: servers do quote what they were sent.
- * Layer 3.
  */
 #include "relay/relay_private.h"
 

@@ -4,7 +4,6 @@
  * TLS, greeting, EHLO and STARTTLS. Nothing of a message, and no
  * password, is sent before the next hop is known to be who the account
  * says.
- * Layer 2.
  */
 #include "relay/relay_private.h"
 
@@ -265,7 +264,7 @@ begin_connection(struct relay *relay, const struct account *account,
 	    ? start_tls(relay, account, error) : 0;
 }
 
-/* The greeting of somebody else. */
+/* Reads the greeting, which must not be that of this server. */
 static int
 await_greeting(struct relay *relay, enum relay_stage *stage,
     struct error *error)
@@ -273,7 +272,8 @@ await_greeting(struct relay *relay, enum relay_stage *stage,
 	const struct next_hop *hop = &relay->account->hop;
 
 	if (relay_await_reply(relay, error) < 0) {
-		/* Who expects TLS waits for us, as we do for it. */
+		/* A server that expects TLS at once waits for us to begin, as
+		 * we wait for its greeting. */
 		if (relay->client.wire.lines == 0 &&
 		    (hop->scheme == NEXT_HOP_SMTP ||
 		    hop->scheme == NEXT_HOP_SMTP_PLAIN))

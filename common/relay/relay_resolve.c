@@ -5,7 +5,6 @@
  * minutes, and neither our deadline nor SIGTERM ends that. A thread can be
  * left to it: it touches nothing but its question, which the last one of the
  * two frees.
- * Layer 3.
  */
 #include "relay/relay_resolve.h"
 
@@ -126,7 +125,7 @@ relay_resolve(const char *host, const char *port, int64_t deadline,
 		question->port = strdup(port);
 	}
 	if (question != NULL && start(question) == 0) {
-		/* Who has let go writes nothing any more. */
+		/* With one holder left, the thread has written its answer. */
 		bool answered = relay_wait_for(question->ends[0], POLLIN,
 		    deadline) && atomic_load(&question->holders) == 1;
 
@@ -142,7 +141,8 @@ relay_resolve(const char *host, const char *port, int64_t deadline,
 			    "its addresses cannot be found now: no answer "
 			    "from a name server");
 	} else {
-		/* /etc/hosts has it, or else it takes its time. */
+		/* "localhost", which is in /etc/hosts; or no thread: then a
+		 * name server may take longer than the deadline. */
 		if (question != NULL)
 			atomic_store(&question->holders, 1);
 		let_go(question);

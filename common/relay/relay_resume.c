@@ -3,7 +3,6 @@
  *
  * Next hops send away who is silent for some minutes, and an upload may take
  * longer than that: without this such mail would fail at each attempt.
- * Layer 3.
  */
 #include "relay/relay_private.h"
 

@@ -5,7 +5,6 @@
  * one, which opens another one. Two things tell: the address that our client
  * came to, before anybody is called; and the greeting, for a port may be
  * forwarded and an address have several names.
- * Layer 3.
  */
 #include "relay/relay_private.h"
 

@@ -3,7 +3,6 @@
  *
  * Whatever goes wrong here costs the connection: one that is out of step, or
  * about to go, is never used again.
- * Layer 2.
  */
 #include "relay/relay_private.h"
 
@@ -233,9 +232,10 @@ relay_drop(struct relay *relay, struct wire *final_command)
 	free(relay->storage);
 	relay->storage = NULL;
 	buf_init(&relay->dialogue, NULL, 0);
-	/* Recipients that the client was told are accepted are not there any
-	 * more. Who left, as the idle are sent away, may be told them again;
-	 * whoever is out of step or silent would be so again. */
+	/* The client was told that these recipients are accepted. A next hop
+	 * that closed the connection, as many do when it is idle, may be told
+	 * them again (relay_resume.c); one that is out of step or silent would
+	 * be so again. */
 	if (relay->account != NULL && relay->accepted) {
 		relay->lost = left ? relay->account : NULL;
 		relay->broken = !left;

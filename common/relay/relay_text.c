@@ -4,7 +4,6 @@
  * What the next hop says before it can have the whole text is a refusal, or
  * nothing that counts. Once it can have it the message may be its own,
  * whatever becomes of us and of the connection.
- * Layer 2.
  */
 #include "relay/relay.h"
 
@@ -143,7 +142,7 @@ perhaps_taken(struct relay *relay, struct smtp_reply *verdict,
 
 /* ---- the message ---- */
 
-/* What is known before a round trip. */
+/* Refuses what the reply to EHLO says the next hop cannot take. */
 static bool
 can_send(const struct relay *relay, const struct envelope *envelope,
     const struct relay_text *text, struct smtp_reply *verdict)
