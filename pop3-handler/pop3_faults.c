@@ -1,6 +1,5 @@
 /*
  * pop3_faults.c - POP3's events for --faults, and their subjects.
- * Layer 6.
  */
 #include "pop3_faults.h"
 

@@ -3,7 +3,6 @@
  *
  * The first match wins, and so an account may be there in vain: that is said
  * too, for it is what one looks for when mail goes elsewhere.
- * Layer 3.
  */
 #include "accounts_show.h"
 

@@ -1,6 +1,5 @@
 /*
  * delivery.c - keep, relay, or both, in the order that loses nothing.
- * Layer 3.
  */
 #include "delivery.h"
 

@@ -1,6 +1,5 @@
 /*
  * header_edit.c - fields, found, added and changed.
- * Layer 6.
  */
 #include "header_edit.h"
 

@@ -1,6 +1,5 @@
 /*
  * hooks.c - what a hook is given, and what is made of its end.
- * Layer 6.
  */
 #include "hooks.h"
 

@@ -1,6 +1,5 @@
 /*
  * milter_link.c - a socket to a filter, and how long it may take.
- * Layer 6.
  */
 #include "milter_link.h"
 

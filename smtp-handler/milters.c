@@ -1,7 +1,6 @@
 /*
  * milters.c - each step of a session up to the message, told to each filter
  * that wants it; and what comes of an answer.
- * Layer 6.
  */
 #include "milters_private.h"
 

@@ -1,7 +1,6 @@
 /*
  * milters_message.c - a whole message, shown to filters, and what they change
  * of its header.
- * Layer 6.
  */
 #include "milters_private.h"
 

@@ -5,7 +5,6 @@
  * is at one of our domains by its local part too: who logs in as "joe" gets
  * the mail for joe@ each of them. With such a file only its users get a new
  * maildir by --create-maildirs: else any address on earth would.
- * Layer 3.
  */
 #include "places.h"
 

@@ -1,7 +1,6 @@
 /*
  * smtp_check.c - what can be wrong with the settings, before anything is
  * served.
- * Layer 3.
  */
 #include "smtp_program.h"
 

@@ -1,6 +1,5 @@
 /*
  * smtp_faults.c - SMTP's events for --faults, and their subjects.
- * Layer 6.
  */
 #include "smtp_program.h"
 

@@ -1,7 +1,6 @@
 /*
  * smtp_hooks.c - what a session tells its hooks, and what it does with their
  * answers.
- * Layer 6.
  */
 #include "smtp_program.h"
 

@@ -1,6 +1,5 @@
 /*
  * smtp_log.c - the events of a session, as log lines.
- * Layer 3.
  */
 #include "smtp_program.h"
 

@@ -1,6 +1,5 @@
 /*
  * smtp_settings.c - smtp-handler's rows of the option table.
- * Layer 3.
  */
 #include "smtp_settings.h"
 

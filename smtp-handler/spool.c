@@ -1,6 +1,5 @@
 /*
  * spool.c - unnamed files.
- * Layer 3.
  */
 #include "spool.h"
 

@@ -5,7 +5,6 @@
  * No command is taken unless out has room for its whole reply; the replies
  * without a limit (LIST, UIDL, a message) go on from a cursor whenever there
  * is room again. That is all the flow control there is.
- * Layer 1.
  */
 #include <assert.h>
 #include <string.h>

@@ -1,7 +1,6 @@
 /*
  * pop3_login.c - names and passwords: USER and PASS, AUTH, STLS's end, and
  * what becomes of them.
- * Layer 1.
  */
 #include <assert.h>
 #include <string.h>

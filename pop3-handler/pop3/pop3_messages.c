@@ -1,6 +1,5 @@
 /*
  * pop3_messages.c - the maildrop's messages: counted, listed, sent, marked.
- * Layer 1.
  */
 #include <assert.h>
 #include <stdio.h>

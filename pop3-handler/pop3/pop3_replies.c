@@ -1,7 +1,6 @@
 /*
  * pop3_replies.c - how a reply is put out, and a question's end, for the files
  * that have commands.
- * Layer 1.
  */
 #include <assert.h>
 #include <stdio.h>

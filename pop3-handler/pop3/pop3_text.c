@@ -1,6 +1,5 @@
 /*
  * pop3_text.c - the table of texts and languages.
- * Layer 1.
  */
 #include "pop3/pop3_text.h"
 

@@ -4,7 +4,6 @@
  * No command is taken unless out has room for the longest reply. What a line
  * says is smtp_commands.c's; in message text, which is smtp_text.c's, no
  * command is looked for at all.
- * Layer 1.
  */
 #include "smtp/smtp_private.h"
 

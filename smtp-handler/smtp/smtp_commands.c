@@ -2,7 +2,6 @@
  * smtp_commands.c - a table of commands and what each one does: RFC 5321 4.1
  * and what extensions add to it. What asks the program becomes an event, all
  * else is answered here.
- * Layer 1.
  */
 #include "smtp/smtp_private.h"
 

@@ -3,7 +3,6 @@
  *
  * A parameter is a row: keyword, whether it has a value, and a function
  * that checks and keeps it. What is not offered is not known.
- * Layer 1.
  */
 #include "smtp/smtp_private.h"
 

@@ -3,7 +3,6 @@
  *
  * RFC 5321 4.2 and 4.3.2 for the codes, RFC 3463 and 5248 for the enhanced
  * ones.
- * Layer 1.
  */
 #include "smtp/smtp_private.h"
 

@@ -3,7 +3,6 @@
  *
  * What is text here is text: no command is looked for in it. A refusal is
  * kept until the text is over, since the client is still sending.
- * Layer 1.
  */
 #include "smtp/smtp_private.h"
 
