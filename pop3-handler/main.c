@@ -189,7 +189,7 @@ open_maildrop(struct pop3_program *p, struct slice user, struct error *error)
 	bool own = auth_maildir(&p->program.auth, user) != NULL;
 	struct maildir_options options = {
 		.reach = (enum maildir_reach)p->settings.scan,
-		/* As smtp-handler makes it (--create-maildirs). */
+		/* Where smtp-handler would make it (--create-maildirs). */
 		.may_be_missing = own || pattern_has_name(pattern),
 		.fixed = own ? file_parent_len(p->path, strlen(p->path))
 		    : pattern_fixed(pattern),
@@ -239,7 +239,7 @@ save_cache(struct pop3_program *p)
 		log_reason(LOG_KIND_NOTICE, "%s", why.text);
 }
 
-/* There is no maildrop to be had, and that is why. */
+/* The reply to a login whose maildrop cannot be opened. */
 static enum pop3_login_failure
 failure_of(enum error_kind kind)
 {
@@ -305,7 +305,7 @@ serve_login(struct pop3_program *p, struct error *error)
 		pop3_login_failed(pop3, failures[outcome]);
 		return 0;
 	}
-	/* A large maildrop takes its time. */
+	/* To read a large maildrop may take long: replies go first. */
 	if (program_flush(&p->program, &pop3->wire, error) < 0)
 		return -1;
 	serve_maildrop(p, found ? NULL : &why);

@@ -17,8 +17,8 @@ struct pop3_faults {
 	char user[256];
 };
 
-/* Before the greeting. *done: the session is over, and its last words are in
- * out. -1: it is over without. */
+/* Before the greeting. *done: the session is over, and the final reply is in
+ * out. -1: it is over without one. */
 int pop3_faults_connect(struct program *program, struct pop3 *pop3,
     bool *done, struct error *error);
 

@@ -1,8 +1,8 @@
 /*
  * accounts_show.c - the accounts in words, for --check-config at a terminal.
  *
- * The first match wins, and so an account may be there in vain: that is said
- * too, for it is what one looks for when mail goes elsewhere.
+ * The first match wins, so an account may never match, because of one before
+ * it. That is said too, for it is what one looks for when mail goes elsewhere.
  */
 #include "accounts_show.h"
 

@@ -72,7 +72,8 @@ compare_addresses(const void *a, const void *b)
 	return order != 0 ? order : compare(a, b);
 }
 
-/* Who was named twice, or stands for one maildir twice, is one. */
+/* Drops targets that have both address and maildir in common with another:
+ * recipients that were named twice, or lead to one maildir twice. */
 static size_t
 drop_repeated(struct delivery_target *targets, size_t n)
 {
@@ -179,8 +180,8 @@ begin_copy(struct delivery *delivery, struct delivery_copy *copy,
 	return write_head(delivery, copy, error);
 }
 
-/* The first maildir's file, where nobody but the maildirs and the next hop
- * gets the message: nothing is written twice for one maildir. */
+/* Without programs to show it to, the message is written straight to the first
+ * maildir's file: with one maildir it is written only once. */
 static int
 begin_in_maildir(struct delivery *delivery, struct error *error)
 {
@@ -226,7 +227,7 @@ begin(struct delivery *delivery, const struct trace *trace,
 	    : begin_in_spool(delivery, error)) < 0)
 		return -1;
 	size_t len = trace_received(trace, received, sizeof(received));
-	/* What the client calls itself may be. */
+	/* The client's HELO name may have octets above 0x7F. */
 	delivery->header_8bit = !slice_is_ascii((struct slice){ received,
 	    len });
 	/* Each LF is a CRLF on the wire. */
@@ -287,7 +288,7 @@ delivery_read(const struct delivery *delivery, uint64_t offset, char *data,
 	return n;
 }
 
-/* What is above the text, and the fields as they are now. */
+/* Writes what stands above the header, and the fields as they are now. */
 static int
 write_fields(const struct delivery *delivery, const struct header_edit *edit,
     struct spool *spool, struct error *error)
@@ -395,7 +396,8 @@ link_copies(struct delivery *delivery, struct error *error)
 undo:
 	for (i = 0; i < delivery->n_copies; i++)
 		maildir_deliver_undo(&delivery->copies[i].deliver);
-	/* Or a crash brings back what the client will send again. */
+	/* Syncs the removal: a crash would bring the message back, and the
+	 * client sends it again. */
 	for (i = 0; i < delivery->n_copies; i++)
 		maildir_deliver_settle(&delivery->copies[i].deliver,
 		    &ignored);
@@ -431,8 +433,9 @@ delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
 {
 	*verdict = (struct smtp_reply){ .code = 0 };
 	int result = pass_through(delivery, verdict, error);
-	/* A 2xx of the next hop does not help where we could not keep it;
-	 * it will come twice there (RFC 1047), which beats not at all. */
+	/* Where we could not keep it, the client is to send it again, though
+	 * the next hop has accepted it: it gets the message twice (RFC 1047),
+	 * which is better than not at all. */
 	if (result < 0 && verdict->code / 100 != 4) {
 		const struct error_meaning *meaning =
 		    error_meaning(error->kind);

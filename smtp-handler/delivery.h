@@ -48,7 +48,7 @@ struct delivery {
 	bool header_8bit; /* before delivery_finish: its header has octets
 	                   * above 0x7F */
 	bool shown; /* to programs, by delivery_show */
-	bool sweep; /* remove what was left in the maildirs long ago */
+	bool sweep; /* remove old files of crashed deliveries under tmp */
 
 	/* Distinct maildirs; the text is written to the first and copied to
 	 * the others when it is whole. */
@@ -104,11 +104,11 @@ int delivery_store(struct delivery *delivery, uint64_t octets,
 int delivery_show(struct delivery *delivery);
 
 /*
- * Keeps what was stored. 0: it is kept,
- * and verdict->code is 250, or the next hop's reply of 4xx or 5xx, and then
- * it is nowhere. -1 with *error and *verdict for trouble of ours; where the
- * next hop had taken it before, relay->taken says so. Whatever the result,
- * the delivery is over; its copies can be looked at until delivery_abort.
+ * Keeps what was stored. 0: verdict->code is 250, and it is kept; or it is the
+ * next hop's 4xx or 5xx, and the message is nowhere. -1 with *error and
+ * *verdict for trouble of ours; where the next hop had taken it before,
+ * relay->taken says so. Whatever the result, the delivery is over; its copies
+ * can be looked at until delivery_abort.
  */
 int delivery_finish(struct delivery *delivery, struct smtp_reply *verdict,
     struct error *error);

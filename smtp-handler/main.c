@@ -60,7 +60,7 @@ serve_auth(struct smtp_program *p, struct error *error)
 	return 0;
 }
 
-/* Leaves nothing of it, here and at the next hop. */
+/* Ends the transaction: nothing of it stays, here or at the next hop. */
 static void
 drop_transaction(struct smtp_program *p)
 {
@@ -70,7 +70,8 @@ drop_transaction(struct smtp_program *p)
 	smtp_forget_transaction(p);
 }
 
-/* Recipients that the next hop took, and it left: no text helps. */
+/* The next hop was lost after it had accepted recipients: no text can be sent
+ * to them in this transaction. */
 static void
 refuse_broken(struct smtp_program *p)
 {
@@ -78,7 +79,7 @@ refuse_broken(struct smtp_program *p)
 		SLICE("The next hop was lost, try again later") };
 
 	smtp_reply(&p->smtp, &lost);
-	/* Of a chunk that is still to come that is told at its end. */
+	/* A chunk is read to its end first; then smtp_log_reset logs it. */
 	if (p->smtp.refused)
 		return;
 	smtp_log_message(p, LOG_KIND_REFUSED, &lost, "");
@@ -104,7 +105,7 @@ serve_data_begin(struct smtp_program *p)
 		.n_places = p->places.n,
 		.hostname = p->settings.common.hostname,
 		.shown = p->hooks.message.n > 0 || p->milters.n > 0,
-		/* In passing, and not for each of many. */
+		/* Not with each message: it takes some time. */
 		.sweep = p->transactions % SWEEP_EVERY == 1,
 	};
 	p->counter = (struct trace_counter){ .received = 0 };
@@ -233,7 +234,7 @@ serve_reset(struct smtp_program *p)
 static int
 serve_starttls(struct smtp_program *p, struct error *error)
 {
-	/* Whoever it was, it is not the one after this. */
+	/* RFC 3207 4.2: a login from before TLS does not count after it. */
 	p->user_len = 0;
 	places_set_login(&p->places, slice_from(""));
 	log_remember(LOG_FIELD_USER, slice_from(""));
@@ -299,8 +300,9 @@ answer(struct smtp_program *p, enum smtp_event event, struct error *error)
 
 /* ---- the session ---- */
 
-/* A greeting of this server, by which the relay knows a loop: of no other one
- * on this machine, which goes by another accounts file. */
+/* The mark in the greeting by which the relay recognizes this server as a next
+ * hop, which would be a loop. Another smtp-handler on this machine has another
+ * accounts file, and so another mark. */
 static void
 make_mark(struct smtp_program *p)
 {
@@ -316,7 +318,7 @@ make_mark(struct smtp_program *p)
 	p->relay.mark = p->mark;
 }
 
-/* Touched as far as there are recipients, not before. */
+/* Not calloc: memory is touched only as far as there are recipients. */
 static int
 make_envelope(struct envelope *envelope, size_t max, size_t text_size,
     struct error *error)
@@ -338,8 +340,8 @@ static int
 start_core(struct smtp_program *p, struct error *error)
 {
 	size_t max = (size_t)p->settings.max_recipients;
-	/* RFC 3461 4: no promise that another mail system's notifications
-	 * can be had, but where every message goes to one. */
+	/* RFC 3461 4: DSN is offered only where every message goes to a next
+	 * hop, which makes the notifications: we make none. */
 	bool dsn = p->settings.relay != NULL && !places_exist(&p->places);
 	size_t text_size = ENVELOPE_TEXT_SIZE(max) + (dsn ? max * 512 : 0);
 	const struct smtp_options options = {

@@ -206,7 +206,8 @@ milter_link_ask(struct milter_link *link, enum milter_step step,
 {
 	struct milter *milter = &link->milter;
 
-	/* What is half way to somewhere is not to end for a SIGTERM. */
+	/* From DATA on SIGTERM does not end the wait: the message is whole,
+	 * and is to be finished. */
 	link->conn->finish = step >= MILTER_DATA;
 	limit_answer(link, step);
 	for (;;) {

@@ -2,9 +2,9 @@
  * milter_link: the connection to one filter (protocol/milter.h), for one
  * session.
  *
- * Opened when it is first needed, and negotiated. Each step has its time;
- * what does not answer in it, leaves, or answers what there is not, is broken:
- * the link is closed, and opened again for the next message.
+ * Opened when it is first needed, and negotiated. Each step has its time. A
+ * filter that does not answer in it, leaves, or does not keep to the protocol
+ * is broken: the link is closed, and opened again for the next message.
  */
 #ifndef MILTER_LINK_H
 #define MILTER_LINK_H
@@ -35,7 +35,7 @@ struct milter_link {
  * For a setting: says in *why what it must be. */
 bool milter_link_is_address(const char *address, char *why, size_t size);
 
-/* Is it one of the network? */
+/* Is it "inet:", which needs the network? */
 bool milter_link_is_inet(const char *address);
 
 /* Connects and negotiates. -1: it cannot be had, with *error. */
@@ -54,7 +54,7 @@ void milter_link_begin_end(struct milter_link *link);
 int milter_link_ask(struct milter_link *link, enum milter_step step,
     enum milter_answer *answer, struct error *error);
 
-/* With a word of farewell, if it is open. */
+/* Sends the filter a QUIT and closes, if it is open. */
 void milter_link_close(struct milter_link *link);
 
 #endif

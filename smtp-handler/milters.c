@@ -121,7 +121,7 @@ milters_ask(struct milters *milters, struct milter_link *link,
 		milters_take_answer(milters, link, step, answer, made);
 }
 
-/* Is there more to be said to it about this message? */
+/* Does the filter want to be told more about this message? */
 bool
 milters_goes_on(const struct milter_link *link, const struct hook_reply *made)
 {
@@ -218,7 +218,7 @@ mail_one(struct milters *milters, struct milter_link *link,
 	if (!link->greeted)
 		greet(milters, link, facts, made);
 	if (!milters_goes_on(link, made)) {
-		/* Of a client that it refused it is to say so each time. */
+		/* It refused the client: it is asked anew with each MAIL. */
 		if (made->decision != HOOK_GO_ON)
 			milter_link_close(link);
 		return;

@@ -1,8 +1,9 @@
 /*
  * milters: filters that speak the milter protocol, asked in their order.
  *
- * The first that does not let go on decides. A header that one of them
- * changes is what the next one, the maildirs, the hooks and the next hop see.
+ * The first that does not let a message go on decides. A header that one of
+ * them changes is what the next one, the maildirs, the hooks and the next hop
+ * see.
  */
 #ifndef MILTERS_H
 #define MILTERS_H

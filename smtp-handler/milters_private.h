@@ -10,8 +10,8 @@
 /* "Try again later" */
 extern const struct smtp_reply milters_later;
 
-/* A packet may find no room: then that which is there goes first. False, with
- * *why, where it cannot go. */
+/* Puts a packet; where there is no room, sends what is in out first. False,
+ * with *why, where that fails. */
 #define MILTERS_PUT(link, put, why) \
 	((put) || (milter_link_flush(link, why) == 0 && (put)))
 
@@ -37,7 +37,7 @@ void milters_take_answer(struct milters *milters, struct milter_link *link,
 void milters_ask(struct milters *milters, struct milter_link *link,
     enum milter_step step, struct hook_reply *made);
 
-/* Is there more to be said to it about this message? */
+/* Does the filter want to be told more about this message? */
 bool milters_goes_on(const struct milter_link *link,
     const struct hook_reply *made);
 

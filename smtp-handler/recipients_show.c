@@ -30,7 +30,7 @@ first_domain(const struct places *places)
 	    ? slice_from(places->domains->names[0]) : slice_from("");
 }
 
-/* A target of an alias: false, and *error, where it leads nowhere. */
+/* A target of an alias: false, and *error, where nobody gets its mail. */
 static bool
 check_target(struct places *places, const struct address *target,
     bool relays, struct error *error)

@@ -1,5 +1,5 @@
 /*
- * senders.c - a sender's address is theirs who would get mail for it.
+ * senders.c - a login may send as an address whose mail it would get.
  */
 #include "senders.h"
 

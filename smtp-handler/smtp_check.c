@@ -120,8 +120,8 @@ read_accounts(struct smtp_program *p, struct error *error)
 	    sizeof(buffer), error);
 	if (path == NULL || accounts_read(&p->accounts, path, error) < 0)
 		return -1;
-	/* Whoever is to have no password hears of it here and not with the
-	 * first message. What is read is overwritten at once. */
+	/* A password that cannot be read is found here, and not with the first
+	 * message. What is read is overwritten at once. */
 	for (size_t i = 0; i < p->accounts.n; i++)
 		if (account_secret_check(&p->accounts.items[i], error) < 0) {
 			accounts_free(&p->accounts);
@@ -176,7 +176,7 @@ needs_spool(const struct smtp_program *p)
 	    (maildir == NULL || pattern_has_name(maildir)));
 }
 
-/* It may be meant so. */
+/* No fault, for it may be meant so. */
 static void
 warn_of_one_for_all(const struct smtp_program *p, const struct auth *auth)
 {
@@ -198,7 +198,7 @@ smtp_check_config(struct program *program)
 	struct auth auth;
 	int result = 0;
 
-	/* program.c has told what is wrong with it. */
+	/* program.c has logged what is wrong with it. */
 	auth_init(&auth, common->auth, (unsigned)common->timeout,
 	    &common->domains, &error);
 	smtp_init_places(p, &auth);

@@ -55,7 +55,7 @@ check_sender(struct smtp_program *p)
 	return false;
 }
 
-/* A filter does not want its mail. */
+/* A filter refuses the sender. */
 static void
 refuse_sender(struct smtp_program *p)
 {
@@ -96,7 +96,7 @@ smtp_serve_mail(struct smtp_program *p, struct error *error)
 
 /* ---- RCPT ---- */
 
-/* The last recipient is refused, and has no place. */
+/* Refuses the last recipient, and forgets its places. */
 static void
 refuse(struct smtp_program *p, const struct smtp_reply *reply,
     const char *reason)

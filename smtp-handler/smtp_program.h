@@ -1,7 +1,7 @@
 /*
- * smtp_program: one connection of smtp-handler, for the files it is made of:
- * main.c does what the protocol core asks for, smtp_check.c looks at the
- * settings, smtp_log.c tells what happened.
+ * smtp_program: one connection of smtp-handler, for the files it is made of.
+ * main.c does what the protocol core asks for, smtp_paths.c answers MAIL and
+ * RCPT; the sections below say what the others do.
  */
 #ifndef SMTP_PROGRAM_H
 #define SMTP_PROGRAM_H
@@ -23,7 +23,7 @@
 
 #define IN_SIZE 65536
 #define OUT_SIZE 16384
-/* Of so many transactions one removes what was left in maildirs. */
+/* One of so many transactions removes old files under tmp (delivery.h). */
 #define SWEEP_EVERY 16
 /* The recipients of a message stand for so many addresses elsewhere, beside
  * those that the client named itself. */
@@ -114,8 +114,8 @@ const char *smtp_hooks_reason(const struct smtp_program *p, char *text,
 
 /* ---- smtp_faults.c: where --faults meets a session ---- */
 
-/* Before the greeting. *over: the session is over, and its last words are in
- * out. -1: it is over without. */
+/* Before the greeting. *over: the session is over, and the final reply is in
+ * out. -1: it is over without one. */
 int smtp_faults_connect(struct smtp_program *p, bool *over,
     struct error *error);
 
@@ -134,10 +134,10 @@ int smtp_faults_quit(struct smtp_program *p, struct error *error);
 int smtp_serve_mail(struct smtp_program *p, struct error *error);
 int smtp_serve_recipient(struct smtp_program *p, struct error *error);
 
-/* What is known of the recipients so far. */
+/* Forgets what is known of the sender and the recipients so far. */
 void smtp_forget_transaction(struct smtp_program *p);
 
-/* What the client hears of trouble of ours. */
+/* The reply for an error of ours. */
 struct smtp_reply smtp_error_reply(const struct error *why);
 
 /* ---- smtp_log.c ---- */

@@ -39,7 +39,7 @@ pop3_run_user(struct pop3 *pop3, struct slice name)
 		return;
 	}
 	pop3->name = wire_keep(&pop3->wire, name);
-	/* The same for every name: who exists is nobody's business. */
+	/* The same for every name, so that it does not tell who exists. */
 	pop3_say(pop3, POP3_TEXT_SEND_PASSWORD);
 }
 

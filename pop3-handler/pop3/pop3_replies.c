@@ -7,7 +7,7 @@
 
 #include "pop3/pop3_private.h"
 
-/* A login's tries. */
+/* Failed logins of a session. */
 #define LOGINS_MAX 3
 /* RFC 2449 4: a reply's first line has 512 octets at most. */
 #define TEXT_MAX 480
@@ -37,7 +37,7 @@ void
 pop3_refuse(struct pop3 *pop3, enum pop3_text text)
 {
 	pop3_say(pop3, text);
-	/* Something that speaks another protocol at us. */
+	/* The peer seems to speak another protocol: closes. */
 	if (pop3->state == POP3_AUTHORIZATION &&
 	    ++pop3->bad_commands >= BAD_COMMANDS_MAX)
 		pop3_close_session(pop3);
@@ -121,7 +121,7 @@ pop3_refused(struct pop3 *pop3, const char *status, struct slice text)
 	if (event == POP3_LOGIN)
 		pop3_forget_login(pop3);
 	pop3->pending = POP3_WANT_IO;
-	/* Within a message there is nothing to be said. */
+	/* Within a message a reply would be taken for its text. */
 	if (!pop3->sending)
 		wire_format(&pop3->wire, "%s %.*s", status, (int)text.len,
 		    line);

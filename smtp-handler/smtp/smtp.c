@@ -290,7 +290,7 @@ smtp_drop(struct smtp *smtp)
 {
 	if (smtp->pending == SMTP_AUTH)
 		answer_auth(smtp, false);
-	/* LMTP: the message was some recipients' already. */
+	/* LMTP: some recipients have had their reply, so this is no reset. */
 	if (smtp->recipient > 0)
 		end_transaction(smtp);
 	smtp->pending = SMTP_WANT_IO;
@@ -325,7 +325,7 @@ answered(struct smtp *smtp, enum smtp_event event, bool accepted)
 		break;
 	case SMTP_DATA_END:
 		answer_end(smtp);
-		/* Who sends mail is no stranger who tries commands. */
+		/* A client that sends mail may make 20 more mistakes. */
 		if (accepted)
 			smtp->bad_commands = 0;
 		break;

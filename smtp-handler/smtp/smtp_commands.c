@@ -250,7 +250,7 @@ run_auth(struct smtp *smtp, struct slice argument)
 
 /* ---- MAIL, RCPT and their parameters ---- */
 
-/* Too big is no fault of the command's form. */
+/* A SIZE= that is too big does not count as a bad command. */
 static void
 refuse_parameter(struct smtp *smtp, enum smtp_reply_id reply)
 {
@@ -261,8 +261,8 @@ refuse_parameter(struct smtp *smtp, enum smtp_reply_id reply)
 }
 
 /*
- * RFC 6531 3.3: a path beyond ASCII wants SMTPUTF8 said with MAIL. It stood
- * between before and rest, a source route and all.
+ * RFC 6531 3.3: a path with other characters than ASCII needs SMTPUTF8 with
+ * MAIL. The path is what before has more than rest, with its source route.
  */
 static bool
 may_stand(struct smtp *smtp, struct slice before, struct slice rest)
@@ -576,13 +576,13 @@ smtp_take_command(struct smtp *smtp, struct slice line,
 		command->run(smtp, argument);
 	if (command != NULL && smtp->pending == SMTP_WANT_IO &&
 	    (command->run == run_mail || command->run == run_rcpt)) {
-		/* Else both would have asked the program. */
+		/* Nothing is asked of the program, so it was refused here. */
 		smtp->path_refused = true;
 		smtp->refused_line = line;
 		smtp->pending = SMTP_REFUSED;
 	} else if (is_auth && smtp->pending == SMTP_WANT_IO &&
 	    smtp->options.login == SMTP_LOGIN_NEEDS_TLS) {
-		/* Never what came with it. */
+		/* Never its argument: that may hold a password. */
 		smtp->refused_line = SLICE("AUTH");
 		smtp->pending = SMTP_REFUSED;
 	}

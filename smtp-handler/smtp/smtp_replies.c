@@ -15,7 +15,7 @@
 #define LOGINS_MAX 3
 #define BAD_COMMANDS_MAX 20
 
-/* Ten thousand idle sessions are a server of ten megabytes. */
+/* Ten thousand idle sessions of the library take ten megabytes. */
 static_assert(sizeof(struct smtp) <= 1024, "a session is small");
 static_assert(SMTP_REPLY_MAX + SMTP_REPLY_TEXT_MAX <= SMTP_OUT_MIN,
     "out must hold any reply, and a text for later");
@@ -164,7 +164,7 @@ smtp_put_reply(struct smtp *smtp, const struct smtp_reply *reply)
 void
 smtp_say(struct smtp *smtp, enum smtp_reply_id id)
 {
-	smtp->refused_with = &smtp_replies[id]; /* should it be one */
+	smtp->refused_with = &smtp_replies[id]; /* if it is a refusal */
 	smtp_put_reply(smtp, &smtp_replies[id]);
 	if (id == REPLY_SMUGGLING || id == REPLY_CHUNK_ENDLESS ||
 	    id == REPLY_CHUNK_TOO_LONG || id == REPLY_FOREIGN)

@@ -128,8 +128,8 @@ out_of_order(const struct smtp *smtp)
 	}
 }
 
-/* The size, as far as it can be told: whatever else is wrong, so many
- * octets follow. False where nobody can say how many. */
+/* The chunk's size, if it can be read at all: whatever else is wrong with the
+ * line, so many octets follow. False where it has more than 64 bits. */
 static bool
 take_chunk_size(struct smtp *smtp, struct slice argument,
     enum smtp_reply_id *wrong)
