@@ -47,8 +47,8 @@ acceptor_serve(struct origin *origin)
 			continue;
 		if (origin->fd >= 0 && (errno == EMFILE || errno == ENFILE ||
 		    errno == ENOBUFS || errno == ENOMEM))
-			/* Until a session ends, or somebody else gives one
-			 * back. It stays readable. */
+			/* Waits until a session ends, or after a pause: others
+			 * may have closed some. The socket stays readable. */
 			server->accept_again = server->now + ACCEPT_PAUSE;
 		else
 			origin->source.readable = false;

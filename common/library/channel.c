@@ -246,7 +246,7 @@ shake_hands(struct channel *channel)
 		return break_off(channel);
 	channel->session->tls_version = tls_conn_version(channel->tls);
 	channel->session->tls_cipher = tls_conn_cipher(channel->tls);
-	/* Of TLS from the first octet the session knows already. */
+	/* Does nothing with MH_IMPLICIT_TLS, which the session knows. */
 	mh_tls_started(channel->session);
 	channel->phase = PHASE_SESSION;
 	return STEP_MORE;
@@ -461,7 +461,7 @@ serve_once(struct channel *channel)
 	return STEP_BLOCKED;
 }
 
-/* Until when it may be left alone. */
+/* Sets when the channel is to be looked at, if nothing comes before. */
 static void
 set_timer(struct channel *channel)
 {
@@ -483,7 +483,7 @@ channel_serve(struct channel *channel)
 	enum step step = STEP_MORE;
 
 	if (channel->phase == PHASE_SESSION && channel->session->asked) {
-		/* The program takes its time; that is not the peer's. */
+		/* While the program takes its time, the peer's does not run. */
 		channel->timed_out = false;
 		return NULL;
 	}
@@ -511,7 +511,7 @@ answered(void *arg)
 		queue_add(server_of(channel), &channel->source);
 }
 
-/* Numeric; of what is no IP address it stays empty. */
+/* The peer's numeric address; empty where it has no IP address. */
 static void
 find_peer(struct channel *channel)
 {

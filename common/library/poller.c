@@ -12,7 +12,8 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
-/* What is no source: for whoever watches only. */
+/* Adds the bell or the alarm: no source, they only make the poller's own
+ * descriptor readable. */
 static int
 add_internal(struct poller *poller, int fd)
 {
@@ -177,7 +178,7 @@ poller_add(struct poller *poller, int fd, void *source)
 	if (change(poller, (uintptr_t)fd, EVFILT_READ, EV_ADD | EV_CLEAR, 0,
 	    0, source) < 0)
 		return -1;
-	/* A listening socket has no such thing. */
+	/* On a listening socket this fails, and is not needed. */
 	change(poller, (uintptr_t)fd, EVFILT_WRITE, EV_ADD | EV_CLEAR, 0, 0,
 	    source);
 	return 0;

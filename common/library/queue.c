@@ -13,7 +13,7 @@ queue_add(struct mh_server *server, struct source *source)
 		*server->queue_end = source;
 		server->queue_end = &source->next;
 	}
-	/* Whoever watches is to come and look. */
+	/* Makes mh_server_fd readable, for the program's own loop. */
 	if (!server->waiting && server->poller->watched)
 		poller_ring(server->poller);
 }

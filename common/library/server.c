@@ -95,7 +95,8 @@ mh_server_adopt(struct mh_server *server, int fd,
 
 /* ---- the queue ---- */
 
-/* Listening sockets that were left alone for want of descriptors. */
+/* Tries listening sockets again, which were left alone when descriptors ran
+ * out. */
 static void
 accept_again(struct mh_server *server)
 {
@@ -152,7 +153,7 @@ take_expired(struct mh_server *server)
 	}
 }
 
-/* When there is work without anybody saying a word. */
+/* When there is work at the latest, without any descriptor being ready. */
 static int64_t
 next_time(const struct mh_server *server)
 {
@@ -162,7 +163,7 @@ next_time(const struct mh_server *server)
 	    ? server->accept_again : at;
 }
 
-/* What is ready, into the queue. */
+/* Waits until then at most, and queues what is ready. */
 static int
 wait_for_peers(struct mh_server *server, int64_t until)
 {
@@ -202,9 +203,9 @@ serve_round(struct mh_server *server)
 	return event;
 }
 
-/* Those who always have work, of which each turn makes more, neither keep the
- * others from being seen nor the program from its own loop: after a round the
- * kernel and the clock are looked at, and so is until. */
+/* Serves until there is an event, or the time is over. After each round the
+ * kernel and the clock are asked: peers that always have work must keep
+ * neither the others waiting nor the program from its own loop. */
 static const struct mh_event *
 find_event(struct mh_server *server, int64_t until)
 {
@@ -310,8 +311,8 @@ mh_server_free(struct mh_server *server)
 		return;
 	while (queue_take(server) != NULL)
 		;
-	/* First: a process that was forked has it in common with us, and what
-	 * the one removes the other would wait for in vain. */
+	/* First: a process that was forked has the same epoll set, and would
+	 * never hear again of what is taken out of it here. */
 	poller_close(server->poller);
 	while (server->channels != NULL)
 		channel_free(server->channels);

@@ -26,7 +26,7 @@ struct source {
 	struct source *next;
 	bool queued;
 	bool is_origin;
-	bool readable; /* nothing has said otherwise since the poller did */
+	bool readable; /* the poller said so, and no call failed since */
 	bool writable;
 	bool hung_up;  /* the poller has seen the end of the input */
 };
@@ -41,7 +41,7 @@ struct origin {
 	struct tls *tls;
 	size_t core_size;
 	size_t buffers_size;
-	size_t channels; /* of it; at 0 and without fd it goes */
+	size_t channels; /* of it; freed at 0, when fd is -1 */
 	void *spare; /* buffers that nobody has now, each beginning with the
 	              * address of the next */
 	size_t spares;
@@ -69,7 +69,7 @@ struct channel {
 
 	enum phase phase;
 	bool asks_connect; /* before anything else */
-	bool serving;   /* answers come from ourselves */
+	bool serving;   /* within channel_serve: no answer need wake it */
 	bool eof;
 	bool broken;    /* nothing can be said any more */
 	bool stopped;   /* and the session knows it */

@@ -307,7 +307,7 @@ address_parse_path(struct slice *text, enum address_kind kind, bool utf8,
 	enum address_outcome outcome = take_mailbox(text, address);
 	if (outcome != ADDRESS_OK)
 		return outcome;
-	/* The source route too: it was said, even if it is ignored. */
+	/* The source route is ignored, but must have no other characters. */
 	struct slice said = taken_since(path, *text);
 	if (!(brackets ? take_bracket(text) : ends_bare(*text)))
 		return ADDRESS_BAD_DOMAIN;

@@ -40,8 +40,8 @@ struct encoding {
 	size_t dots; /* that were added */
 };
 
-/* The rest of the line, no more of it than there is room; returns the LF or
- * CR that ends it, if that is there. */
+/* Copies the rest of the line, or as much as there is room for; returns the LF
+ * or CR that ends it, NULL where that was not reached. */
 static const char *
 encode_line(struct dot_encoder *encoder, struct encoding *e)
 {

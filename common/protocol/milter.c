@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define VERSION 6
-/* Older ones know fewer flags, and no less of what is used here. */
+/* Older versions have fewer flags, but all that is needed here. */
 #define VERSION_MIN 2
 
 /* Changes a filter may ask for (SMFIF_*): of headers alone. */

@@ -275,7 +275,7 @@ smtp_client_starttls(struct smtp_client *client)
 	wire_put_line(&client->wire, SLICE("STARTTLS"));
 }
 
-/* A line that the transcript has another for. */
+/* Sends a line with a secret; the transcript has shown in its place. */
 static void
 put_secret(struct smtp_client *client, struct slice line, const char *shown)
 {
@@ -305,7 +305,8 @@ smtp_client_auth(struct smtp_client *client,
 	    sasl_client_name(mechanism));
 	size_t len;
 
-	/* An empty response would be "=", which nobody has to say. */
+	/* An empty initial response would have to be sent as "=": it is left
+	 * for the server's challenge. */
 	*step = sasl_client_is_first(mechanism) && sasl_client_respond(who,
 	    mechanism, 0, line + n, AUTH_LINE_MAX - 2 - n, &len) && len > 0;
 	snprintf(shown, sizeof(shown), "%.*s%s", (int)n - 1, line,

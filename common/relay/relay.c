@@ -68,8 +68,8 @@ begin(struct relay *relay, const struct account *account,
 		    ? "Cannot log in to the next hop, try again later"
 		    : "The next hop cannot be reached now, try again later",
 		    verdict);
-	/* Not again for each recipient: it takes its time, and too many wrong
-	 * logins lock the account. */
+	/* Further recipients get the same verdict: to try again for each would
+	 * take long, and too many wrong logins lock the account. */
 	relay_keep_verdict(relay, verdict);
 	relay->refused = true;
 	return -1;
@@ -78,11 +78,11 @@ begin(struct relay *relay, const struct account *account,
 /* ---- the transaction ---- */
 
 /*
- * A refused sender is the verdict on every recipient of the transaction. The
- * RCPT that went with it (RFC 2920 3.1) has a reply too, which says nothing;
- * were it a 2xx, the next hop would be in a transaction that we are not.
- * RSET comes before the next MAIL: until then Postfix holds what it refused,
- * a SIZE for one, against messages that are not like that.
+ * The reply to a refused MAIL is the verdict on every recipient of the
+ * transaction. A RCPT that was sent with it (RFC 2920 3.1) has a reply too,
+ * which is dropped; but a 2xx would mean that the next hop has begun a
+ * transaction, and then the connection is closed. RSET comes before the next
+ * MAIL: without it Postfix keeps parameters of the refused one, such as SIZE.
  */
 static int
 refused_mail(struct relay *relay, bool together, struct smtp_reply *verdict,

@@ -87,7 +87,7 @@ cannot_try(const struct relay *relay, struct error *error)
 	    "?auth=xoauth2 or ?auth=oauthbearer");
 }
 
-/* The mechanism is refused here, and not who asks: RFC 4954 4 and 6. */
+/* The next hop refuses the mechanism, not name and password: RFC 4954 4, 6. */
 static bool
 wants_another(const struct smtp_client *client)
 {
@@ -98,8 +98,8 @@ static int
 log_in_as(struct relay *relay, const struct sasl_client *who,
     struct error *error)
 {
-	/* A token is no password, nor a password a token: neither is said
-	 * where the other is expected. */
+	/* Mechanisms for tokens are tried only with ?auth=: a password must
+	 * not be sent where a token is expected, nor the other way round. */
 	static const enum sasl_client_mechanism usual[] = {
 		SASL_CLIENT_PLAIN, SASL_CLIENT_LOGIN };
 	struct smtp_client *client = &relay->client;

@@ -226,9 +226,9 @@ say_starttls(struct relay *relay, struct error *error)
 		return -1;
 	if (client->reply.code != 220)
 		return relay_unexpected(relay, "STARTTLS", error);
-	/* Nothing passes from before TLS to what is under it, neither from
-	 * them to us nor from us to them (CVE-2011-0411). Who said more than
-	 * 220 is somebody else, or broken. */
+	/* Nothing that was sent in clear text, by either side, may be taken
+	 * for a part of the TLS session (CVE-2011-0411). More than the 220
+	 * comes from an attacker in between, or from a broken server. */
 	assert(client->wire.out.end == client->wire.out.start);
 	if (relay_expect_silence(relay, error) < 0)
 		return -1;

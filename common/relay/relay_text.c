@@ -19,8 +19,8 @@
 
 /* ---- sending ---- */
 
-/* Sends what is in out: -1 where not all of it went, be it that the next hop
- * said something and does not read. */
+/* Sends what is in out: -1 where not all of it went, also because the next hop
+ * sent something in place of reading. */
 static int
 flush_heeding(struct relay *relay, struct error *error)
 {
@@ -34,7 +34,7 @@ flush_heeding(struct relay *relay, struct error *error)
 	return result == 0 ? 0 : -1;
 }
 
-/* -1 also when the next hop has said something: it takes no more. */
+/* -1 also when the next hop has sent a reply, for that ends the text. */
 static int
 flush_text(struct relay *relay, struct error *error)
 {
@@ -92,7 +92,8 @@ send_text(struct relay *relay, const struct relay_text *text,
 		error_set(error, ERROR_SYSTEM, "the spool is empty");
 		return NOT_READ;
 	}
-	/* A refusal is heard as long as it can be meant: before the dot. */
+	/* A refusal before the final dot counts, for the next hop cannot have
+	 * the message then. */
 	return result == SENT && flush_text(relay, error) < 0 ? NOT_TAKEN
 	    : result;
 }
@@ -100,10 +101,9 @@ send_text(struct relay *relay, const struct relay_text *text,
 /* ---- verdicts ---- */
 
 /*
- * The text cannot go on: the next hop left, or spoke before it was all
- * there. What it said, if it is a refusal, is the verdict, and true whatever
- * it says later, for it never sees the end of the text. *error says what
- * happened already.
+ * The text cannot go on: the next hop left, or replied before it had all of
+ * it. If that reply is a refusal it is the verdict, and stays true, for the
+ * next hop never gets the end of the text. *error says already what happened.
  */
 static int
 early_verdict(struct relay *relay, struct smtp_reply *verdict,

@@ -200,8 +200,8 @@ parse_command_line(struct parse *parse, int argc, char **argv)
 	}
 	optind = 1;
 	opterr = 0;
-	/* "+": options come first, and so the word that getopt looks at is
-	 * the one it was at before. */
+	/* "+" stops at the first word that is no option, so argv is not
+	 * reordered, and the word of this option is at the optind of before. */
 	while (at = optind,
 	    (found = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
 		const char *word = argv[at];

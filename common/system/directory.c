@@ -49,7 +49,7 @@ is_last(const char *path, size_t len)
 	return next_component(path, &len) == 0;
 }
 
-/* Can nobody else put another link in the place of ours? */
+/* Is the directory such that nobody else can replace a link of ours in it? */
 static bool
 only_we_turn(const struct stat *above)
 {
@@ -78,7 +78,7 @@ open_above(int fd, const char *name, const char *path, struct error *error)
 	bool link = S_ISLNK(st.st_mode);
 	if (link && (!is_ours(st.st_uid) || !only_we_turn(&above)))
 		return refuse_link(path, error);
-	/* What is no link must not have become one meanwhile. */
+	/* O_NOFOLLOW: a directory may have become a link since fstatat(2). */
 	int below = openat(fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC |
 	    (link ? 0 : O_NOFOLLOW));
 	return below >= 0 ? below
