@@ -258,7 +258,8 @@ int
 delivery_write(struct delivery *delivery, struct slice text,
     struct error *error)
 {
-	/* Text that begins with a blank would go on with our last line. */
+	/* If the text began with a blank, its first line would continue our
+	 * Received line. */
 	if (!delivery->has_text && text.len > 0 &&
 	    (text.data[0] == ' ' || text.data[0] == '\t')) {
 		delivery->octets += 2;
@@ -337,7 +338,7 @@ delivery_store(struct delivery *delivery, uint64_t octets,
 	const struct maildir_text text = text_of(delivery);
 
 	delivery->octets += octets;
-	/* At most the first was begun; it has the text then. */
+	/* Without a spool the first maildir's file has the text already. */
 	if (delivery->n_begun > 0 && maildir_deliver_sync(
 	    &delivery->copies[0].deliver, error) < 0)
 		return -1;

@@ -41,7 +41,7 @@ add_common(struct confine *confine, const char *path)
 	confine_add(confine, parent, CONFINE_LIST);
 }
 
-/* By --maildir, and where users have their own. */
+/* The maildirs of --maildir, and those in lines of the users file. */
 static void
 add_maildirs(struct smtp_program *p, struct confine *confine)
 {

@@ -104,7 +104,7 @@ smtp_faults_event(struct smtp_program *p, enum smtp_event event, bool *done,
 	if (refusal == NULL)
 		return 0;
 	if (event == SMTP_DATA_END) {
-		/* That answer has more to it. */
+		/* main.c answers, for it must also drop the message. */
 		p->refusal = refusal;
 		return 0;
 	}

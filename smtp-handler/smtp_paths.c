@@ -307,7 +307,7 @@ smtp_serve_recipient(struct smtp_program *p, struct error *error)
 	if (places_find(&p->places, &smtp->envelope.recipients[i], i,
 	    &why) == 0)
 		return answer_as_placed(p, error);
-	/* It cannot be looked for now. */
+	/* Its places cannot be found now: refuses it for now. */
 	const struct smtp_reply reply = smtp_error_reply(&why);
 	log_error(&why);
 	refuse(p, &reply, why.text);

@@ -162,7 +162,7 @@ forget_text(struct channel *channel)
 	channel->text_len = channel->text_size = 0;
 }
 
-/* What an idle session does not need. */
+/* Gives back the buffers that an idle session does not need. */
 static void
 give_back(struct channel *channel)
 {

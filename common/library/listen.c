@@ -16,7 +16,7 @@ listen_at(const struct addrinfo *at)
 
 	if (fd < 0)
 		return -1;
-	/* What clients of the last process left behind is no obstacle. */
+	/* Old connections in TIME_WAIT must not keep the port taken. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	    bind(fd, at->ai_addr, at->ai_addrlen) == 0 &&
 	    listen(fd, SOMAXCONN) == 0)

@@ -246,7 +246,8 @@ mh_server_wait(struct mh_server *server, int ms)
 	}
 	server->waiting = true;
 	server->now = clock_now();
-	/* At once, so that its buffers serve the next one. */
+	/* Ends the session whose MH_CLOSED was returned last before anything
+	 * else, so that its buffers serve another one. */
 	struct channel *told = server->told;
 	server->told = NULL;
 	if (told != NULL && !told->source.queued)

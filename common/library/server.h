@@ -101,9 +101,9 @@ struct mh_server {
 
 /* ---- queue.c ---- */
 
-/* It has work. */
+/* Puts it at the end of the queue: it has work. */
 void queue_add(struct mh_server *server, struct source *source);
-/* Who is first; NULL: nobody has any. */
+/* Takes the first out of the queue; NULL: it is empty. */
 struct source *queue_take(struct mh_server *server);
 
 /* ---- origin.c ---- */
@@ -111,9 +111,9 @@ struct source *queue_take(struct mh_server *server);
 /* NULL with errno. */
 struct origin *origin_new(struct mh_server *server, int fd,
     const struct mh_options *options, struct tls *tls);
-/* No more sessions come of it. */
+/* Closes its socket: no more sessions come of it. */
 void origin_close(struct origin *origin);
-/* Gone, once nothing is left of it. */
+/* Frees it, if it is closed, has no channels and is not queued. */
 void origin_release(struct origin *origin);
 /* Buffers for a session, NULL with errno; and back again. */
 void *origin_lend(struct origin *origin);

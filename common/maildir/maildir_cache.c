@@ -22,7 +22,7 @@
 
 #define CACHE_MAGIC "mailpop3"
 #define CACHE_VERSION 3
-/* Another machine's octet order and another compiler's structures. */
+/* Differs with the machine's octet order and the compiler's structures. */
 #define CACHE_LAYOUT (UINT32_C(0x01020304) + \
     (uint32_t)(sizeof(struct message) << 16 | \
     sizeof(struct maildir_file) << 8 | sizeof(struct maildir_folder)))
@@ -424,7 +424,7 @@ maildir_cache_write(const struct maildir_index *index, int fd,
 	return errnum == 0 ? 0 : error_system(error, errnum, "cache");
 }
 
-/* A new file beside the cache; EEXIST where somebody else has made his. */
+/* A new file beside the cache; EEXIST where another session has made one. */
 static int
 open_new(int dir, const char *name)
 {

@@ -90,7 +90,7 @@ maildir_is_same_message(const struct maildir_index *index, size_t i, int dir,
 	if (inode != 0 &&
 	    ((uint32_t)inode & MAILDIR_INODE_MASK) == file->inode)
 		return true;
-	/* What readdir(3) says is not always the inode. */
+	/* readdir(3) does not always tell the inode that stat(2) does. */
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
 	    !S_ISREG(st.st_mode))
 		return false;

@@ -154,7 +154,8 @@ maildir_index_add_file(struct maildir_index *index, size_t folder,
 	    grow(&index->files, &index->size, index->n + 1, sizeof(file),
 	    error) < 0)
 		return -1;
-	/* Of a plain folder nobody knows what else uses its files. */
+	/* Files outside new and cur may be in use by other programs: they
+	 * cannot be deleted. */
 	index->messages[index->n] = (struct message){
 		.permanent = !maildir_holds_mail(maildir_path(index, folder)),
 	};

@@ -158,7 +158,7 @@ size_t maildir_table_next(const struct maildir_table *table,
     const struct maildir_index *index, struct slice base,
     struct slice folder_path, size_t *after);
 
-/* 64 bits of s and all that made seed. No secret and no proof. */
+/* A hash of s and of all that made seed: not cryptographic. */
 uint64_t maildir_hash(uint64_t seed, struct slice s);
 
 #endif

@@ -20,7 +20,8 @@ enum maildir_whereabouts {
  * times would show the next one. */
 #define MAILDIR_REST 20
 
-/* The index is no longer what its directories' times stand for. */
+/* A directory was read again: the index has its new times, but none of the
+ * messages that have come to it, and must not be cached. */
 #define MAILDIR_STALE 1
 
 /*

@@ -71,7 +71,7 @@ visit(struct maildir_scan *scan, size_t folder)
 	    folder));
 	struct stat st;
 
-	/* By its name "." it must be one that may be entered, too. */
+	/* fstatat of "." also finds out whether it may be entered. */
 	if (fd < 0 || fstatat(fd, ".", &st, 0) != 0) {
 		int result = skip(scan, folder);
 
@@ -291,7 +291,7 @@ drop_gone(struct maildir_scan *scan)
 	return 0;
 }
 
-/* One message for each, in their order. */
+/* Merges files that are one message, and sorts. */
 static int
 finish(struct maildir_scan *scan)
 {

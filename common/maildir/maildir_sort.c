@@ -19,7 +19,8 @@ comes_before(const struct maildir_index *index, size_t a, size_t b)
 
 	if (time_a != time_b)
 		return time_a < time_b;
-	/* By what stays when flags change, so that numbers do too. */
+	/* By base name and folder, which stay when flags change: so numbers
+	 * stay, too. */
 	int order = slice_compare(maildir_file_base(index, a),
 	    maildir_file_base(index, b));
 	if (order == 0)

@@ -249,7 +249,7 @@ take_mailbox(struct slice *text, struct address *address)
 	if (!take_domain(text))
 		return ADDRESS_BAD_DOMAIN;
 	address->domain = taken_since(domain, *text);
-	/* The root of the domain name system, as some write it. */
+	/* The root's dot, as some write it at the end. */
 	if (domain.data[0] != '[')
 		take(text, '.');
 	return ADDRESS_OK;

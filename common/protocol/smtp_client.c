@@ -136,7 +136,7 @@ take_reply_line(struct smtp_client *client, struct slice line)
 	return last ? LINE_LAST : LINE_MORE;
 }
 
-/* The enhanced code that every line has which has one at all. */
+/* The enhanced code, where all lines that have one have the same. */
 static struct slice
 common_enhanced_code(const struct smtp_client *client)
 {
@@ -200,7 +200,7 @@ smtp_client_next(struct smtp_client *client)
 	for (;;) {
 		switch (wire_line(wire, SMTP_CLIENT_IN_MIN, &line)) {
 		case WIRE_MORE:
-			/* Whether or not it ever ends. */
+			/* Not waiting for its end, which may never come. */
 			if (wire->overlong)
 				return broken(client, "over-long reply");
 			if (wire->out.end > wire->out.start)
@@ -240,7 +240,7 @@ smtp_client_next(struct smtp_client *client)
 
 /* ---- commands ---- */
 
-/* What was offered before counts for nothing (RFC 3207 4.2). */
+/* Forgets what the reply to an earlier EHLO offered (RFC 3207 4.2). */
 static void
 forget_extensions(struct smtp_client *client, bool hello)
 {

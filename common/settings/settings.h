@@ -65,10 +65,10 @@ struct common_settings {
 extern const struct option_spec settings_rows[];
 extern const size_t settings_rows_count;
 
-/* Before the options are read: what none of them says. */
+/* Before the options are read: values for what none of them says. */
 void settings_init(struct common_settings *settings);
 
-/* And after that: what --listen says of other options. */
+/* And after that: what --listen changes in other settings. */
 void settings_complete(struct common_settings *settings);
 
 /*
@@ -78,7 +78,7 @@ void settings_complete(struct common_settings *settings);
  */
 void settings_set_names(struct common_settings *settings);
 
-/* Do they go together? ERROR_CONFIG where not. */
+/* Do the settings go together? ERROR_CONFIG where not. */
 int settings_check(struct common_settings *settings,
     struct error *error);
 

@@ -139,7 +139,7 @@ confine_calls(const struct confine *confine, struct error *error)
 		filter[n++] = (struct sock_filter)BPF_JUMP(
 		    BPF_JMP | BPF_JEQ | BPF_K, always[i],
 		    (unsigned char)(N_ALWAYS - 1 - i + 1), 0);
-	/* Over what denies these. */
+	/* Jumps over the instruction that denies these calls. */
 	filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0);
 	filter[n++] = (struct sock_filter)RETURN(DENY);
 #ifndef __SANITIZE_ADDRESS__

@@ -27,7 +27,7 @@ descriptors_passed(struct error *error)
 	    !slice_to_number(slice_from(n_text), INT32_MAX, &n))
 		return error_set(error, ERROR_CONFIG, "LISTEN_FDS or "
 		    "LISTEN_PID is broken");
-	/* Else they were for some process above us. */
+	/* With another pid they were for a process that started us. */
 	return pid == (uint64_t)getpid() ? (int)n : 0;
 }
 

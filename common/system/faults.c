@@ -398,7 +398,7 @@ matches_one(const char *pattern, struct slice subject)
 
 	if (strcmp(pattern, "*") == 0)
 		return true;
-	/* A NUL would end it, and match what it does not. */
+	/* fnmatch(3) would take a NUL for the end, and match the beginning. */
 	if (subject.len > SUBJECT_MAX || (subject.len > 0 &&
 	    memchr(subject.data, '\0', subject.len) != NULL))
 		return false;

@@ -36,7 +36,8 @@ file_path(const char *name, char *path, size_t size, struct error *error)
 	return path;
 }
 
-/* What is missing among the credentials is missing in the unit. */
+/* A file that is missing in $CREDENTIALS_DIRECTORY is missing in the unit's
+ * LoadCredential=: the error says so. */
 static void
 cannot_open(const char *path, int errnum, struct error *error)
 {

@@ -147,7 +147,7 @@ ask_socket(struct peer *peer)
 	}
 }
 
-/* What starts a program for a connection tells it the peer by these. */
+/* The variables by which super-servers tell a program the peer. */
 static const struct witness {
 	const char *address;
 	const char *port;

@@ -65,7 +65,7 @@ bad_line(struct smtp *smtp, enum smtp_reply_id id)
 {
 	wire_show_input(&smtp->wire, SLICE("(malformed line)"));
 	smtp_bad_command(smtp, id);
-	/* It may have been meant to be one. */
+	/* Half a SASL response, perhaps: the login is over, and overwritten. */
 	smtp_end_login(smtp);
 }
 
