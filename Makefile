@@ -431,6 +431,13 @@ uninstall: ## remove what install put there, but for the configuration
 	printf '%s\n' "$$installed" | units/install.sh uninstall
 
 # The demo's folder has mail, and a certificate that clients were told to trust.
+# DEB_VERSION=0.2+1 makes another one, to try an upgrade.
+DEB_VERSION ?= $(shell sed -n 's/.*VERSION "\(.*\)"/\1/p' common/base/version.h)
+.PHONY: deb
+deb: all units ## Debian packages, in BUILD/deb
+	@BUILD='$(BUILD)' tests/setup.sh deb
+	@BUILD='$(BUILD)' units/debian/build.sh '$(DEB_VERSION)' '$(BUILD)/deb'
+
 clean: ## remove the build directory, but for mail that the demo took
 	[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 \
 	    ! -name demo -exec rm -rf {} +

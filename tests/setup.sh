@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what one of the Makefile's targets needs and this machine lacks.
 #
-#	tests/setup.sh build|demo|check|analyse|bench|thunderbird|hosts
+#	tests/setup.sh build|demo|check|analyse|bench|thunderbird|hosts|deb
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
 # Servers and proxies, and clients that bring a user or a service along, are
@@ -32,7 +32,7 @@ check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev
 	python3-aiosmtpd msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux whois s6
-	mount e2fsprogs xfsprogs btrfs-progs socat ncat bindfs"
+	mount e2fsprogs xfsprogs btrfs-progs dpkg-dev lintian socat ncat bindfs"
 check_commands="$demo_commands systemd-socket-activate clang mandoc python3
 	swaks msmtp mpop tcpserver fetchmail getmail inetd xinetd strace ip
 	unshare setpriv mkpasswd mutt neomutt node perl s6-svscan
@@ -55,6 +55,9 @@ bench_packages="$demo_packages libmilter-dev python3 python3-aiosmtpd nodejs
 bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
 	courier-pop/courierpop3d'
 bench_commands="$demo_commands python3 tcpserver strace"
+
+# Debian packages, and what finds fault with them.
+deb_packages="$build_packages dpkg-dev lintian binutils"
 
 # Distributed file systems, and what makes hosts of namespaces.
 hosts_packages="$demo_packages python3 iproute2 util-linux fuse3"
@@ -231,9 +234,11 @@ bench) set -- "$bench_packages" "$bench_unpacked" \
 		"$bench_commands" "$build_modules" ;;
 thunderbird) set -- "$check_packages thunderbird" "$check_unpacked" \
 		"$check_commands thunderbird" "$check_modules" ;;
+deb) set -- "$deb_packages" '' "$build_commands dpkg-deb dpkg-shlibdeps" \
+		"$build_modules" ;;
 hosts) set -- "$hosts_packages" "$hosts_unpacked" \
 		"$demo_commands" "$build_modules" ;;
-*)     echo "usage: $0 build|demo|check|analyse|bench|thunderbird|hosts" >&2
+*)     echo "usage: $0 build|demo|check|analyse|bench|thunderbird|hosts|deb" >&2
 	exit 64 ;;
 esac
 

@@ -202,20 +202,7 @@ class Systemd(TestCase):
         if done.returncode != 0:
             raise AssertionError(f"make install: {done.stdout.decode()}")
 
-        cls.certs = Certificates(machine.folder)
-        shared = certificates()
-        cls.certs.ca, cls.certs.server = shared.ca, shared.server
-        cls.put_certificate(shared.server)
-        machine.path("etc/ca.crt").write_bytes(shared.ca.crt.read_bytes())
-        lines = ""
-        for name in ("anna", "bert"):
-            digest = machine.run("openssl", "passwd", "-6", "-stdin",
-                                 stdin=PASSWORD.encode() + b"\n")
-            lines += f"{name}:{digest}"
-        users = machine.path(f"{SETTINGS}/users")
-        users.touch(0o600)
-        users.write_text(lines)
-
+        cls.put_files()
         machine.run("systemd-sysusers")
         machine.run("systemd-tmpfiles", "--create")
         machine.run("journalctl", "--update-catalog")
@@ -232,6 +219,24 @@ class Systemd(TestCase):
             drop_in.write_text("[Service]\nLimitDATA=infinity\n")
         machine.run("systemctl", "daemon-reload")
         machine.run("systemctl", "enable", "--now", *cls.sockets)
+
+    @classmethod
+    def put_files(cls):
+        """What an administrator adds: certificate and users."""
+        machine = cls.machine
+        cls.certs = Certificates(machine.folder)
+        shared = certificates()
+        cls.certs.ca, cls.certs.server = shared.ca, shared.server
+        cls.put_certificate(shared.server)
+        machine.path("etc/ca.crt").write_bytes(shared.ca.crt.read_bytes())
+        lines = ""
+        for name in ("anna", "bert"):
+            digest = machine.run("openssl", "passwd", "-6", "-stdin",
+                                 stdin=PASSWORD.encode() + b"\n")
+            lines += f"{name}:{digest}"
+        users = machine.path(f"{SETTINGS}/users")
+        users.touch(0o600)
+        users.write_text(lines)
 
     @classmethod
     def put_certificate(cls, pair):
