@@ -409,8 +409,10 @@ round_trip
 [ "${ONCE:-0}" = 1 ] && exit 0
 
 trap 'exit 0' INT TERM
-print_help
+# Before the last line of the help: who reads it may send a signal, and what
+# stop_all does not know it cannot end.
 tail -n 0 -f "$log" &
 tail_pid=$!
+print_help
 wait "$pop3_pid"
 give_up 1 "the listener on port $pop3_port ended"

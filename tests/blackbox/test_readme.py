@@ -231,7 +231,7 @@ class Starting(Recipes):
 
     def setUp(self):
         super().setUp()
-        certificate, users = blocks("Certificate and users")
+        certificate = blocks("Certificate and users")[0]
         self.recipe(certificate)
         self.recipe("mkdir -p Maildir/cur Maildir/new Maildir/tmp")
 
