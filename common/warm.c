@@ -57,6 +57,10 @@ wait_until(const int64_t deadline, struct pollfd *pollfds, size_t n)
 
 	int found = ppoll(pollfds, (nfds_t)n,
 	    deadline == INT64_MAX ? NULL : &timeout, process_wait_mask());
+	/* Where something is ready ppoll(2) lets no signal in: whoever keeps
+	 * us busy would keep SIGTERM from being heard. */
+	if (found > 0)
+		process_wait(0);
 	/* Interrupted: it says nothing about the descriptors. */
 	if (found < 0)
 		for (size_t i = 0; i < n; i++)
@@ -74,7 +78,7 @@ turn(struct warm *warm)
 
 	pollfds[n++] = (struct pollfd){
 		.fd = warm->report_fds[0], .events = POLLIN };
-	if (paused && warm->paused_until < deadline)
+	if (paused)
 		deadline = warm->paused_until;
 	if (!paused && !warm_is_full(warm))
 		for (size_t i = 0; i < warm->listeners.n; i++)

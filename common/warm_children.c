@@ -131,6 +131,15 @@ is_too_many(const struct warm *warm, const struct source *source)
 	    warm->settings->max_per_source;
 }
 
+/* Is it the same at the next try? No descriptor, no memory; or the socket does
+ * not listen any more, by shutdown(2) of somebody who has it too. */
+static bool
+is_lasting(int errnum)
+{
+	return errnum == EMFILE || errnum == ENFILE || errnum == ENOBUFS ||
+	    errnum == ENOMEM || errnum == EINVAL || errnum == EBADF;
+}
+
 int
 warm_accept_from(struct warm *warm, int listener)
 {
@@ -143,10 +152,10 @@ warm_accept_from(struct warm *warm, int listener)
 		if (fd < 0) {
 			/* Any other error is of one connection (accept(2)),
 			 * which is gone. */
-			if (errno == EMFILE || errno == ENFILE ||
-			    errno == ENOBUFS || errno == ENOMEM) {
-				say_trouble(&warm->no_accept, "a connection "
-				    "waits", errno);
+			if (is_lasting(errno)) {
+				say_trouble(&warm->no_accept, errno == EINVAL
+				    ? "nothing can be accepted"
+				    : "a connection waits", errno);
 				warm->paused_until = clock_now() + PAUSE_MS;
 			}
 			return 0;

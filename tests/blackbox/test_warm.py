@@ -733,6 +733,17 @@ class Floods(WarmCase):
         waiting.hello()
         peer.quit()
 
+    def test_socket_that_listens_no_more(self):
+        """By somebody who has it too: nothing spins, and it ends well."""
+        sock = self.listening()
+        warm = self.start_smtp(sock=sock)
+        before = cpu_seconds(warm.pid)
+        sock.shutdown(socket.SHUT_RDWR)
+        warm.wait_log("nothing can be accepted: Invalid argument", 2)
+        self.assertLess(cpu_seconds(warm.pid) - before, 0.3)
+        os.kill(warm.pid, signal.SIGTERM)
+        self.assertEqual(warm.process.wait(), 0)
+
     @unittest.skipIf(os.geteuid() != 0, "needs a user without processes")
     def test_no_process(self):
         """A fork that fails is a closed connection."""
