@@ -17,17 +17,20 @@ static void
 change(struct header_edit *edit, const struct milter *milter,
     enum milter_answer answer)
 {
-	bool blank = milter->leading_blank;
+	bool blank = milter->leading_blank, changed = true;
 
 	if (answer == MILTER_ADD)
-		CHECK(header_edit_add(edit, milter->name, milter->value,
-		    blank));
+		changed = header_edit_add(edit, milter->name, milter->value,
+		    blank);
 	else if (answer == MILTER_INSERT)
-		CHECK(header_edit_insert(edit, milter->index, milter->name,
-		    milter->value, blank));
+		changed = header_edit_insert(edit, milter->index,
+		    milter->name, milter->value, blank);
 	else if (answer == MILTER_CHANGE)
-		CHECK(header_edit_change(edit, milter->index, milter->name,
-		    milter->value, blank));
+		changed = header_edit_change(edit, milter->index,
+		    milter->name, milter->value, blank);
+	/* There is an end to them, and then nothing is changed. */
+	CHECK(changed || edit->changes > HEADER_EDIT_CHANGES_MAX ||
+	    edit->octets > HEADER_EDIT_OCTETS_MAX);
 }
 
 static void
