@@ -544,14 +544,13 @@ main(int argc, char **argv)
 		.needs = needs,
 		.serve = serve,
 	};
-	static struct pop3_program p = {
-		.program = {
-			.kind = &kind,
-			.settings = &p.settings.common,
-		},
-		.maildir = { .fd = -1, .lock_fd = -1, .folder_fd = -1,
-			.cache_fd = -1 },
-	};
+	/* Filled in here: an initializer would put all of it, buffers too,
+	 * into the file, to be read and copied page by page. */
+	static struct pop3_program p;
 
+	p.program.kind = &kind;
+	p.program.settings = &p.settings.common;
+	p.maildir = (struct maildir){ .fd = -1, .lock_fd = -1,
+		.folder_fd = -1, .cache_fd = -1 };
 	return program_main(&p.program, argc, argv);
 }

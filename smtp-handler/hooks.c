@@ -38,7 +38,9 @@ int
 hooks_init(struct hooks *hooks, const struct option_list *recipient,
     const struct option_list *message, unsigned timeout, struct error *error)
 {
-	*hooks = (struct hooks){ .timeout = timeout };
+	/* Of the room for all that there may be, only this is touched. */
+	hooks->recipient.n = hooks->message.n = 0;
+	hooks->timeout = timeout;
 	if (init_list(&hooks->recipient, recipient, "--on-recipient",
 	    error) < 0)
 		return -1;

@@ -439,12 +439,11 @@ main(int argc, char **argv)
 		.needs = smtp_needs,
 		.serve = serve,
 	};
-	static struct smtp_program p = {
-		.program = {
-			.kind = &kind,
-			.settings = &p.settings.common,
-		},
-	};
+	/* Filled in here: an initializer would put all of it, buffers too,
+	 * into the file, to be read and copied page by page. */
+	static struct smtp_program p;
 
+	p.program.kind = &kind;
+	p.program.settings = &p.settings.common;
 	return program_main(&p.program, argc, argv);
 }

@@ -16,9 +16,12 @@ void
 milters_init(struct milters *milters, const struct option_list *list,
     bool accept)
 {
-	*milters = (struct milters){ .n = list->count, .accept = accept };
+	/* Of the room for all that there may be, only this is touched. */
+	milters->n = list->count;
+	milters->accept = accept;
 	for (size_t i = 0; i < list->count; i++)
-		milters->links[i].address = list->items[i];
+		milters->links[i] = (struct milter_link){
+		    .address = list->items[i] };
 }
 
 /* ---- what comes of an answer ---- */
