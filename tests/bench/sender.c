@@ -111,10 +111,11 @@ main(int argc, char **argv)
 	if (argc != 5)
 		return 64;
 	at.sin_port = htons((unsigned short)atoi(argv[1]));
-	strcpy(text, "Subject: small\r\n\r\n");
-	while (strlen(text) + sizeof(LINE) < 1024)
-		strcat(text, LINE);
-	strcat(text, ".\r\n");
+	size_t len = (size_t)snprintf(text, sizeof(text),
+	    "Subject: small\r\n\r\n");
+	while (len + sizeof(LINE) < 1024)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, LINE);
+	snprintf(text + len, sizeof(text) - len, ".\r\n");
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	for (int i = 0; i < atoi(argv[2]); i++)
 		if (fork() == 0) {

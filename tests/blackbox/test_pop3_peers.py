@@ -1,5 +1,5 @@
 """What other POP3 servers got wrong, each a case named after what it guards.
-PEERS.md; those about SMTP are in test_smtp_peers.py."""
+Those about SMTP are in test_smtp_peers.py."""
 
 import os
 import socket

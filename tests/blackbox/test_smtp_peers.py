@@ -1,5 +1,5 @@
 """What other servers got wrong, each a case named after what it guards.
-PEERS.md; those about POP3 are in test_pop3_peers.py."""
+Those about POP3 are in test_pop3_peers.py."""
 
 import socket
 import time

@@ -8,8 +8,8 @@ import subprocess
 from certs import certificates
 from frontdoor import hash_of
 from mailtest import DEADLINE, HOST, ROOT, SMTP, TOOLS, wait_for
+from recipes import Recipes, blocks
 from superservers import listening
-from test_readme import Recipes, blocks
 
 CRON = "Subject: Cron <root@host> true\n\n%s\n"
 
