@@ -6,6 +6,7 @@
  */
 #include "protocol/proxy_header.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Both versions have at least so many octets, and by then differ. */
@@ -150,6 +151,7 @@ finish_v2(struct proxy_header *header)
 		header->source = PROXY_SOURCE_NONE;
 		return PROXY_DONE;
 	}
+	assert(family != NULL); /* others are PROXY_BAD */
 	header->source = family->source;
 	memcpy(header->address, at, family->address_len);
 	if (family->port_at > 0)

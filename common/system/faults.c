@@ -243,7 +243,7 @@ take_event(struct words *words, struct fault *fault)
 {
 	const char *word = next_word(words);
 
-	for (int i = 0; i < FAULT_EVENTS; i++)
+	for (int i = 0; word != NULL && i < FAULT_EVENTS; i++)
 		if (strcmp(word, events[i]) == 0) {
 			fault->event = (enum fault_event)i;
 			return NULL;
