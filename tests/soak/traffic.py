@@ -2,6 +2,7 @@
 every one: accepted, fetched, or nobody knows."""
 
 import collections
+import contextlib
 import poplib
 import smtplib
 import threading
@@ -73,12 +74,14 @@ class Traffic:
             client.quit()
             removed = True
         finally:
-            client.close()
             with self.lock:
                 if removed:
                     self.fetched.update(found)
                 else:
                     self.maybe.update(found)
+            # Of a connection that is broken, closing fails too.
+            with contextlib.suppress(OSError):
+                client.close()
         return len(found)
 
     def wrong(self):
