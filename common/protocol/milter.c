@@ -445,7 +445,6 @@ take_answer(struct milter *milter, enum milter_step step, char command,
 		return MILTER_REJECT;
 	case 't':
 	case 'f': /* sendmail's "connection failed" */
-		return MILTER_TEMPFAIL;
 	case '4': /* "shutdown": 421 */
 		return MILTER_TEMPFAIL;
 	case 'y':
