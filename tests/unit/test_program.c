@@ -163,8 +163,10 @@ run(struct slice input, const char *const *words)
 	}
 	close(connection[1]);
 	close(report_ends[1]);
-	assert_int_equal(send(connection[0], input.data, input.len,
-	    MSG_NOSIGNAL), input.len);
+	/* Nothing to a peer that may have ended already: that is EPIPE. */
+	if (input.len > 0)
+		assert_int_equal(send(connection[0], input.data, input.len,
+		    MSG_NOSIGNAL), input.len);
 	shutdown(connection[0], SHUT_WR);
 	read_all(connection[0], &outcome.output);
 	read_all(report_ends[0], &outcome.report);
