@@ -436,10 +436,11 @@ class CheckConfig(Options):
         for program in BOTH:
             peer = self.spawn(
                 program, "--check-config", *self.options(
-                    auth=f"exec:{HELPERS / 'witness.py'} {report} 0"))
-            peer.send("NOOP\r\n")
+                    auth=f"exec:{HELPERS / 'witness.py'} {report} 0"),
+                via="pipe")
+            peer.offer("NOOP\r\n")
             self.assertEqual(peer.process.wait(), 0)
-            self.assertEqual(bytes(peer.buffer), b"")
+            peer.expect_end()
             self.assertFalse(report.exists())
 
     def test_wrong(self):

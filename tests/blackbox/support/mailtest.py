@@ -209,6 +209,13 @@ class Peer:
                 view = view[self.transport.send(view):]
                 deadline = time.monotonic() + DEADLINE
 
+    def offer(self, data):
+        """Send what a program that may have ended need not take."""
+        try:
+            self.send(data)
+        except (Closed, BrokenPipeError, ConnectionResetError):
+            pass
+
     def take(self, n):
         data = bytes(self.buffer[:n])
         del self.buffer[:n]
