@@ -377,6 +377,12 @@ fuzz: ## FUZZ=name SECONDS=n: fuzz one module
 	    sed 's/^/-dict=/') $(BUILD)/fuzz/corpus/$(FUZZ) \
 	    tests/fuzz/corpus/$(FUZZ)
 
+.PHONY: fuzz-all
+fuzz-all: ## SECONDS=n of CPU time for each fuzzer, in turn
+	$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang \
+	    SANITIZE=fuzzer-no-link,address,undefined $(fuzzers:%=fuzzer-%)
+	BUILD=$(BUILD) tests/fuzz/campaign.py $(SECONDS)
+
 fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries) $(smtp_parts)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined \
 	    -o $(BUILD)/fuzz_$* $< $(smtp_parts) $(libraries) $(LIBS)

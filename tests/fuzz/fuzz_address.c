@@ -22,8 +22,8 @@ enum rule { DOT_STRING, QUOTED_STRING, DOMAIN, IPV4, RULES };
 static const char *const rules[RULES] = {
 	[DOT_STRING] = "^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+",
 	[QUOTED_STRING] = "^\"([ !#-Z^-~]|\\[|]|\\\\[ -~])*\"",
-	[DOMAIN] = "^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
-	    "(\\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*",
+	[DOMAIN] = ("^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+	    "(\\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"),
 	[IPV4] = "^[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}$",
 };
 
@@ -176,8 +176,21 @@ utf8_sequence(struct slice s)
 	    (code < 0xD800 || code > 0xDFFF) ? len : 0;
 }
 
-/* Makes a letter, no digit of any kind, of each octet above 0x7F. False
- * where there are such and they are not allowed, or are not UTF-8. */
+/* Whether the octet at is one half of a quoted-pairSMTP, which RFC 6531 3.3
+ * leaves to ASCII. */
+static bool
+is_quoted_pair(struct slice text, size_t at)
+{
+	size_t backslashes = 0;
+
+	while (backslashes < at && text.data[at - 1 - backslashes] == '\\')
+		backslashes++;
+	return backslashes % 2 == 1;
+}
+
+/* Makes a letter, no digit of any kind, of each octet above 0x7F, or what no
+ * rule has where a letter may be and UTF-8 may not. False where there are
+ * such and they are not allowed, or are not UTF-8. */
 static bool
 to_letters(struct slice text, bool utf8, char *letters)
 {
@@ -191,7 +204,8 @@ to_letters(struct slice text, bool utf8, char *letters)
 			len = utf8_sequence(slice_skip(text, i));
 			good = good && utf8 && len > 0;
 			len = len > 0 ? len : 1;
-			memset(letters + i, 'z', len);
+			memset(letters + i, is_quoted_pair(text, i) ? '\x01'
+			    : 'z', len);
 		}
 		i += len;
 	}
