@@ -261,6 +261,20 @@ has_comment(struct slice value)
 	return false;
 }
 
+/* The first control character that is no tab, or 0: no value has one, but a
+ * line that ends in CR CR LF does, and a file whose lines end in CR alone. */
+static unsigned char
+find_control(struct slice value)
+{
+	for (size_t i = 0; i < value.len; i++) {
+		struct slice octet = { value.data + i, 1 };
+
+		if (value.data[i] != '\t' && slice_has_control(octet))
+			return (unsigned char)value.data[i];
+	}
+	return 0;
+}
+
 /* One line of the file: "name = value". The value becomes a string within
  * the file's text: its end is overwritten. */
 static int
@@ -289,6 +303,11 @@ parse_file_line(struct parse *parse, char *line, const char *where)
 		return error_set(parse->error, ERROR_CONFIG, "%s%s: a comment "
 		    "stands on a line of its own", where,
 		    parse->table->specs[row]->name);
+	unsigned char control = find_control(value);
+	if (control != 0)
+		return error_set(parse->error, ERROR_CONFIG, "%s%s: octet %02x "
+		    "is a control character, which no value may have", where,
+		    parse->table->specs[row]->name, control);
 	char *end = line + (value.data - line) + value.len;
 	*end = '\0';
 	return set(parse, (size_t)row, value.data, FROM_FILE, where, "");

@@ -176,12 +176,22 @@ has_comment(struct slice value)
 	return found;
 }
 
+/* NUL is in no file that is read. */
+static bool
+has_control(struct slice value)
+{
+	for (size_t i = 0; i < value.len; i++)
+		if (value.data[i] == 0x7F || (value.data[i] > 0 &&
+		    value.data[i] < ' ' && value.data[i] != '\t'))
+			return true;
+	return false;
+}
+
 static bool
 model_line(struct model *model, struct slice line)
 {
 	struct slice name, value;
 
-	line = trim(line);
 	if (line.len > 0 && line.data[line.len - 1] == '\r')
 		line.len--;
 	line = trim(line);
@@ -193,7 +203,7 @@ model_line(struct model *model, struct slice line)
 	for (enum row row = 0; row < ROWS; row++)
 		if (slice_equal(name, slice_from(specs[row].name)))
 			return row != CONFIG && !has_comment(trim(value)) &&
-			    (model->fixed[row] ||
+			    !has_control(value) && (model->fixed[row] ||
 			    model_set(model, row, trim(value)));
 	return false;
 }

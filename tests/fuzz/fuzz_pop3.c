@@ -517,12 +517,12 @@ static void
 read_ok(struct reader *reader, struct slice status, struct slice verb,
     struct slice argument)
 {
-	bool login = is(verb, "PASS") || (is(verb, "AUTH") &&
-	    argument.len > 0);
 	struct slice trimmed = slice_trim(argument);
+	bool login = is(verb, "PASS") || (is(verb, "AUTH") &&
+	    trimmed.len > 0);
 
-	if (is(verb, "CAPA") || (is(verb, "LANG") && trimmed.len == 0) ||
-	    (is(verb, "AUTH") && argument.len == 0))
+	if (is(verb, "CAPA") ||
+	    ((is(verb, "LANG") || is(verb, "AUTH")) && trimmed.len == 0))
 		read_lines(reader, is(verb, "CAPA"));
 	if (is(verb, "QUIT") && trimmed.len == 0)
 		reader->closed = true;

@@ -471,7 +471,7 @@ reader_is_foreign(const struct smtp_reader *reader, struct slice verb,
 		CHECK(regcomp(&pattern, "^(GET|HEAD|POST|PUT|DELETE|CONNECT|"
 		    "OPTIONS|TRACE|PATCH|PRI|PROPFIND|MKCOL|INVITE|REGISTER|"
 		    "DESCRIBE)( |$)|^[!#$%&'*+.^_`|~A-Za-z0-9-]+:([^<]|$)|"
-		    " (HTTP|RTSP|SIP)/[0-9][.][0-9][ \t]*$",
+		    "[^ \t][^\n]* (HTTP|RTSP|SIP)/[0-9][.][0-9][ \t]*$",
 		    REG_EXTENDED | REG_ICASE) == 0);
 	compiled = true;
 	/* The sanitizers look for a NUL behind it. */

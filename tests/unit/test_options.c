@@ -235,7 +235,7 @@ test_file(void **state)
 	    "list = d\n"
 	    "   # another = comment\n"
 	    "   \t\n"
-	    "checked = p=q");
+	    "checked = p=\tq\303\204");
 
 	(void)state;
 	assert_int_equal(parse_with_file(text, NULL), OPTIONS_OK);
@@ -250,7 +250,7 @@ test_file(void **state)
 	/* A # is a comment only at the start of a line. */
 	assert_text(sample.list.items[0], "a = b#c");
 	assert_text(sample.list.items[1], "d");
-	assert_text(sample.checked, "p=q");
+	assert_text(sample.checked, "p=\tq\303\204");
 	assert_int_equal(sample.empty_list.count, 0);
 
 	assert_int_equal(parse_with_file(SLICE(""), NULL), OPTIONS_OK);
@@ -449,6 +449,13 @@ test_file_errors(void **state)
 		{ SLICE("help = yes\n"), "conf:1: help is for the command "
 		    "line only, not 'yes'" },
 		{ SLICE("flag = yes\0\n"), "conf: has NUL bytes" },
+		{ SLICE("name = a\r\t\n"), "conf:1: name: octet 0d is a "
+		    "control character, which no value may have" },
+		{ SLICE("on = no\nname = a\rnumber = 8\r"), "conf:2: name: "
+		    "octet 0d is a control character, which no value may "
+		    "have" },
+		{ SLICE("list = a\x7F" "b\n"), "conf:1: list: octet 7f is a "
+		    "control character, which no value may have" },
 	};
 
 	(void)state;
