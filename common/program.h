@@ -71,7 +71,7 @@ struct program {
 	unsigned failed_logins;
 	struct faulty faulty;  /* --faults */
 
-	/* program.c's own. */
+	/* Of program.c and what goes with it alone. */
 	struct warm warm;
 	unsigned failed_before; /* logins from there, on other connections */
 	struct tls *tls;
@@ -88,8 +88,7 @@ int program_main(struct program *program, int argc, char **argv);
 
 /*
  * TLS in mid-session, for STARTTLS and STLS: drains wire->out and shakes
- * hands. -1: the connection is
- * of no use any more.
+ * hands. -1: the connection is of no use any more.
  */
 int program_start_tls(struct program *program, struct wire *wire,
     struct error *error);
