@@ -385,7 +385,8 @@ fuzz-all: ## SECONDS=n of CPU time for each fuzzer, in turn
 
 fuzzer-%: $(OBJ)/tests/fuzz/fuzz_%.o $(libraries) $(smtp_parts)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined \
-	    -o $(BUILD)/fuzz_$* $< $(smtp_parts) $(libraries) $(LIBS)
+	    -o $(BUILD)/fuzz_$*.new $< $(smtp_parts) $(libraries) $(LIBS)
+	mv $(BUILD)/fuzz_$*.new $(BUILD)/fuzz_$* # a campaign may be running it
 .PRECIOUS: $(OBJ)/%.o
 
 # What is installed, and so what uninstall removes: a line for each, as

@@ -9,7 +9,8 @@ first, so that a campaign ended early is fair to all; seconds and executions
 are added up in build/fuzz/campaign.json, over any number of runs.  SIGINT and
 SIGTERM end it after the turns that are running.  Prints a table for README.md
 at the end.  Exit 1 where something failed: the input is in build/fuzz/found,
-what was printed beside it.  A fuzzer that failed has no more turns."""
+what was printed beside it.  A fuzzer that failed has no more turns until it
+is built anew."""
 
 import argparse
 import concurrent.futures
@@ -44,11 +45,15 @@ class Campaign:
                        else {})
         self.lock = threading.Lock()
         self.running = set()
-        self.failed = set()
+        self.failed = {}    # name: when it had been built
         self.stopping = False
 
     def stop(self, *_):
         self.stopping = True
+
+    @staticmethod
+    def built(name):
+        return (BUILD / f"fuzz_{name}").stat().st_mtime
 
     def of(self, name):
         return self.record.setdefault(name, {"seconds": 0.0, "runs": 0})
@@ -57,7 +62,8 @@ class Campaign:
         """The fuzzer that has had least, of those that wait; or None."""
         with self.lock:
             waiting = [name for name in self.names
-                       if name not in self.running | self.failed
+                       if name not in self.running
+                       and self.failed.get(name) != self.built(name)
                        and self.of(name)["seconds"] < self.seconds]
             if self.stopping or not waiting:
                 return None
@@ -75,6 +81,7 @@ class Campaign:
                    *([f"-dict={dictionary}"] if dictionary.exists() else []),
                    corpus, ROOT / "tests/fuzz/corpus" / name]
         log = BUILD / f"campaign-{name}.log"
+        built = self.built(name)
         with log.open("wb") as out:
             # In a session of its own: the terminal's ^C is for us alone.
             process = subprocess.Popen(command, stdout=out, stderr=out,
@@ -90,7 +97,7 @@ class Campaign:
             one["runs"] += int(runs.group(1)) if runs else 0
             self.running.discard(name)
             if process.returncode != 0:
-                self.failed.add(name)
+                self.failed[name] = built
                 log.rename(FOUND / f"{name}.log")
                 print(f"{name}: FAILED, see {FOUND}/{name}.log", flush=True)
             RECORD.write_text(json.dumps(self.record, indent=1) + "\n")
