@@ -238,6 +238,11 @@ coverage: ## lines that the unit tests reach, by file
 	@BUILD='$(BUILD)/coverage' tests/run $(COVER)
 	@tests/coverage.sh '$(BUILD)/coverage'
 
+.PHONY: fuzz-coverage
+fuzz-coverage: ## lines of its module that each fuzzer's corpus reaches
+	$(MAKE) --no-print-directory $(COVERED) build-replays
+	@tests/fuzz/coverage.sh '$(BUILD)/coverage'
+
 # Which benchmarks there are: tests/bench/bench.py --help. BENCH names some,
 # MILLION=yes adds the one that takes gigabytes, RECORD=yes writes the results
 # to tests/bench/RESULTS.md, the plot beside it and README.md.

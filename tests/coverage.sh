@@ -3,19 +3,26 @@
 # build with --coverage left in BUILD. Which ones: BUILD/lines, a .gcov for
 # each file, where ##### marks a line that was not.
 #
-#	tests/coverage.sh BUILD		GCOV='llvm-cov gcov' for clang's
+#	tests/coverage.sh BUILD [SOURCE...]	GCOV='llvm-cov gcov' for clang's
 
 set -eu
 
 cd "$(dirname "$0")/.."
 build=$(cd "$1" && pwd)
+shift
 rm -rf "$build/lines"
 mkdir "$build/lines"
 
 # An object that no test loaded has no .gcda: all of its lines count as missed.
-for folder in common pop3-handler smtp-handler; do
-	find "$build/obj/$folder" -name '*.gcno'
-done | while read -r notes; do
+if [ $# -gt 0 ]; then
+	for source; do
+		echo "$build/obj/${source%.c}.gcno"
+	done
+else
+	for folder in common pop3-handler smtp-handler; do
+		find "$build/obj/$folder" -name '*.gcno'
+	done
+fi | while read -r notes; do
 	(cd "$build/lines" && ${GCOV:-gcov} -p -s "$OLDPWD" -r \
 	    "${notes%.gcno}.gcda" 2>/dev/null || :)
 done >"$build/lines/said"
