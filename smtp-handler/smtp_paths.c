@@ -5,6 +5,7 @@
 #include "smtp_program.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "senders.h"
 #include "system/clock.h"
@@ -143,10 +144,11 @@ is_relayed(const struct envelope *relayed_on, const struct address *address)
 	return false;
 }
 
-/* Puts an address to the next hop, with what was said of the recipient. */
+/* Puts an address to the next hop, with what was said of the recipient.
+ * joined: an alias stands for it and for the one before. */
 static void
 relay_address(struct smtp_program *p, const struct address *address,
-    struct smtp_reply *verdict, struct error *why)
+    bool joined, struct smtp_reply *verdict, struct error *why)
 {
 	static const struct smtp_reply no_account = { 550, "5.7.1",
 		SLICE("No relay account takes mail from this sender") };
@@ -172,6 +174,7 @@ relay_address(struct smtp_program *p, const struct address *address,
 		*verdict = too_many;
 		return;
 	}
+	relayed_on->recipients[relayed_on->n - 1].joined = joined;
 	if (envelope_set_notify(relayed_on,
 	    &envelope->recipients[envelope->n - 1].dsn))
 		relay_recipient(&p->relay, p->account, relayed_on,
@@ -185,15 +188,38 @@ relay_address(struct smtp_program *p, const struct address *address,
 }
 
 /*
- * Puts the last recipient's addresses elsewhere to the next hop, up to one
- * that it refuses: then the recipient is refused, though the next hop may
- * have taken others for which it stands, who get the message twice when it
- * comes again.
+ * The next hop refused one of those an alias stands for, and has accepted the
+ * others so far, from number start on: they are taken back. Where there were
+ * too many of them, and no others, it would be so at each attempt.
  */
+static void
+refuse_alias(struct smtp_program *p, size_t start, struct smtp_reply *verdict,
+    const char *reason)
+{
+	static const struct smtp_reply never = { 554, "5.5.3",
+		SLICE("An alias stands for more addresses than the next hop "
+		"takes in one message") };
+	struct envelope *relayed_on = &p->relayed_on;
+	bool some = relayed_on->n > start;
+
+	if (some && start == 0 && verdict->code == 452 &&
+	    strcmp(verdict->enhanced, "4.5.3") == 0)
+		*verdict = never;
+	while (relayed_on->n > start)
+		envelope_drop_recipient(relayed_on);
+	if (some)
+		relay_take_back(&p->relay, start);
+	p->relayed = start;
+	refuse(p, verdict, reason);
+}
+
+/* Puts the last recipient's addresses elsewhere to the next hop, up to one
+ * that it refuses: then the recipient is refused. */
 static int
 relay_elsewhere(struct smtp_program *p, struct error *error)
 {
 	const struct places *places = &p->places;
+	size_t start = p->relayed_on.n;
 	struct smtp_reply verdict = { .code = 0 };
 	struct error why = { .kind = ERROR_NONE };
 
@@ -205,10 +231,11 @@ relay_elsewhere(struct smtp_program *p, struct error *error)
 		if (one->by_alias &&
 		    is_relayed(&p->relayed_on, &one->address))
 			continue;
-		relay_address(p, &one->address, &verdict, &why);
+		relay_address(p, &one->address, p->relayed_on.n > start,
+		    &verdict, &why);
 		if (verdict.code / 100 != 2) {
-			refuse(p, &verdict, why.kind != ERROR_NONE ? why.text
-			                                           : "");
+			refuse_alias(p, start, &verdict,
+			    why.kind != ERROR_NONE ? why.text : "");
 			return 0;
 		}
 	}

@@ -81,7 +81,7 @@ envelope_add_recipient(struct envelope *envelope, struct slice local,
 	recipient->local = (struct slice){ recipient->path.data, local.len };
 	recipient->domain = slice_skip(recipient->path,
 	    recipient->path.len - domain.len);
-	recipient->relayed = recipient->dropped = false;
+	recipient->relayed = recipient->dropped = recipient->joined = false;
 	recipient->dsn = (struct envelope_notify){ .notify = 0 };
 	envelope->n++;
 	return true;

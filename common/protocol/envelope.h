@@ -38,6 +38,8 @@ struct envelope_recipient {
 	struct slice domain; /* within path; empty for <postmaster> */
 	bool relayed;        /* a next hop has accepted it */
 	bool dropped;        /* it was accepted, and gets nothing */
+	bool joined;         /* it and the one before share their verdicts:
+	                      * the client named an alias of both */
 	struct envelope_notify dsn;
 };
 

@@ -177,7 +177,8 @@ relay_recipient(struct relay *relay, const struct account *account,
 		result = relay_lost(relay, verdict);
 	} else if (relay->refused) {
 		*verdict = relay->kept;
-	} else if (relay_may_carry(relay, account, envelope, verdict)) {
+	} else if (relay_may_carry(relay, account, envelope, i,
+	    verdict)) {
 		do
 			result = put_recipient(relay, account, envelope, i,
 			    verdict, error);
@@ -192,6 +193,18 @@ bool
 relay_is_broken(const struct relay *relay)
 {
 	return relay->broken;
+}
+
+void
+relay_take_back(struct relay *relay, size_t n)
+{
+	if (n == 0) {
+		relay->reset_due |= relay->mail_sent;
+		relay->accepted = relay->mail_sent = relay->broken = false;
+		relay->lost = NULL;
+	} else if (relay->account != NULL) {
+		relay->lost = relay->account;
+	}
 }
 
 void

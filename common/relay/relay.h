@@ -54,8 +54,8 @@ struct relay {
 	const char *mark;
 
 	/* The 2xx by which the next hop took the text of the last
-	 * relay_message, whatever became of it then; code 0: none. Lives as
-	 * long as the verdict. */
+	 * relay_message, for one recipient at least, and whatever became of
+	 * it then; code 0: none. Lives as long as the verdict. */
 	struct smtp_reply taken;
 
 	/* relay's own. */
@@ -69,7 +69,8 @@ struct relay {
 	bool refused;    /* MAIL was, or the hop is out of reach: kept is for
 	                  * each recipient of the transaction */
 	const struct account *lost; /* its hop left with recipients in the
-	                  * transaction: they are to be told to it again */
+	                  * transaction, or one was taken back: they are to
+	                  * be told to it again */
 	unsigned resumed; /* so often they were */
 	bool broken;     /* they are lost for good */
 	bool reset_due;  /* RSET before the next transaction */
@@ -99,6 +100,13 @@ int relay_recipient(struct relay *relay, const struct account *account,
     struct error *error);
 
 /*
+ * Only the first n recipients of the envelope stay in the transaction: the
+ * next hop is told so before it is told anything else. Those after them are
+ * not to be in the envelope any more.
+ */
+void relay_take_back(struct relay *relay, size_t n);
+
+/*
  * Was the connection lost with recipients that the next hop had accepted? Then
  * no text can be sent in this transaction. Where it only closed the connection
  * this is false: it is opened again when it is needed, and told the envelope
@@ -117,8 +125,9 @@ struct relay_text {
 
 /*
  * Sends the message to the recipients accepted so far, which the envelope
- * still has in their places. *verdict and result as above. Whatever the
- * verdict, the transaction is over.
+ * still has in their places. *verdict and result as above; where the next hop
+ * has a reply for each of them (RFC 2033 4.2), a 4xx if there is one, else a
+ * 5xx if there is one. Whatever the verdict, the transaction is over.
  */
 int relay_message(struct relay *relay, const struct envelope *envelope,
     const struct relay_text *text, struct smtp_reply *verdict,

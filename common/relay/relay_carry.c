@@ -47,7 +47,7 @@ relay_can_carry(const struct relay *relay, const struct envelope *envelope,
 
 bool
 relay_may_carry(const struct relay *relay, const struct account *account,
-    const struct envelope *envelope, struct smtp_reply *verdict)
+    const struct envelope *envelope, size_t i, struct smtp_reply *verdict)
 {
 	const struct next_hop *hop = &account->hop;
 
@@ -57,8 +57,10 @@ relay_may_carry(const struct relay *relay, const struct account *account,
 		    verdict);
 	/* RFC 2033 4.2: each recipient gets a reply of its own after the
 	 * text, and our client gets one for all. The client sends the rest
-	 * in a transaction after this one (RFC 5321 4.5.3.1.10). */
-	if (next_hop_is_lmtp(hop) && relay->accepted)
+	 * in a transaction after this one (RFC 5321 4.5.3.1.10). Those that
+	 * an alias stands for cannot be parted so. */
+	if (next_hop_is_lmtp(hop) && relay->accepted &&
+	    !envelope->recipients[i].joined)
 		return cannot_carry(452, "4.5.3",
 		    "One recipient at a time, please", verdict);
 	return true;

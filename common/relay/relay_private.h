@@ -47,14 +47,14 @@ bool relay_can_carry(const struct relay *relay,
 /* The same as far as it is known before anybody is asked. */
 bool relay_may_carry(const struct relay *relay,
     const struct account *account, const struct envelope *envelope,
-    struct smtp_reply *verdict);
+    size_t i, struct smtp_reply *verdict);
 
 /* ---- relay_resume.c ---- */
 
 /*
- * Opens the next hop of relay->lost again and tells it the sender and those
- * of the first n recipients that it had accepted. 0: it took them all, as
- * before. -1: it did not, and never will in this transaction.
+ * Opens the next hop of relay->lost again, if it left, and tells it the
+ * sender and those of the first n recipients that it had accepted. 0: it took
+ * them all, as before. -1: it did not, and never will in this transaction.
  */
 int relay_resume(struct relay *relay, const struct envelope *envelope,
     size_t n, struct error *error);

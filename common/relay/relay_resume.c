@@ -1,8 +1,10 @@
 /*
- * relay_resume.c - a next hop that left before it had any of the text.
+ * relay_resume.c - a next hop is told the envelope again: one that left before
+ * it had any of the text, or has a recipient that was taken back.
  *
  * Next hops send away who is silent for some minutes, and an upload may take
- * longer than that: without this such mail would fail at each attempt.
+ * longer than that: without this such mail would fail at each attempt. And
+ * SMTP has no command to take back one recipient (RFC 5321 4.1.1.5).
  */
 #include "relay/relay_private.h"
 
@@ -43,18 +45,35 @@ tell_envelope(struct relay *relay, const struct envelope *envelope, size_t n,
 	return 0;
 }
 
+/* 0: it waits for MAIL. */
+static int
+begin_again(struct relay *relay, const struct account *account,
+    struct error *error)
+{
+	enum relay_stage stage;
+
+	if (relay->account != NULL) {
+		smtp_client_rset(&relay->client);
+		if (tell(relay, "RSET", error) == 0)
+			return 0;
+		relay_drop(relay, NULL);
+		relay->lost = NULL;
+		relay->broken = false;
+	}
+	if (relay->resumed++ == RESUMES_MAX)
+		return error_set(error, ERROR_SYSTEM,
+		    "%s leaves again and again", account->hop.host);
+	return relay_open_connection(relay, account, &stage, error);
+}
+
 int
 relay_resume(struct relay *relay, const struct envelope *envelope, size_t n,
     struct error *error)
 {
 	const struct account *account = relay->lost;
-	enum relay_stage stage;
 
 	relay->lost = NULL;
-	if (relay->resumed++ == RESUMES_MAX)
-		error_set(error, ERROR_SYSTEM, "%s leaves again and again",
-		    account->hop.host);
-	else if (relay_open_connection(relay, account, &stage, error) == 0 &&
+	if (begin_again(relay, account, error) == 0 &&
 	    tell_envelope(relay, envelope, n, error) == 0)
 		return 0;
 	relay_drop(relay, NULL);

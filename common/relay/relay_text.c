@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "relay/relay_private.h"
+#include "system/clock.h"
 
 #define READ_SIZE 65536
 /* Seconds for the rest of a reply that began before its time. */
@@ -214,26 +215,81 @@ begin_text(struct relay *relay, const struct envelope *envelope,
 	return result;
 }
 
-/* The end of the text, and the next hop's word on it. */
+/* How many replies come after the text: RFC 2033 4.2. */
+static size_t
+count_verdicts(const struct relay *relay, const struct envelope *envelope)
+{
+	size_t n = 0;
+
+	if (!next_hop_is_lmtp(&relay->account->hop))
+		return 1;
+	for (size_t i = 0; i < envelope->n; i++)
+		n += envelope->recipients[i].relayed;
+	return n;
+}
+
+/* Which of two verdicts is that on all of an alias: where one of its
+ * recipients may get the message later, it is to come again, for who gets it
+ * twice is better off than who never does. */
+static bool
+is_worse(const struct smtp_reply *one, const struct smtp_reply *other)
+{
+	static const int ranks[6] = { [2] = 1, [5] = 2, [4] = 3 };
+
+	return ranks[one->code / 100] > ranks[other->code / 100];
+}
+
+/* The next hop's word on the text it has; all of its words. */
 static int
-finish_text(struct relay *relay, struct smtp_reply *verdict,
+await_verdict(struct relay *relay, size_t n, struct smtp_reply *verdict,
     struct error *error)
 {
+	static const struct smtp_reply for_some = { 250, "2.0.0",
+		SLICE("Taken for some of those an alias stands for") };
+	int64_t by = clock_now() + (int64_t)relay->limits.final * 1000;
+	struct smtp_reply one;
+
+	for (size_t i = 0; i < n; i++) {
+		int64_t left = by - clock_now();
+
+		if (relay_await_within(relay, left > 1000
+		    ? (unsigned)(left / 1000) : 1, error) < 0)
+			return perhaps_taken(relay, verdict, error);
+		if (relay_pass_on(relay, true, &one, error) < 0) {
+			*verdict = one;
+			return -1;
+		}
+		if (one.code / 100 == 2)
+			relay->taken = for_some;
+		if (i > 0 && !is_worse(&one, verdict))
+			continue;
+		*verdict = one;
+		if (n > 1)
+			relay_keep_verdict(relay, verdict);
+	}
+	if (verdict->code / 100 == 2)
+		relay->taken = *verdict;
+	return 0;
+}
+
+/* The end of the text, and what the next hop says to it. */
+static int
+finish_text(struct relay *relay, const struct envelope *envelope,
+    struct smtp_reply *verdict, struct error *error)
+{
+	size_t n = count_verdicts(relay, envelope);
+
 	smtp_client_text_end(&relay->client);
 	if (flush_heeding(relay, error) < 0)
 		return early_verdict(relay, verdict, error);
-	if (relay_await_within(relay, relay->limits.final, error) < 0)
-		return perhaps_taken(relay, verdict, error);
-	int result = relay_pass_on(relay, true, verdict, error);
-	if (result == 0 && verdict->code / 100 == 2)
-		relay->taken = *verdict;
-	return result;
+	return await_verdict(relay, n, verdict, error);
 }
 
 /* After 354. */
 static int
-send_message(struct relay *relay, const struct relay_text *text,
-    struct smtp_reply *verdict, struct error *error)
+send_message(struct relay *relay, const struct envelope *envelope,
+    const struct relay_text *text, struct smtp_reply *verdict,
+    struct error *error)
 {
 	int result;
 
@@ -242,7 +298,7 @@ send_message(struct relay *relay, const struct relay_text *text,
 		/* From here on the message may be the next hop's: SIGTERM
 		 * does not end the wait for its word (RFC 1047). */
 		relay->conn.finish = true;
-		result = finish_text(relay, verdict, error);
+		result = finish_text(relay, envelope, verdict, error);
 		relay->conn.finish = false;
 		return result;
 	case NOT_TAKEN:
@@ -275,7 +331,7 @@ relay_message(struct relay *relay, const struct envelope *envelope,
 	relay->mail_sent = relay->broken = false;
 	relay->accepted = false;
 	if (result == 1)
-		result = send_message(relay, text, verdict, error);
+		result = send_message(relay, envelope, text, verdict, error);
 	relay_show(relay);
 	return result;
 }

@@ -11,7 +11,7 @@ from certs import certificates
 from frontdoor import hash_of
 from mailtest import (DEADLINE, SMTP, SmtpPeer, TestCase, clean_environment,
                       smtp_wire, split_stored)
-from nexthop import ScriptedHop
+from nexthop import AfterReply, ScriptedHop
 from replies import QUEUED
 
 TEXT = b"Subject: x\n\nbody\n"
@@ -42,13 +42,16 @@ class Domains(TestCase):
         if self.aliases is not None:
             words += ["--aliases", self.write("aliases", self.aliases, 0o644)]
         if self.relays:
-            certs = certificates()
-            self.hop = ScriptedHop(self, self.script,
-                                   tls=certs.server.server_context())
-            words += ["--relay", self.write(
-                "relay", f"* smtps://localhost:{self.hop.port}"
-                f"?ca={certs.ca.crt} user secret\n")]
+            words += ["--relay", self.write("relay", self.account())]
         return words
+
+    def account(self):
+        """The line of the hop, which begins to listen."""
+        certs = certificates()
+        self.hop = ScriptedHop(self, self.script,
+                               tls=certs.server.server_context())
+        return (f"* smtps://localhost:{self.hop.port}?ca={certs.ca.crt} "
+                "user secret\n")
 
     def session(self, *options, login="anna"):
         smtp = self.spawn(SMTP, *self.options(*options), kind=SmtpPeer)
@@ -260,6 +263,150 @@ class ElsewhereRefused(Domains):
         self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
         self.assert_kept(carl=["carl@a.test"])
         self.assertEqual(self.hop.messages, [])
+
+
+class ElsewherePartly(Domains):
+    """The hop takes some of those an alias stands for, and no more: nobody
+    gets a message that the client was told is refused."""
+
+    aliases = "two: eve@else.test, dora@else.test\n"
+    relays = True
+
+    def refused(self, reply, told, before=()):
+        self.script = {"RCPT dora@else.test": reply}
+        smtp = self.session()
+        smtp.expect("MAIL FROM:<anna@a.test>", "250 2.1.0")
+        self.to(smtp, before)
+        smtp.expect("RCPT TO:<two@a.test>", told)
+        return smtp
+
+    def commands(self, smtp):
+        """Those of the hop from MAIL on, at the end."""
+        smtp.quit()
+        self.hop.wait_ended()
+        commands = [re.sub("^MAIL.*", "MAIL", c) for c in self.hop.commands]
+        return commands[commands.index("MAIL"):]
+
+    TWO = ["RCPT TO:<eve@else.test>", "RCPT TO:<dora@else.test>"]
+
+    def test_alone(self):
+        smtp = self.refused("550 5.1.1 no dora", "550 5.1.1")
+        smtp.expect("DATA", "503 5.5.1")
+        self.to(smtp, ["carl@a.test"])
+        self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+        self.assert_kept(carl=["carl@a.test"])
+        self.assertEqual(self.commands(smtp), ["MAIL", *self.TWO, "QUIT"])
+
+    def test_before_another(self):
+        smtp = self.refused("550 5.1.1 no dora", "550 5.1.1")
+        self.to(smtp, ["x@c.test"])
+        self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+        self.assertEqual(self.commands(smtp), [
+            "MAIL", *self.TWO, "RSET", "MAIL", "RCPT TO:<x@c.test>", "DATA",
+            "QUIT"])
+
+    def test_after_another(self):
+        for more in ([], ["y@c.test"]):
+            smtp = self.refused("550 5.1.1 no dora", "550 5.1.1",
+                                ["x@c.test"])
+            self.to(smtp, more)
+            self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+            self.assertEqual(self.commands(smtp), [
+                "MAIL", "RCPT TO:<x@c.test>", *self.TWO, "RSET", "MAIL",
+                "RCPT TO:<x@c.test>", *(f"RCPT TO:<{to}>" for to in more),
+                "DATA", "QUIT"])
+
+    def test_the_hop_left_meanwhile(self):
+        smtp = self.refused(AfterReply("550 5.1.1 no dora"), "550 5.1.1",
+                            ["x@c.test"])
+        self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+        self.assertEqual(self.commands(smtp)[-4:], [
+            "MAIL", "RCPT TO:<x@c.test>", "DATA", "QUIT"])
+        self.assertEqual(len(self.hop.messages), 1)
+
+    def test_more_than_the_hop_takes(self):
+        """452 for ever: it is told so where the alias is all there is."""
+        many = "452 4.5.3 too many"
+        smtp = self.refused(many, "452 4.5.3", ["x@c.test"])
+        self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+        smtp = self.refused(many, "554 5.5.3")
+        self.to(smtp, ["x@c.test"])
+        self.refused("452 4.2.2 full", "452 4.2.2")
+
+
+class ElsewhereByLmtp(Domains):
+    """RFC 2033 4.2: the hop's verdicts on an alias's recipients are one to
+    the client."""
+
+    aliases = ("all: dora@else.test, eve@else.test, bob\n"
+               "dora: dora@else.test\n")
+    relays = True
+
+    def account(self):
+        self.hop = ScriptedHop(self, self.script, auth="")
+        return f"* lmtp://localhost:{self.hop.port}\n"
+
+    def final(self, *verdicts):
+        """What the client hears of them."""
+        self.script = {"final": list(verdicts)}
+        smtp = self.session()
+        smtp.expect("MAIL FROM:<anna@a.test>", "250 2.1.0")
+        self.to(smtp, ["all@a.test"])
+        (reply,) = smtp.text(smtp_wire(TEXT)).raw
+        self.assertEqual(self.relayed(), ["dora@else.test", "eve@else.test"])
+        self.assertEqual(len(self.hop.messages), 1)
+        # The connection is in step.
+        smtp.expect("MAIL FROM:<anna@a.test>", "250 2.1.0")
+        self.to(smtp, ["x@else.test"])
+        smtp.quit()
+        self.assertEqual(len(self.hop.connections), 1)
+        log = smtp.process.log()
+        self.assertEqual("relayed: " in log,
+                         any(verdict[0] == "2" for verdict in verdicts))
+        return reply.decode()
+
+    def test_both(self):
+        self.assertEqual(self.final("250 2.0.0 dora", "250 2.0.0 eve"),
+                         "250 2.0.0 dora")
+        self.assert_kept(bob=["all@a.test"])
+
+    def test_not_both(self):
+        took, full, never = "250 2.0.0 ok", "452 4.2.2 full", "550 5.2.0 no"
+        for verdicts in ((took, full), (full, took), (full, never),
+                         (never, full), (full, full)):
+            self.assertEqual(self.final(*verdicts), full)
+        for verdicts in ((took, never), (never, took), (never, never)):
+            self.assertEqual(self.final(*verdicts), never)
+        self.assert_kept()
+
+    def test_the_hop_leaves_between_them(self):
+        self.script = {"final": AfterReply("250 2.0.0 dora")}
+        smtp = self.session()
+        smtp.expect("MAIL FROM:<anna@a.test>", "250 2.1.0")
+        self.to(smtp, ["all@a.test"])
+        self.assertEqual(smtp.text(smtp_wire(TEXT)).code, 451)
+        self.assert_kept()
+
+    def test_one_of_the_clients_recipients_at_a_time(self):
+        smtp = self.session()
+        for one, other in (("all@a.test", "x@else.test"),
+                           ("x@else.test", "all@a.test")):
+            smtp.expect("MAIL FROM:<anna@a.test>", "250 2.1.0")
+            self.to(smtp, [one])
+            self.to(smtp, [other], "452 4.5.3")
+            self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+        smtp.expect("MAIL FROM:<anna@a.test>", "250 2.1.0")
+        self.to(smtp, ["all@a.test", "dora@a.test", "all@b.test"])
+
+    def test_one_is_refused(self):
+        self.script = {"RCPT eve@else.test": "550 5.1.1 no eve"}
+        smtp = self.session()
+        smtp.expect("MAIL FROM:<anna@a.test>", "250 2.1.0")
+        self.to(smtp, ["all@a.test"], "550 5.1.1")
+        self.to(smtp, ["x@else.test"])
+        self.assertRegex(str(smtp.text(smtp_wire(TEXT))), QUEUED)
+        self.assertEqual(self.relayed()[2:], ["x@else.test"])
+        self.assertEqual(len(self.hop.messages), 1)
 
 
 class Delimiter(Domains):

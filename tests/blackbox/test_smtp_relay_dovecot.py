@@ -82,6 +82,23 @@ class ToDovecot(Hops):
                                     *self.traces(name))
         self.assertFalse(self.folder("eve").exists())
 
+    def test_alias(self):
+        """Both get it by one transaction; the client hears one reply."""
+        self.start()
+        (letter,) = letters({"for all": b"\nx\n"}).values()
+        aliases = self.write("aliases", "all: ann@example.org, "
+                             "bob@example.org\n", 0o644)
+        for scheme in ("lmtp", "lmtp+unix"):
+            smtp = self.relay(self.account(scheme), "--domain", "our.test",
+                              "--aliases", aliases)
+            self.sent(smtp, letter, "all@our.test", reply=self.saved("ann"))
+            for name in ("ann", "bob"):
+                # With two recipients it names neither.
+                self.assert_arrived(self.folder(name), letter, *(
+                    trace.replace(f" for <{name}@example\\.org>", "")
+                    for trace in self.traces(name)
+                    if not trace.startswith("Delivered-To")))
+
     FULL = (rb"552 5\.2\.2 <ann@example\.org> Quota exceeded "
             rb"\(mailbox for user is full\)")
 

@@ -74,6 +74,8 @@ class Connection:
         self.logins = []        # (name, password)
         self.bearer = []        # messages of XOAUTH2 and OAUTHBEARER
         self.messages = []      # octets after DATA, the final dot included
+        self.lmtp = False
+        self.accepted = 0       # recipients of the transaction
         self.secure_from = None  # so many commands came before STARTTLS
         self.ended = None       # "quit", "eof", "dropped", "broken"
 
@@ -90,6 +92,8 @@ class ScriptedHop:
     TLS; only DROP and Silent), greeting, EHLO, HELO,
     LHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT address", DATA, text (only
     DropAfter and Early), final, RSET, QUIT.  The default is to accept all.
+
+    After LHLO there is a final for each recipient it accepted (RFC 2033 4.2).
 
     tls: from the first octet; starttls: offered, where the default list of
     extensions is used; path: a UNIX socket in place of a port.
@@ -219,7 +223,10 @@ class ScriptedHop:
             text = line[:-2].decode("utf-8", "backslashreplace")
             connection.commands.append(text)
             verb = text.split(" ")[0].upper()
+            if verb in ("MAIL", "RSET"):
+                connection.accepted = 0
             if verb in ("EHLO", "LHLO"):
+                connection.lmtp = verb == "LHLO"
                 self.answer(client, verb, self.ehlo_reply(
                     self.starttls and connection.secure_from is None))
             elif verb == "STARTTLS" and self.starttls:
@@ -230,7 +237,9 @@ class ScriptedHop:
             elif verb == "RCPT":
                 address = text.partition("<")[2].partition(">")[0]
                 step = f"RCPT {address}"
-                self.answer(client, step if step in self.script else "RCPT")
+                reply = self.answer(client, step if step in self.script
+                                    else "RCPT")
+                connection.accepted += reply[:1] in ("2", b"2")
             elif verb == "DATA":
                 if self.answer(client, "DATA")[:3] in ("354", b"354"):
                     self.text(client, stream, connection)
@@ -342,7 +351,8 @@ class ScriptedHop:
                 self.speak_early(client, stop)
                 stop = None
         connection.messages.append(bytes(data))
-        self.answer(client, "final")
+        for _ in range(connection.accepted if connection.lmtp else 1):
+            self.answer(client, "final")
 
     def speak_early(self, client, early):
         del self.script["text"]     # the next one is let in peace
