@@ -207,6 +207,31 @@ header_edit_change(struct header_edit *edit, uint32_t index,
 	return true;
 }
 
+bool
+header_edit_copy(struct header_edit *to, const struct header_edit *from)
+{
+	*to = *from;
+	to->size = from->n + 1;
+	to->fields = calloc(to->size, sizeof(*to->fields));
+	if (to->fields == NULL)
+		return false;
+	for (to->n = 0; to->n < from->n; to->n++) {
+		struct header_field *field = &to->fields[to->n];
+
+		*field = from->fields[to->n];
+		if (field->made == NULL)
+			continue;
+		field->made = malloc(field->text.len);
+		if (field->made == NULL) {
+			header_edit_free(to);
+			return false;
+		}
+		memcpy(field->made, field->text.data, field->text.len);
+		field->name.data = field->text.data = field->made;
+	}
+	return true;
+}
+
 void
 header_edit_free(struct header_edit *edit)
 {

@@ -61,6 +61,10 @@ bool header_edit_insert(struct header_edit *edit, uint32_t index,
 bool header_edit_change(struct header_edit *edit, uint32_t index,
     struct slice name, struct slice value, bool leading_blank);
 
+/* A header with the fields of another, which can be changed without it; both
+ * point into the text that was read. False: no memory, and nothing to free. */
+bool header_edit_copy(struct header_edit *to, const struct header_edit *from);
+
 void header_edit_free(struct header_edit *edit);
 
 #endif

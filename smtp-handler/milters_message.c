@@ -117,31 +117,50 @@ change(struct header_edit *edit, const struct milter *milter,
 	}
 }
 
-/* Changes, and then what it decides. */
+/* Changes, up to the answer that ends them. */
+static int
+take_changes(struct milter_link *link, struct header_edit *edit,
+    enum milter_answer *answer, struct error *why)
+{
+	milter_link_begin_end(link);
+	for (;;) {
+		if (milter_link_ask(link, MILTER_END, answer, why) < 0)
+			return -1;
+		if (*answer < MILTER_ADD || *answer > MILTER_CHANGE)
+			return 0;
+		if (!change(edit, &link->milter, *answer))
+			return error_set(why, ERROR_SYSTEM, "it changes more "
+			    "of the header than there is room for");
+	}
+}
+
+/*
+ * Changes, and then what it decides. A filter that breaks in the midst of them
+ * has changed nothing: half of them may say what it never meant, as a result
+ * without the field that takes an old one away.
+ */
 static void
 end_message(struct milters *milters, struct milter_link *link,
     struct header_edit *edit, struct hook_reply *made)
 {
+	struct header_edit changed;
 	enum milter_answer answer;
 	struct error why;
 
-	milter_link_begin_end(link);
-	for (;;) {
-		if (milter_link_ask(link, MILTER_END, &answer, &why) < 0)
-			break;
-		if (answer < MILTER_ADD || answer > MILTER_CHANGE) {
-			link->in_message = false;
-			milters_take_answer(milters, link, MILTER_END, answer,
-			    made);
-			return;
-		}
-		if (!change(edit, &link->milter, answer)) {
-			error_set(&why, ERROR_SYSTEM, "it changes more of the "
-			    "header than there is room for");
-			break;
-		}
+	if (!header_edit_copy(&changed, edit)) {
+		error_system(&why, ENOMEM, "header");
+		milters_give_up(milters, link, &why, made);
+		return;
 	}
-	milters_give_up(milters, link, &why, made);
+	if (take_changes(link, &changed, &answer, &why) < 0) {
+		header_edit_free(&changed);
+		milters_give_up(milters, link, &why, made);
+		return;
+	}
+	header_edit_free(edit);
+	*edit = changed;
+	link->in_message = false;
+	milters_take_answer(milters, link, MILTER_END, answer, made);
 }
 
 /* A step without anything to it. */

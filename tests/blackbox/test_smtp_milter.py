@@ -383,6 +383,32 @@ class Scripted(Milter):
                               self.log)
                 self.assert_nothing_kept()
 
+    def test_breaks_amidst_its_changes(self):
+        """None of them counts, and those of the filter before do."""
+        def die(connection, send):
+            send(b"hX-Half\0done\0")
+            send(struct.pack(">cI", b"m", 1) + b"X-One\0\0")
+            send(struct.pack(">cI", b"i", 0) + b"X-First\0half\0")
+            connection.shutdown(socket.SHUT_RDWR)
+
+        def too_much(connection, send):
+            for _ in range(30):
+                send(b"hX-A\0" + b"v" * 60000 + b"\0")
+        one = self.answering({"E": [b"hX-One\0whole\0", b"c"]})
+        last = self.answering({"E": [b"hX-Last\0whole\0", b"c"]})
+        for behave in (die, too_much):
+            self.assertEqual(self.outcome(
+                one, "--milter", self.answering({"E": behave}), "--milter",
+                last, "--milter-default", "accept"), "250 2.0.0")
+            path, content = self.the_message()
+            path.unlink()
+            head, _, body = content.partition(b"\n\n")
+            self.assertEqual(head.split(b"\n")[-2:],
+                             [b"X-One: whole", b"X-Last: whole"])
+            self.assertNotIn(b"X-First", head)
+            self.assertNotIn(b"X-Half", head)
+            self.assertEqual(body, b".dot\nbody\n")
+
     def test_no_value_makes_more_of_the_header(self):
         self.assertEqual(self.outcome(self.answering({"E": [
             b"hX-A\0one\nEvil: 2\n\nbody\0", b"a"]})), "250 2.0.0")
