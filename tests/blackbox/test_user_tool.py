@@ -120,6 +120,17 @@ class UserTool(FrontDoor):
         self.assertIn("more than once, on the lines 1 2",
                       self.tool("lock", "anna", status=1))
 
+    def test_numbers(self):
+        """Names of digits are not compared as numbers."""
+        self.tool("add", "7", password="x\n")
+        self.assertIn("there is no user 007",
+                      self.tool("lock", "007", status=1))
+        self.tool("add", "007", password="y\n")
+        self.assertIn("there is no user 7e0",
+                      self.tool("remove", "7e0", status=1))
+        self.tool("remove", "7")
+        self.assertEqual(self.tool("list"), "007\tactive\n")
+
     def test_two_at_once(self):
         """Whoever comes second is told so; a crash leaves the old file."""
         self.tool("add", "anna", password="x\n")
