@@ -237,7 +237,7 @@ shake_hands(struct channel *channel)
 	int result;
 
 	if (channel->broken || channel->eof || channel->timed_out ||
-	    server_of(channel)->stop_at != 0)
+	    channel->session->dropped || server_of(channel)->stop_at != 0)
 		return break_off(channel);
 	result = tls_handshake(channel->tls);
 	if (tls_waits(result))

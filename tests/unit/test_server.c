@@ -5,12 +5,15 @@
  */
 #include "drive.h"
 
+#include "keypair.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <tls.h>
 #include <unistd.h>
 
 #include "library/mailhandlers.h"
@@ -653,6 +656,50 @@ test_wrong_calls(void **state)
 	host_close(&host);
 }
 
+/* Whoever is dropped while hands are shaken is not waited for. */
+static void
+test_dropped_in_handshake(void **state)
+{
+	const struct mh_options implicit = { .size = sizeof(implicit),
+		.protocol = MH_SMTP, .hostname = "h",
+		.flags = MH_IMPLICIT_TLS };
+	struct tls_config *config = tls_config_new();
+	struct tls *tls = tls_server();
+	struct directory directory;
+	const struct mh_event *event;
+	struct host host;
+	int pair[2];
+
+	(void)state;
+	directory_make(&directory);
+	assert_int_equal(chdir(directory.path), 0);
+	keypair_make("h");
+	assert_int_equal(tls_config_set_keypair_file(config, "h.crt",
+	    "h.key"), 0);
+	assert_int_equal(tls_configure(tls, config), 0);
+	assert_int_equal(host_open(&host, NULL), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(mh_server_adopt(host.server, pair[1], &implicit,
+	    tls), 0);
+	event = mh_server_wait(host.server, 0);
+	assert_non_null(event);
+	assert_int_equal(event->type, MH_CONNECT);
+	struct mh_session *session = event->session;
+	assert_int_equal(mh_accept(session), 0);
+	assert_null(mh_server_wait(host.server, 0));
+	mh_drop(session);
+	event = mh_server_wait(host.server, 0);
+	assert_non_null(event);
+	assert_int_equal(event->type, MH_CLOSED);
+	assert_null(mh_server_wait(host.server, 0));
+	assert_int_equal(close(pair[0]), 0);
+	host_close(&host);
+	tls_free(tls);
+	tls_config_free(config);
+	assert_int_equal(chdir("/"), 0);
+	directory_remove(&directory);
+}
+
 /* Somebody else holds the descriptor, too, as a process that was forked does:
  * what happens to it later is nobody's session any more. */
 static void
@@ -818,6 +865,7 @@ main(void)
 		cmocka_unit_test(test_endless_flood),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_wrong_calls),
+		cmocka_unit_test(test_dropped_in_handshake),
 		cmocka_unit_test(test_descriptor_is_held),
 		cmocka_unit_test(test_forked_process_frees),
 		cmocka_unit_test(test_threads),
