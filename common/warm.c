@@ -168,6 +168,8 @@ must_end(struct warm *warm)
 		return false;
 	if (warm->has_terminal && !has_terminal())
 		return true;
+	/* What is looked at now may be what was there before. */
+	warm->check_again = warm->checking != 0;
 	if (warm->checking == 0)
 		warm_reload(warm);
 	return false;

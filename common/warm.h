@@ -39,6 +39,7 @@ struct warm {
 	uint64_t counted;
 	uint64_t sessions;
 	pid_t checking;      /* --check-config before SIGHUP is heeded, or 0 */
+	bool check_again;    /* SIGHUP came meanwhile */
 	int64_t idle_since;
 	int64_t paused_until; /* accept(2) had no descriptor */
 	struct warm_lines { int64_t next; uint64_t unsaid; }

@@ -198,11 +198,15 @@ end_check(struct warm *warm, int status)
 {
 	warm->checking = 0;
 	log_forget_session();
-	if (status == 0)
+	if (status == 0) {
 		warm_execute(warm);
-	else
-		log_reason(LOG_KIND_CONFIG, "SIGHUP: the settings are wrong, "
-		    "those from before stay");
+		return;
+	}
+	log_reason(LOG_KIND_CONFIG, "SIGHUP: the settings are wrong, "
+	    "those from before stay");
+	if (warm->check_again)
+		warm_reload(warm);
+	warm->check_again = false;
 }
 
 void

@@ -347,6 +347,31 @@ class Reload(WarmCase):
         self.assertEqual(self.dial(warm).hello()["SIZE"], "23456")
         self.assertEqual(warm.count(" listening: "), 1)
 
+    def test_signalled_while_it_looks(self):
+        """What was mended meanwhile is looked at, too."""
+        program = self.path("program")
+        script = self.path("script")
+        begun, go = self.path("begun"), self.path("go")
+        script.write_text(f"#!/bin/sh\n>'{begun}'\n"
+                          f"until [ -e '{go}' ]; do sleep 0.05; done\n"
+                          "exit 78\n")
+        script.chmod(0o755)
+        program.symlink_to(SMTP)
+        warm = self.start(program, "--no-auth-required")
+        program.unlink()
+        program.symlink_to(script)
+        warm.signal(signal.SIGHUP)
+        wait_for(begun.exists, "the settings to be looked at")
+        program.unlink()
+        program.symlink_to(SMTP)
+        warm.signal(signal.SIGHUP)
+        # It has been heard: the parent takes it before connections.
+        self.submit(warm)
+        go.touch()
+        warm.wait_log("SIGHUP: the settings are wrong")
+        warm.wait_log(" listening: ", 2)
+        self.submit(warm)
+
     def test_ended_while_it_looks(self):
         """SIGTERM wins over a SIGHUP just before."""
         warm = self.start_smtp()
