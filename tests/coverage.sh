@@ -12,6 +12,8 @@ build=$(cd "$1" && pwd)
 shift
 rm -rf "$build/lines"
 mkdir "$build/lines"
+# It looks for the sources where it runs, and names them so.
+ln -s "$PWD/common" "$PWD/pop3-handler" "$PWD/smtp-handler" "$build/lines"
 
 # An object that no test loaded has no .gcda: all of its lines count as missed.
 if [ $# -gt 0 ]; then

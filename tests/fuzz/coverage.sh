@@ -54,5 +54,6 @@ for name; do
 		printf "| `%s` | `%s` | %d | %d | %s %% |\n", name, files,
 		    $2, $4, $5
 	}'
-	grep -h '#####' "$build"/lines/*.gcov >"$build/fuzz-lines/$name" || :
+	grep -H '#####' "$build"/lines/*.gcov |
+	    sed 's/^.*#\([^#]*\)\.gcov: *#*: */\1:/' >"$build/fuzz-lines/$name"
 done
