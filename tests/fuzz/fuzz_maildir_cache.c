@@ -73,7 +73,8 @@ folder_is_right(const struct maildir_index *index, size_t i)
 	for (size_t k = 0; k < path.len; k++)
 		depth += path.data[k] == '/';
 	return parent < i && path.len < PATH_MAX &&
-	    depth <= MAILDIR_DEPTH_MAX && (slash == NULL || slash > path.data) &&
+	    depth <= MAILDIR_DEPTH_MAX &&
+	    (slash == NULL || slash > path.data) &&
 	    slice_equal(above, maildir_path(index, parent)) &&
 	    (slash == NULL ? is_entry(path.data, path.len)
 	    : is_entry(slash + 1, path.len - above.len - 1));
