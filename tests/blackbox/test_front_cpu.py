@@ -7,9 +7,10 @@ import os
 import signal
 import time
 
-from frontdoor import (BOTH, FrontDoor, client_hello, offers, send_login,
-                       start_tls, upgrade)
-from mailtest import POP3, SMTP, Closed, SmtpPeer
+from clock import Timed
+from frontdoor import (BOTH, client_hello, offers, send_login, start_tls,
+                       upgrade)
+from mailtest import DEADLINE, POP3, SMTP, Closed, SmtpPeer
 
 # Seconds of CPU time.  A session takes 0.01; one that spins, all there is.
 MOST = 0.1
@@ -18,17 +19,17 @@ SHORT = ("--timeout", "1")
 RECORDS = 48
 
 
-class Cpu(FrontDoor):
+class Cpu(Timed):
     def spent(self, process):
         """Waits for its end: seconds of CPU time."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid != 0:
                 process.process.returncode = os.waitstatus_to_exitcode(status)
                 return usage.ru_utime + usage.ru_stime
             time.sleep(0.02)
-        raise AssertionError("still running after 30 s")
+        raise AssertionError(f"still running after {DEADLINE} s")
 
     def measure(self, program, scenario, *options, most=MOST):
         """The scenario gets a connection to the program and leaves it open;
@@ -37,6 +38,7 @@ class Cpu(FrontDoor):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError,
                                  Closed):
             scenario(peer)
+        peer.clock.go()
         used = self.spent(peer.process)
         self.assertEqual(peer.process.wait(), 0, peer.process.log())
         self.assertLess(used, most, peer.process.log())
@@ -172,6 +174,7 @@ class UnderTls(Cpu):
             offers(peer)
             for _ in range(3):
                 send_login(peer)
+            peer.clock.go()
             self.leftovers(peer)
         self.over_tls(scenario, "--auth", f"file:{users}")
 

@@ -3,27 +3,25 @@ the peer says meanwhile; mail-handlers(7), Time."""
 
 import time
 
-from frontdoor import (BOTH, FrontDoor, RIGHT, drip, offers, start_tls,
-                       try_login, upgrade)
-from mailtest import POP3, SMTP, SmtpPeer
+from clock import Clock, Timed, until_it_waits
+from frontdoor import (BOTH, RIGHT, drip, offers, start_tls, try_login,
+                       upgrade)
+from mailtest import DEADLINE, POP3, SMTP, SmtpPeer
 
 LIMIT = ("--login-timeout", "2", "--timeout", "60")
 NO_LOGIN = 'reason="no login in time"'
 
 
-class LoginTime(FrontDoor):
+class LoginTime(Timed):
     def ended(self, peer, begin, reason=NO_LOGIN):
-        """In time, in order, and with the reason."""
+        """Not before its time, in order, and with the reason."""
         peer.rest()
-        took = time.monotonic() - begin
-        self.assertGreater(took, 1.8)
-        self.assertLess(took, 12)
+        self.assertGreater(peer.clock.now() - begin, 1.8)
         self.assert_ended_well(peer)
         self.assertIn(reason, peer.process.log())
 
     def stranger(self, program, line, tls, period=0.3):
         """Says that again and again."""
-        begin = time.monotonic()
         options = {"off": (), "implicit": self.certs.server.options(),
                    "starttls": self.certs.server.options()}[tls]
         peer = self.door(program, "--auth", "any", "--tls", tls, *options,
@@ -33,13 +31,11 @@ class LoginTime(FrontDoor):
         offers(peer)
         if tls == "starttls":
             start_tls(peer, self.tls)
-        while not peer.ended and time.monotonic() < begin + 12:
+        begin = peer.clock.go()
+        deadline = time.monotonic() + DEADLINE
+        while not peer.ended and time.monotonic() < deadline:
             drip(peer, b"", 0.01, period)
-            if not peer.ended:
-                try:
-                    peer.send(line)
-                except OSError:
-                    break
+            peer.offer(line)
         self.ended(peer, begin)
 
     LINES = {SMTP: {"noop": b"NOOP\r\n", "ehlo": b"EHLO x\r\n",
@@ -65,19 +61,19 @@ class LoginTime(FrontDoor):
     def test_handshake(self):
         """Within it, and silence."""
         def silent(program):
-            begin = time.monotonic()
             peer = self.door(program, *self.certs.server.options(), "--auth",
                              "any", *LIMIT)
-            self.ended(peer, begin, "tls-failed: ")
+            self.ended(peer, peer.clock.go(), "tls-failed: ")
         self.together({program.name: lambda p=program: silent(p)
                        for program in BOTH})
 
     def test_header(self):
         def silent(program):
-            begin = time.monotonic()
             peer = self.door(program, "--tls", "off", "--auth", "any",
                              "--proxy-protocol", *LIMIT)
-            self.assertTrue(drip(peer, b"PROXY TCP4 192.0.2.1 ", 0.3, 12))
+            begin = peer.clock.go()
+            self.assertTrue(drip(peer, b"PROXY TCP4 192.0.2.1 ", 0.3,
+                                 DEADLINE))
             self.ended(peer, begin, "took too long")
         self.together({program.name: lambda p=program: silent(p)
                        for program in BOTH})
@@ -85,13 +81,13 @@ class LoginTime(FrontDoor):
     def test_endless_chunk(self):
         """As much as a message may have, and never enough of it."""
         def chunk(hello):
-            begin = time.monotonic()
             smtp = self.door(SMTP, "--tls", "off", "--auth", "any", *LIMIT)
             smtp.expect(None, "220")
             if hello:
                 smtp.ehlo()
             smtp.send("BDAT 35000000\r\n")
-            self.assertTrue(drip(smtp, b"x" * 100, 0.01, 12))
+            begin = smtp.clock.go()
+            self.assertTrue(drip(smtp, b"x" * 100, 0.01, DEADLINE))
             self.ended(smtp, begin)
         self.together({"cold": lambda: chunk(False),
                        "ready": lambda: chunk(True)})
@@ -111,7 +107,9 @@ class LoginTime(FrontDoor):
                              *LIMIT)
             offers(peer)
             self.assertTrue(try_login(peer).startswith(RIGHT[program]))
-            self.assertTrue(peer.quiet(3))
+            until_it_waits(peer)
+            peer.clock.advance(3)
+            self.assertTrue(peer.quiet(0.1))
             peer.quit()
             self.assert_ended_well(peer)
         self.together({program.name: lambda p=program: stay(p)
@@ -125,16 +123,19 @@ class LoginTime(FrontDoor):
             smtp = self.door(SMTP, *options)
             smtp.hello()
             smtp.envelope()
-            self.assertTrue(smtp.quiet(3))
+            until_it_waits(smtp)
+            smtp.clock.advance(3)
+            self.assertTrue(smtp.quiet(0.1))
             smtp.quit()
             self.assert_ended_well(smtp)
 
         def refused():
-            begin = time.monotonic()
+            clock = Clock(self)
             smtp = self.spawn(SMTP, "--maildir", self.path("none") / "%u",
-                              *options, kind=SmtpPeer)
+                              *options, kind=SmtpPeer, env=clock.env)
+            smtp.clock = clock
             smtp.hello()
             smtp.expect("MAIL FROM:<joe@example.com>", "250 2.1.0")
             smtp.expect("RCPT TO:<nobody@example.com>", "550 5.1.1")
-            self.ended(smtp, begin)
+            self.ended(smtp, smtp.clock.go())
         self.together({"accepted": accepted, "refused": refused})

@@ -1,5 +1,5 @@
 """Deadlines, SIGTERM and SIGPIPE in every state.  mail-handlers(7), Time.
-All here have --timeout 1 or are not meant to wait."""
+A handler's clock stands still until its test lets it go (support/clock.py)."""
 
 import os
 import re
@@ -7,9 +7,10 @@ import signal
 import threading
 import time
 
-from frontdoor import (BOTH, LATER, SPEED, FrontDoor, Witness, alive,
-                       client_hello, drip, fast_clock, hash_of, login_reply,
-                       noop, offers, send_login, taken)
+import clock
+from clock import until_it_waits
+from frontdoor import (BOTH, LATER, Witness, alive, client_hello, drip,
+                       hash_of, login_reply, noop, offers, send_login, taken)
 from mailtest import (DEADLINE, POP3, SMTP, Closed, Pop3Peer, SmtpPeer, b64,
                       split_stored, wait_for)
 from nexthop import ScriptedHop
@@ -22,7 +23,7 @@ TIMED_OUT = {SMTP: rb"^421 4\.4\.2 [^\r\n]*\r\n$", POP3: rb"^$"}
 STOPPED = {SMTP: rb"^421 4\.3\.2 [^\r\n]*\r\n$", POP3: rb"^$"}
 
 
-class Timed(FrontDoor):
+class Timed(clock.Timed):
     def door(self, program, *options, **kwargs):
         """Each smtp-handler has a maildir of its own, peer.mail: others run
         at the same time."""
@@ -70,25 +71,29 @@ class Timed(FrontDoor):
             peer.send("BDAT 6\r\nhalf\r\n")
             peer.expect(None, "250 2.0.0")
 
-    def assert_ended(self, peer, words, begin, least=0.9, most=6):
-        """With just these words, in time, well, nothing kept."""
+    def assert_ended(self, peer, words, least=0):
+        """With just these words, well, nothing kept, and so many seconds
+        after its clock began to go."""
         rest = peer.rest()
-        took = time.monotonic() - begin
+        ended = peer.clock.now()
         self.assertRegex(rest, words)
-        self.assertGreater(took, least)
-        self.assertLess(took, most)
+        if least:
+            self.assertGreater(ended - peer.began, least)
         self.assert_ended_well(peer)
         if isinstance(peer, SmtpPeer):
             self.assert_nothing_kept(peer.mail)
+
+    def go(self, peer):
+        peer.began = peer.clock.go()
 
     def slow_peer(self, program, state, octets, options=(), period=0.1,
                   words=None, **kwargs):
         """Brought to the state, then so many octets, one each period, over
         and over; then the end is asserted."""
-        begin = time.monotonic()
         peer = self.ready(program, *SHORT, *options, state=state, **kwargs)
-        self.assertTrue(drip(peer, octets, period, 12))
-        self.assert_ended(peer, words or TIMED_OUT[program], begin)
+        self.go(peer)
+        self.assertTrue(drip(peer, octets, period, DEADLINE))
+        self.assert_ended(peer, words or TIMED_OUT[program], 0.9)
         self.assertIn('reason="timed out"', peer.process.log())
 
     STATES = {SMTP: ("fresh", "login", "mail", "rcpt", "sasl", "data",
@@ -144,12 +149,12 @@ class Deadlines(Timed):
         self.together(scenarios)
 
     def slow_tls_peer(self, program, state, octets):
-        begin = time.monotonic()
         peer = self.door(program, *self.certs.server.options(), "--auth",
                          "any", *SHORT, tls=self.tls)
         self.bring(peer, state)
-        self.assertTrue(drip(peer, octets, 0.1, 12))
-        self.assert_ended(peer, TIMED_OUT[program], begin)
+        self.go(peer)
+        self.assertTrue(drip(peer, octets, 0.1, DEADLINE))
+        self.assert_ended(peer, TIMED_OUT[program], 0.9)
 
     def test_fast_and_then_nothing(self):
         """What was earned is at most the time-out: a megabyte does not buy a
@@ -161,71 +166,79 @@ class Deadlines(Timed):
                 self.bring(smtp, "data")
             else:
                 smtp = self.ready(SMTP, *SHORT, state="data")
-            begin = time.monotonic()
             smtp.send(b"x" * 70 + b"\r\n" + b"0123456789\r\n" * 100_000)
-            self.assert_ended(smtp, TIMED_OUT[SMTP], begin)
+            self.go(smtp)
+            self.assert_ended(smtp, TIMED_OUT[SMTP], 0.9)
         self.together({"plain": lambda: stop(False),
                        "tls": lambda: stop(True)})
 
+    def pass_time(self, peer, seconds):
+        """So much goes by, and the handler has nothing to say to it."""
+        until_it_waits(peer)
+        peer.clock.advance(seconds)
+        self.assertTrue(peer.quiet(0.05))
+
+    def slow_command(self, program, before, pieces):
+        """Twice NOOP: so long before its first octet, and between others."""
+        peer = self.ready(program, "--timeout", "2", state="login")
+        for _ in range(2):
+            self.pass_time(peer, before)
+            for octets, after in pieces:
+                peer.send(octets)
+                self.pass_time(peer, after)
+            peer.send("\n")
+            self.assertRegex(peer.line(), rb"^(250 2\.0\.0|\+OK)")
+        self.assert_ended_well(peer)
+
     def test_first_octet_begins_a_commands_time(self):
         """Nine tenths of the time idle, then nine tenths for a command."""
-        def late(program):
-            peer = self.ready(program, "--timeout", "2", state="login")
-            command = b"NOOP\r\n"
-            for round in range(2):
-                self.assertTrue(peer.quiet(1.2))
-                for i in range(len(command) - 1):
-                    peer.send(command[i:i + 1])
-                    self.assertTrue(peer.quiet(0.2))
-                peer.send(command[-1:])
-                self.assertRegex(peer.line(), rb"^(250 2\.0\.0|\+OK)")
-            self.assert_ended_well(peer)
-        self.together({program.name: lambda program=program: late(program)
-                       for program in BOTH})
+        self.together({program.name: lambda p=program: self.slow_command(
+            p, 1.8, [(octet, 0.36) for octet in ("N", "O", "O", "P", "\r")])
+            for program in BOTH})
 
     def test_each_command_has_its_own(self):
         """Many commands, each well in time."""
         def busy(program):
             peer = self.ready(program, *SHORT, state="login")
-            begin = time.monotonic()
-            while time.monotonic() < begin + 2.5:
+            for _ in range(5):
                 peer.send("NO")
-                self.assertTrue(peer.quiet(0.2))
+                self.pass_time(peer, 0.8)
                 peer.send("OP\r\n")
                 self.assertRegex(peer.line(), rb"^(250 2\.0\.0|\+OK)")
+                self.pass_time(peer, 0.8)
             self.assert_ended_well(peer)
         self.together({program.name: lambda program=program: busy(program)
                        for program in BOTH})
 
 
 class Defaults(Timed):
-    """The limits nobody gave, by a clock that runs faster."""
+    """The limits nobody gave."""
 
-    def ended_after(self, peer, reason):
-        """Seconds by its own clock, as its log tells."""
+    DAY = ("--timeout", "86400")
+
+    def ends_after(self, peer, limit):
+        """Not a second before, and in the next one; its log."""
+        until_it_waits(peer)
+        peer.clock.advance(limit - 1)
+        self.assertTrue(peer.quiet(0.05))
+        peer.clock.advance(1.5)
         peer.rest()
         self.assert_ended_well(peer)
-        log = peer.process.log()
-        self.assertIn(reason, log)
-        return log
+        return peer.process.log()
 
     def test_idle(self):
         """600 s for POP3, 300 s for SMTP; 120 s for who has not logged in."""
-        sessions = [(program, limit, reason,
-                     self.ready(program, state=state, env=fast_clock()))
-                    for program, limit, state, reason in (
-                        (POP3, 600, "login", "timed out"),
-                        (SMTP, 300, "login", "timed out"),
-                        (POP3, 120, "fresh", "no login in time"),
-                        (SMTP, 120, "fresh", "no login in time"))]
-        for program, limit, reason, peer in sessions:
+        for program, limit, state, reason in (
+                (POP3, 600, "login", "timed out"),
+                (SMTP, 300, "login", "timed out"),
+                (POP3, 120, "fresh", "no login in time"),
+                (SMTP, 120, "fresh", "no login in time")):
             with self.subTest(program=program.name, reason=reason):
-                log = self.ended_after(peer, f'reason="{reason}"')
+                log = self.ends_after(self.ready(program, state=state), limit)
+                self.assertIn(f'reason="{reason}"', log)
                 seconds = float(re.search(r"seconds=([0-9.]+)", log)[1])
                 self.assertGreaterEqual(seconds, limit)
-                self.assertLess(seconds, 2 * limit)
-
-    DAY = ("--timeout", "86400")
+                self.assertLess(seconds, limit + 1)
 
     def test_handshake_and_header(self):
         """30 s, however long the time-out."""
@@ -236,27 +249,25 @@ class Defaults(Timed):
                     ("header", (*PLAIN, "--proxy-protocol"),
                      "PROXY header: took too long")):
                 with self.subTest(program=program.name, name=name):
-                    begin = time.monotonic()
-                    peer = self.door(program, *options, *self.DAY,
-                                     env=fast_clock())
-                    self.ended_after(peer, reason)
-                    # Late perhaps, for machines are busy, but not that late
-                    took = (time.monotonic() - begin) * SPEED
-                    self.assertGreater(took, 30)
-                    self.assertLess(took, 3000)
+                    peer = self.door(program, *options, *self.DAY)
+                    self.assertIn(reason, self.ends_after(peer, 30))
 
     def test_exec(self):
         """30 s for a checkpassword program."""
         for program in BOTH:
-            peer = self.door(program, "--tls", "off", "--auth",
-                             "exec:sleep 600", *self.DAY, env=fast_clock())
+            witness = Witness(self, "sleep")
+            peer = self.door(program, "--tls", "off", *witness.option,
+                             *self.DAY)
             offers(peer)
-            begin = time.monotonic()
             send_login(peer)
+            report = witness.report()
+            until_it_waits(peer)
+            peer.clock.advance(29)
+            self.assertNotIn("took over", peer.process.log())
+            self.assertTrue(alive(report["pid"]))
+            peer.clock.advance(1.5)
+            peer.clock.go()
             self.assertEqual(login_reply(peer), LATER[program])
-            took = (time.monotonic() - begin) * SPEED
-            self.assertGreater(took, 30)
-            self.assertLess(took, 3000)
             self.assertIn("took over 30 s", peer.process.log())
 
 
@@ -274,18 +285,15 @@ class Earned(Timed):
             self.bring(smtp, state)
         else:
             smtp = self.ready(SMTP, *SHORT, state=state, via=via)
-        begin = time.monotonic()
-        sent = 0
-        while (now := time.monotonic()) < begin + 3:
-            # After a pause of ours the rate is the same all the same
-            due = int((now - begin) / period) + 1
-            while sent < due * len(piece):
-                smtp.send(piece)
-                sent += len(piece)
-            smtp.quiet(period)
+        count = round(3 / period)
+        for _ in range(count):
+            smtp.send(piece)
+            taken(smtp)
+            smtp.clock.advance(period)
         if state == "chunk":
             # The rest of its million octets, then the last chunk
-            smtp.send(b"y" * (999_998 - sent) + b"\r\nBDAT 0 LAST\r\n")
+            smtp.send(b"y" * (999_998 - count * len(piece))
+                      + b"\r\nBDAT 0 LAST\r\n")
             smtp.expect(None, "250 2.0.0")
         else:
             smtp.send(b"\r\n.\r\n")
@@ -293,8 +301,7 @@ class Earned(Timed):
         smtp.quit()
         self.assert_ended_well(smtp)
         text = split_stored(self.the_message(smtp.mail)[1])[1]
-        self.assertEqual(text.count(b"x"),
-                         sent // len(piece) * piece.count(b"x"))
+        self.assertEqual(text.count(b"x"), count * piece.count(b"x"))
 
     def test_steady_sender(self):
         line = b"x" * 70 + b"\r\n"
@@ -331,18 +338,19 @@ class Earned(Timed):
             else:
                 pop = self.ready(POP3, *SHORT, state="login")
             octets = int(re.match(r"\+OK (\d+)", pop.cmd("RETR 1"))[1])
-            begin = time.monotonic()
-            got, tail = 0, b""
+            begin = pop.clock.now()
+            got, tail = len(pop.buffer), bytes(pop.buffer[-3:])
+            pop.buffer.clear()
             while got < octets + 3:
                 self.assertFalse(pop.ended, got)
-                # 16 KiB each 25 ms at most, less what is there already
-                time.sleep(max(0, begin + got / 655360 - time.monotonic()))
                 pop.fill(time.monotonic() + DEADLINE)
+                # 16 KiB each 25 ms
+                pop.clock.advance(len(pop.buffer) / 655360)
                 got += len(pop.buffer)
                 tail = bytes(pop.buffer[-3:]) if pop.buffer else tail
                 pop.buffer.clear()
             self.assertEqual((got, tail), (octets + 3, b".\r\n"))
-            self.assertGreater(time.monotonic() - begin, 2)
+            self.assertGreater(pop.clock.now() - begin, 2)
             pop.quit()
         self.together({"plain": lambda: read(False),
                        "tls": lambda: read(True)})
@@ -360,10 +368,10 @@ class Earned(Timed):
                 self.bring(peer, "login")
             else:
                 peer = self.ready(program, *SHORT, state="login", via=via)
-            begin = time.monotonic()
+            self.go(peer)
             try:
                 # Our end must not stand in the way of our own writing
-                deadline = time.monotonic() + 12
+                deadline = time.monotonic() + DEADLINE
                 view = memoryview(text)
                 while view and peer.process.running():
                     if time.monotonic() > deadline:
@@ -373,9 +381,7 @@ class Earned(Timed):
             except OSError:
                 pass
             self.assertEqual(peer.process.wait(), 0)
-            took = time.monotonic() - begin
-            self.assertGreater(took, 0.9)
-            self.assertLess(took, 8)
+            self.assertGreater(peer.clock.now() - peer.began, 0.9)
             self.assertIn('reason="the peer does not read"',
                           peer.process.log())
             try:
@@ -403,22 +409,22 @@ class Earned(Timed):
         """A megabyte read quickly does not buy a thousand seconds."""
         self.big_message(4_000_000)
         pop = self.ready(POP3, *SHORT, state="login")
-        begin = time.monotonic()
         pop.send("RETR 1\r\n")
         while len(pop.buffer) < 1_000_000:
             pop.fill(time.monotonic() + DEADLINE)
+        self.go(pop)
         self.assertEqual(pop.process.wait(), 0)
-        self.assertGreater(time.monotonic() - begin, 0.9)
-        self.assertLess(time.monotonic() - begin, 6)
+        self.assertGreater(pop.clock.now() - pop.began, 0.9)
 
     def test_reader_of_a_byte_a_minute(self):
         """So to speak: too slow to be worth the wait."""
         self.big_message(2_000_000)
         pop = self.ready(POP3, *SHORT, state="login")
         pop.send("RETR 1\r\n")
+        pop.clock.go()
         begin = time.monotonic()
         while pop.process.running():
-            self.assertLess(time.monotonic(), begin + 10)
+            self.assertLess(time.monotonic(), begin + DEADLINE)
             if pop.transport.wait(False, time.monotonic() + 0.1)[0]:
                 os.read(pop.transport.reader, 10)
             time.sleep(0.1)
@@ -427,13 +433,14 @@ class Earned(Timed):
 
 
 class Sigterm(Timed):
+    """At once: no time goes by."""
+
     def terminate(self, peer):
         os.kill(peer.process.pid, signal.SIGTERM)
-        return time.monotonic()
 
-    def assert_stopped(self, peer, words, most=3):
-        begin = self.terminate(peer)
-        self.assert_ended(peer, words, begin, least=-1, most=most)
+    def assert_stopped(self, peer, words):
+        self.terminate(peer)
+        self.assert_ended(peer, words)
         self.assertIn('reason=stopped', peer.process.log())
 
     def test_between_and_within_commands(self):
@@ -464,7 +471,6 @@ class Sigterm(Timed):
         """It never has to wait for input."""
         smtp = self.ready(SMTP, state="data")
         sent = 0
-        begin = None
         while not smtp.ended:
             try:
                 smtp.send(b"0123456789" * 6000 + b"\r\n")
@@ -472,9 +478,9 @@ class Sigterm(Timed):
                 break
             sent += 1
             if sent == 50:
-                begin = self.terminate(smtp)
+                self.terminate(smtp)
             self.assertLess(sent, 20_000)
-        self.assert_ended(smtp, STOPPED[SMTP], begin, least=-1)
+        self.assert_ended(smtp, STOPPED[SMTP])
 
     def test_before_the_protocol(self):
         """Mid-PROXY and mid-handshake: not one octet of a protocol."""
@@ -496,23 +502,11 @@ class Sigterm(Timed):
                         peer.send(octets)
                         taken(peer)
                     else:
-                        self.wait_until_it_waits(peer)
-                    begin = self.terminate(peer)
-                    self.assert_ended(peer, rb"(?s)^(\x15\x03.*)?$", begin,
-                                      least=-1, most=3)
+                        # SIGTERM before main() is not what is meant here
+                        until_it_waits(peer)
+                    self.terminate(peer)
+                    self.assert_ended(peer, rb"(?s)^(\x15\x03.*)?$")
                     self.assertIn("stopped", peer.process.log())
-
-    def wait_until_it_waits(self, peer):
-        """SIGTERM before main() has begun is not what is meant here."""
-        path = f"/proc/{peer.process.pid}/syscall"
-        if os.geteuid() == 0:
-            # ppoll and its kin, by the name of what it sleeps in
-            wait_for(lambda: "poll" in open(
-                f"/proc/{peer.process.pid}/wchan").read()
-                or open(path).read().split()[0] in ("7", "271"),
-                "the handler to wait")
-        else:
-            time.sleep(0.2)
 
     def test_in_a_started_handshake(self):
         hello = client_hello(self.tls)
@@ -528,10 +522,9 @@ class Sigterm(Timed):
                     if octets:
                         peer.send(octets)
                         taken(peer)
-                    begin = self.terminate(peer)
-                    self.assert_ended(
-                        peer, rb"(?s)^([\x14-\x17]\x03.*)?$", begin, least=-1,
-                        most=3)
+                    self.terminate(peer)
+                    self.assert_ended(peer,
+                                      rb"(?s)^([\x14-\x17]\x03.*)?$")
 
     def test_in_tls(self):
         """With close_notify, or rest() raises."""
@@ -553,14 +546,16 @@ class Sigterm(Timed):
             peer = self.door(program, "--tls", "off", "--auth",
                              f"file:{users}")
             offers(peer)
+            peer.clock.go()
             send_login(peer, "joe", "wrong")
             peer.until(b"535 5.7.8" if program == SMTP else b"[AUTH]")
             peer.line()
+            peer.clock.hold()
             send_login(peer, "joe", "wrong")    # that is two seconds
             wait_for(lambda: peer.process.log().count("login-failed:") == 2,
                      "the second failure")
-            begin = self.terminate(peer)
-            self.assert_ended(peer, words[program], begin, least=-1, most=1.5)
+            self.terminate(peer)
+            self.assert_ended(peer, words[program])
         self.together({program.name: lambda program=program: stop(program)
                        for program in BOTH})
 
@@ -575,11 +570,11 @@ class Sigterm(Timed):
                 offers(peer)
                 send_login(peer)
                 report = witness.report()
-                begin = self.terminate(peer)
-                self.assert_ended(peer, words[program], begin, least=-1,
-                                  most=3)
+                peer.clock.go()     # it is given some to end
+                self.terminate(peer)
+                self.assert_ended(peer, words[program])
                 for pid in (report["pid"], report["child"]):
-                    wait_for(lambda: not alive(pid), "its end", 3)
+                    wait_for(lambda: not alive(pid), "its end")
 
     def test_with_commands_waiting(self):
         """Those that were read are answered, none after."""
@@ -588,11 +583,10 @@ class Sigterm(Timed):
                 peer = self.ready(program, state="login")
                 peer.send("NOOP\r\nNOOP\r\nNO")
                 taken(peer)
-                begin = self.terminate(peer)
+                self.terminate(peer)
                 self.assert_ended(
                     peer, rb"^(250 2\.0\.0 .*\r\n){2}421 4\.3\.2 .*\r\n$"
-                    if program == SMTP else rb"^(\+OK\r\n){2}$", begin,
-                    least=-1, most=3)
+                    if program == SMTP else rb"^(\+OK\r\n){2}$")
 
     def test_twice(self):
         for program in BOTH:
@@ -622,6 +616,7 @@ class SigtermInRetr(Timed):
         pop.send("RETR 1\r\n")
         while len(pop.buffer) < 300_000:
             pop.fill(time.monotonic() + DEADLINE)
+        pop.clock.go()
         os.kill(pop.process.pid, signal.SIGTERM)
         return pop
 
@@ -641,14 +636,14 @@ class SigtermInRetr(Timed):
         reader, however steady; all at once, for that takes its time."""
         def nothing(pop):
             begin = time.monotonic()
-            self.assertEqual(pop.process.wait(16), 0)
+            self.assertEqual(pop.process.wait(), 0)
             return time.monotonic() - begin
 
         def steady(pop):
             begin = time.monotonic()
             while not pop.ended:
-                self.assertLess(time.monotonic(), begin + 16,
-                                "still sending, 16 s after SIGTERM")
+                self.assertLess(time.monotonic(), begin + 40,
+                                "still sending, 40 s after SIGTERM")
                 try:
                     pop.fill(time.monotonic() + DEADLINE)
                 except OSError:
@@ -659,7 +654,7 @@ class SigtermInRetr(Timed):
         def stop(read, tls, **kwargs):
             pop = self.begun(tls, **kwargs)
             took = read(pop)
-            self.assertLess(took, 14)
+            self.assertLess(took, 40)
             self.assertGreater(took, 8)
             try:
                 pop.rest()
@@ -681,13 +676,10 @@ class SigtermInRetr(Timed):
         pop.send("RETR 1\r\n")
         while len(pop.buffer) < 300_000:
             pop.fill(time.monotonic() + DEADLINE)
-        begin = self.terminated(pop)
-        self.assertEqual(pop.process.wait(), 0)
-        self.assertLess(time.monotonic() - begin, 6)
-
-    def terminated(self, pop):
+        begin = pop.clock.go()
         os.kill(pop.process.pid, signal.SIGTERM)
-        return time.monotonic()
+        self.assertEqual(pop.process.wait(), 0)
+        self.assertLess(pop.clock.now() - begin, 9)
 
     def test_listing(self):
         for n in range(1000):
@@ -696,9 +688,8 @@ class SigtermInRetr(Timed):
         self.bring(pop, "login")
         pop.send(b"UIDL\r\n" * 60)
         pop.fill(time.monotonic() + DEADLINE)
-        begin = self.terminated(pop)
+        os.kill(pop.process.pid, signal.SIGTERM)
         rest = pop.rest()
-        self.assertLess(time.monotonic() - begin, 6)
         self.assert_ended_well(pop)
         # Listings are whole as far as there are any
         self.assertEqual(rest[-5:], b"\r\n.\r\n")
@@ -732,14 +723,12 @@ class SigtermInDelivery(Timed):
         smtp = self.ready(SMTP, state="data", wrap=[
             "strace", "-D", "-o", trace, "-e", "trace=link,linkat", "-e",
             "inject=link,linkat:delay_exit=400000"],
-            env={"ASAN_OPTIONS": "detect_leaks=0"})
+            env={"ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": None})
         smtp.send(b"Subject: x\r\n\r\nwhole\r\n.\r\n")
         wait_for(lambda: self.stored(smtp.mail), "the link")
-        begin = time.monotonic()
         os.kill(smtp.process.pid, signal.SIGTERM)
         self.assertRegex(smtp.rest(), rb"^250 2\.[06]\.0 .*\r\n"
                                       rb"421 4\.3\.2 .*\r\n$")
-        self.assertLess(time.monotonic() - begin, 5)
         self.assert_ended_well(smtp)
         self.assertTrue(self.the_message(smtp.mail)[1].endswith(
             b"\nwhole\n"))
@@ -750,8 +739,9 @@ class SigtermInDelivery(Timed):
         relay = self.write(
             "relay", f"* smtps://localhost:{hop.port}?ca="
             f"{self.certs.ca.crt} me secret\n")
+        clocks = clock.Clock(self)
         smtp = self.spawn(SMTP, *PLAIN, "--relay", relay, *options,
-                          kind=SmtpPeer)
+                          kind=SmtpPeer, env=clocks.env)
         smtp.ready()
         smtp.send("MAIL FROM:<joe@example.com>\r\n"
                   "RCPT TO:<ann@example.org>\r\nDATA\r\n")
@@ -784,9 +774,7 @@ class SigtermInDelivery(Timed):
         for step in ("greeting", "EHLO", "AUTH", "MAIL", "RCPT", "DATA"):
             with self.subTest(step=step):
                 smtp, hop = self.relayed(step, "--maildir", self.mail)
-                begin = time.monotonic()
-                rest = smtp.rest()
-                self.assertLess(time.monotonic() - begin, 3)
+                rest = smtp.rest()      # no clock goes on
                 self.assertRegex(rest, rb"^(45\d .*\r\n|503 .*\r\n)*"
                                        rb"421 4\.3\.2 .*\r\n$")
                 self.assert_ended_well(smtp)

@@ -88,11 +88,13 @@ def noop(peer):
 
 def taken(peer):
     """Wait until the handler has read all that was sent."""
+    transport = getattr(peer.transport, "under", peer.transport)
+    sock = getattr(transport, "sock", None) or transport.owner
+
     def left():
         count = array.array("i", [0])
-        request = (termios.FIONREAD if peer.transport.owner is None
-                   else termios.TIOCOUTQ)
-        fcntl.ioctl(peer.transport.writer, request, count)
+        fcntl.ioctl(sock.fileno() if sock else transport.writer,
+                    termios.TIOCOUTQ if sock else termios.FIONREAD, count)
         return count[0]
     deadline = time.monotonic() + DEADLINE
     while left() > 0:
@@ -536,70 +538,6 @@ def work_of(setting):
     match = re.match(r"\$(?:y\$[^$]+|2b\$\d\d|[56](?:\$rounds=\d+)?)\$",
                      setting)
     return match[0] if match else setting[:2]
-
-
-# A clock that runs faster
-
-SPEED = 200
-
-CLOCK_SHIM = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <poll.h>
-#include <signal.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <time.h>
-
-#define SPEED %d
-
-int
-clock_gettime(clockid_t clock, struct timespec *now)
-{
-	int (*real)(clockid_t, struct timespec *) =
-	    dlsym(RTLD_NEXT, "clock_gettime");
-	int result = real(clock, now);
-
-	if (result == 0 && clock == CLOCK_MONOTONIC) {
-		int64_t ns = (now->tv_sec * 1000000000 + now->tv_nsec) * SPEED;
-
-		now->tv_sec = ns / 1000000000;
-		now->tv_nsec = ns %% 1000000000;
-	}
-	return result;
-}
-
-int
-ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
-    const sigset_t *mask)
-{
-	int (*real)(struct pollfd *, nfds_t, const struct timespec *,
-	    const sigset_t *) = dlsym(RTLD_NEXT, "ppoll");
-	struct timespec scaled;
-
-	if (timeout == NULL)
-		return real(fds, n, NULL, mask);
-	/* Rounded up, as the kernel's timers are. */
-	int64_t ns = (timeout->tv_sec * 1000000000 + timeout->tv_nsec +
-	    SPEED - 1) / SPEED;
-	scaled.tv_sec = ns / 1000000000;
-	scaled.tv_nsec = ns %% 1000000000;
-	return real(fds, n, &scaled, mask);
-}
-
-int
-__ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
-    const sigset_t *mask, size_t size)
-{
-	(void)size;
-	return ppoll(fds, n, timeout, mask);
-}
-"""
-
-
-def fast_clock(speed=SPEED):
-    """The environment of a handler whose time goes that much faster."""
-    return preload(f"clock_shim_{speed}", CLOCK_SHIM % speed)
 
 
 # Looking into a process

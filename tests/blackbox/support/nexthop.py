@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 
-from mailtest import free_port
+from mailtest import DEADLINE, free_port
 
 DROP = object()     # close the connection without a word
 STALL = object()    # not a word, and nothing is read any more
@@ -130,8 +130,9 @@ class ScriptedHop:
         self.changed = threading.Condition()
         self.open = 0
         self.stopping = False
-        self.stalled = threading.Event()
+        self.stalled = threading.Event()    # it says no more
         self.released = threading.Event()
+        self.late = self.released.wait      # how Late waits
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
         test.addCleanup(self.stop)
@@ -148,7 +149,7 @@ class ScriptedHop:
         return [line for connection in list(self.connections)
                 for line in connection.commands]
 
-    def wait_ended(self, seconds=15):
+    def wait_ended(self, seconds=DEADLINE):
         """Wait until no connection is open."""
         with self.changed:
             if not self.changed.wait_for(lambda: self.open == 0, seconds):
@@ -159,7 +160,7 @@ class ScriptedHop:
         self.released.set()
         self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
-        self.thread.join(15)
+        self.thread.join(DEADLINE)
 
     # The server
 
@@ -177,7 +178,7 @@ class ScriptedHop:
                              daemon=True).start()
 
     def serve(self, client, connection):
-        client.settimeout(20)
+        client.settimeout(DEADLINE)
         try:
             if "connect" in self.script:
                 self.answer(client, "connect")
@@ -263,7 +264,7 @@ class ScriptedHop:
             reply = reply.pop(0) if len(reply) > 1 else reply[0]
         if reply is STALL:
             self.stalled.set()
-            self.released.wait(20)
+            self.released.wait(DEADLINE)
         if reply in (DROP, STALL):
             raise Dropped
         if isinstance(reply, AfterReply):
@@ -271,13 +272,14 @@ class ScriptedHop:
             raise Dropped
         if isinstance(reply, Silent):
             self.say(client, reply.reply)
+            self.stalled.set()
             raise Hush
         if isinstance(reply, Endless):
             while not self.released.wait(reply.seconds):
                 self.say(client, reply.line)
             raise Dropped
         if isinstance(reply, Late):
-            self.released.wait(reply.seconds)
+            self.late(reply.seconds)
             reply = reply.reply
         if reply is not None:
             self.say(client, reply)
@@ -361,7 +363,8 @@ class ScriptedHop:
         if early.then == "close":
             raise Dropped
         if early.then == "stall":
-            self.released.wait(20)
+            self.stalled.set()
+            self.released.wait(DEADLINE)
             raise Dropped
 
 
