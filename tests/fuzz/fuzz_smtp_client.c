@@ -21,6 +21,24 @@ say_text(struct smtp_client *client)
 	smtp_client_text_end(client);
 }
 
+/* What the reply to HELO lists are no extensions. */
+static bool
+is_plain_hello(unsigned turn)
+{
+	return turn / 8 % 3 == 1;
+}
+
+static void
+say_hello(struct smtp_client *client, unsigned turn)
+{
+	if (is_plain_hello(turn))
+		smtp_client_helo(client, "client.example");
+	else if (turn / 8 % 3 == 2)
+		smtp_client_lhlo(client, "client.example");
+	else
+		smtp_client_ehlo(client, "client.example");
+}
+
 /* By each mechanism in turn. */
 static void
 say_auth(struct smtp_client *client, struct slice user, unsigned turn)
@@ -51,7 +69,7 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 
 	switch (turn % 8) {
 	case 0:
-		smtp_client_ehlo(client, "client.example");
+		say_hello(client, turn);
 		break;
 	case 1:
 		smtp_client_starttls(client);
@@ -64,7 +82,11 @@ say_next(struct smtp_client *client, struct slice user, unsigned turn)
 		    &(struct sasl_client){ .name = user }, 0));
 		break;
 	case 4:
-		smtp_client_rset(client);
+		smtp_client_wipe(client);
+		if (turn % 16 == 4)
+			smtp_client_rset(client);
+		else
+			smtp_client_quit(client);
 		break;
 	case 5:
 		smtp_client_mail(client, &envelope);
@@ -112,9 +134,18 @@ check_reply(const struct smtp_client *client)
 	    strlen(reply->enhanced)));
 }
 
+/* How it ends: a matter of how much there was. */
+enum ending { ENDED, TIMED_OUT, STOPPED, ENDINGS };
+
+static enum ending
+ending_of(struct slice stream)
+{
+	return (enum ending)(stream.len % ENDINGS);
+}
+
 /* Takes what we say, or lets the server send its next octets, or close. */
 static void
-pump(struct smtp_client *client, struct slice *rest,
+pump(struct smtp_client *client, struct slice *rest, enum ending ending,
     struct fuzz_dealer *dealer, struct text *sent)
 {
 	struct wire *wire = &client->wire;
@@ -128,8 +159,11 @@ pump(struct smtp_client *client, struct slice *rest,
 		return;
 	}
 	if (rest->len == 0) {
-		CHECK(!wire->eof); /* it knows already, and must say so */
-		wire->eof = true;
+		/* It knows already, and must say so. */
+		CHECK(!wire->eof && !wire->timed_out && !wire->stopping);
+		wire->eof = ending == ENDED;
+		wire->timed_out = ending == TIMED_OUT;
+		wire->stopping = ending == STOPPED;
 		return;
 	}
 	char *at = buf_reserve(&wire->in, &room);
@@ -140,11 +174,32 @@ pump(struct smtp_client *client, struct slice *rest,
 	*rest = slice_skip(*rest, n);
 }
 
+/* Whoever reads it sees lines of who said what, and no secret of ours. */
+static void
+check_shown(struct slice shown)
+{
+	static const struct slice said = SLICE("< AUTH PLAIN ");
+
+	while (shown.len > 0) {
+		struct slice line;
+
+		CHECK(slice_cut(shown, '\n', &line, &shown));
+		CHECK(slice_starts_with(line, SLICE("> ")) ||
+		    (slice_starts_with(line, SLICE("< ")) &&
+		    !slice_has_control(line)));
+		if (slice_starts_with(line, said))
+			CHECK_SAME(slice_skip(line, said.len),
+			    SLICE("(SASL response)"));
+	}
+}
+
 static void
 run(struct slice stream, struct fuzz_dealer dealer, struct text *notes,
     struct text *sent)
 {
 	static struct smtp_client client;
+	static char shown[65536];
+	struct buf transcript;
 	char *in = malloc(SMTP_CLIENT_IN_MIN);
 	char *out = malloc(SMTP_CLIENT_OUT_MIN);
 	struct slice rest = stream;
@@ -154,9 +209,11 @@ run(struct slice stream, struct fuzz_dealer dealer, struct text *notes,
 	CHECK(in != NULL && out != NULL);
 	smtp_client_init(&client, in, SMTP_CLIENT_IN_MIN, out,
 	    SMTP_CLIENT_OUT_MIN);
+	buf_init(&transcript, shown, sizeof(shown));
+	client.wire.transcript = &transcript;
 	while ((event = smtp_client_next(&client)) != SMTP_CLIENT_BROKEN) {
 		if (event == SMTP_CLIENT_WANT_IO) {
-			pump(&client, &rest, &dealer, sent);
+			pump(&client, &rest, ending_of(stream), &dealer, sent);
 			continue;
 		}
 		check_reply(&client);
@@ -168,10 +225,11 @@ run(struct slice stream, struct fuzz_dealer dealer, struct text *notes,
 		/* Replies that came early must not fill out with what we
 		 * say to them. */
 		while (buf_contents(&client.wire.out).len > 0)
-			pump(&client, &rest, &dealer, sent);
+			pump(&client, &rest, ending_of(stream), &dealer, sent);
 	}
 	CHECK(client.why != NULL && client.why[0] != '\0');
 	text_add(notes, slice_from(client.why));
+	check_shown(buf_contents(&transcript));
 	free(in);
 	free(out);
 }
@@ -335,7 +393,12 @@ static void
 run_again(struct slice stream, struct text *notes)
 {
 	struct reply reply = { .n = 0 };
-	const char *why = "the next hop closed the connection";
+	static const char *const whys[ENDINGS] = {
+		[ENDED] = "the next hop closed the connection",
+		[TIMED_OUT] = "the next hop took too long",
+		[STOPPED] = "told to stop",
+	};
+	const char *why = whys[ending_of(stream)];
 	unsigned turn = 0;
 
 	while (stream.len > 0) {
@@ -362,6 +425,9 @@ run_again(struct slice stream, struct text *notes)
 		split_enhanced(&reply);
 		note_reply(notes, reply.code, reply.enhanced,
 		    text_slice(&reply.text));
+		if (is_plain_hello(turn))
+			reply.extensions = (struct smtp_extensions){
+				.size = false };
 		if (turn++ % 8 == 1)
 			note_extensions(notes, &reply.extensions);
 		text_free(&reply.text);
