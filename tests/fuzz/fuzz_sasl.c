@@ -204,11 +204,21 @@ model_start(struct model *model, struct slice mechanism, bool has_initial,
 	return model_take(model, initial);
 }
 
+static const struct slice names_of[] = {
+	[SASL_PLAIN] = SLICE("PLAIN"),
+	[SASL_LOGIN_USER] = SLICE("LOGIN"),
+	[SASL_LOGIN_PASSWORD] = SLICE("LOGIN"),
+	[SASL_OAUTHBEARER] = SLICE("OAUTHBEARER"),
+	[SASL_XOAUTH2] = SLICE("XOAUTH2"),
+};
+
 static void
 compare(const struct sasl_server *sasl, const struct model *model,
     enum sasl_outcome got, enum sasl_outcome want, struct slice challenge)
 {
 	CHECK(got == want);
+	CHECK_SAME(slice_from(sasl_server_mechanism(sasl)),
+	    got == SASL_UNKNOWN ? SLICE("") : names_of[model->state]);
 	if (got == SASL_CONTINUE)
 		CHECK_SAME(challenge, model->state == SASL_LOGIN_USER
 		    ? SLICE("VXNlcm5hbWU6")
@@ -327,6 +337,115 @@ check_bearer(struct slice user, struct slice token)
 	}
 }
 
+static void
+check_response(const struct sasl_client *client,
+    enum sasl_client_mechanism mechanism, unsigned step, struct slice message)
+{
+	static char out[SASL_CLIENT_RESPONSE_MAX];
+	struct text want = { .data = NULL };
+	size_t len;
+
+	encode(message, &want);
+	bool fits = client->name.len <= SASL_CLIENT_NAME_MAX &&
+	    client->secret.len <= SASL_CLIENT_SECRET_MAX;
+	CHECK(sasl_client_respond(client, mechanism, step, out, sizeof(out),
+	    &len) == fits);
+	if (fits)
+		CHECK_SAME(((struct slice){ out, len }), text_slice(&want));
+	text_free(&want);
+}
+
+/* LOGIN and XOAUTH2, whose messages are put together here once more, and what
+ * is answered to a refused token; nothing more is said after that. */
+static void
+check_others(struct slice user, struct slice secret)
+{
+	const struct sasl_client client = { .name = user, .secret = secret };
+	struct text want = { .data = NULL };
+	char out[4];
+	size_t len;
+
+	check_response(&client, SASL_CLIENT_LOGIN, 0, user);
+	check_response(&client, SASL_CLIENT_LOGIN, 1, secret);
+	text_add(&want, SLICE("user="));
+	text_add(&want, user);
+	text_add(&want, SLICE("\1auth=Bearer "));
+	text_add(&want, secret);
+	text_add(&want, SLICE("\1\1"));
+	check_response(&client, SASL_CLIENT_XOAUTH2, 0, text_slice(&want));
+	check_response(&client, SASL_CLIENT_XOAUTH2, 1, SLICE(""));
+	check_response(&client, SASL_CLIENT_OAUTHBEARER, 1, SLICE("\1"));
+	for (int i = SASL_CLIENT_PLAIN; i < SASL_CLIENT_MECHANISMS; i++)
+		CHECK(!sasl_client_respond(&client,
+		    (enum sasl_client_mechanism)i, i == SASL_CLIENT_PLAIN
+		    ? 1 : 2, out, sizeof(out), &len));
+	text_free(&want);
+}
+
+/* ---- names ---- */
+
+static const struct slice names[SASL_MECHANISMS_N] = {
+	[SASL_MECHANISM_PLAIN] = SLICE("PLAIN"),
+	[SASL_MECHANISM_LOGIN] = SLICE("LOGIN"),
+	[SASL_MECHANISM_OAUTHBEARER] = SLICE("OAUTHBEARER"),
+	[SASL_MECHANISM_XOAUTH2] = SLICE("XOAUTH2"),
+};
+
+/* A set, as EHLO says it: each name once, in that order. */
+static void
+check_set(unsigned set)
+{
+	char list[SASL_LIST_MAX];
+	struct slice rest = slice_from(sasl_list(set, list)), name;
+	unsigned number = 0;
+	const char *next;
+
+	for (unsigned i = 0; i < SASL_MECHANISMS_N; i++) {
+		if ((set & 1u << i) == 0)
+			continue;
+		slice_cut(rest, ' ', &name, &rest);
+		CHECK_SAME(name, names[i]);
+		next = sasl_next_mechanism(set, &number);
+		CHECK(next != NULL);
+		CHECK_SAME(slice_from(next), names[i]);
+		/* Our client knows it too. */
+		CHECK_SAME(slice_from(sasl_client_name(
+		    sasl_client_find(name))), name);
+		CHECK(sasl_client_is_first(sasl_client_find(name)) ==
+		    (i != SASL_MECHANISM_LOGIN));
+	}
+	CHECK(rest.len == 0);
+	CHECK(sasl_next_mechanism(set, &number) == NULL);
+}
+
+/* "plain, login": the setting. */
+static void
+check_names(struct slice list)
+{
+	unsigned set = 0, got;
+	bool good = true, more = true;
+	struct slice rest = list, word;
+
+	while (more) {
+		unsigned found = 0;
+
+		more = slice_cut(rest, ',', &word, &rest);
+		for (unsigned i = 0; i < SASL_MECHANISMS_N; i++)
+			if (slice_equal_nocase(slice_trim(word), names[i]))
+				found = 1u << i;
+		good = good && found != 0;
+		set |= found;
+	}
+	CHECK(sasl_parse_mechanisms(list, &got) == good);
+	if (good) {
+		CHECK(got == set);
+		check_set(set);
+	}
+	if (sasl_client_find(list) == SASL_CLIENT_NONE)
+		CHECK(!good || slice_cut(list, ',', &word, &rest) ||
+		    slice_trim(list).len < list.len);
+}
+
 /* ---- the exchange ---- */
 
 static void
@@ -393,5 +512,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	slice_cut(input, '\n', &user, &password);
 	check_plain(user, password);
 	check_bearer(user, password);
+	check_others(user, password);
+	check_names(user);
 	return 0;
 }
