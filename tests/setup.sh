@@ -32,7 +32,8 @@ check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev
 	python3-aiosmtpd msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl
 	libauthen-sasl-perl iproute2 util-linux whois s6
-	mount e2fsprogs xfsprogs btrfs-progs dpkg-dev lintian socat ncat bindfs"
+	mount e2fsprogs xfsprogs btrfs-progs dpkg-dev lintian socat ncat bindfs
+	libfaketime"
 check_commands="$demo_commands systemd-socket-activate clang mandoc python3
 	swaks msmtp mpop tcpserver fetchmail getmail inetd xinetd strace ip
 	unshare setpriv mkpasswd mutt neomutt node perl s6-svscan
@@ -44,7 +45,8 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	daemontools/supervise postfix/smtp-source fetchmail/fetchmail
 	node-nodemailer/nodemailer
 	dovecot-lmtpd/dovecot opensmtpd/smtpd fail2ban/fail2ban-regex dma/dma
-	rspamd/rspamd opendkim/opendkim'
+	rspamd/rspamd opendkim/opendkim moosefs-master/mfsmaster
+	moosefs-chunkserver/mfschunkserver moosefs-client/mfsmount'
 # Where it is not what runs the machine, its package would make users.
 [ -e /usr/bin/systemd-socket-activate ] ||
 	check_unpacked="$check_unpacked systemd/systemd-socket-activate"
@@ -60,7 +62,7 @@ bench_commands="$demo_commands python3 tcpserver strace"
 deb_packages="$build_packages dpkg-dev lintian binutils"
 
 # Distributed file systems, and what makes hosts of namespaces.
-hosts_packages="$demo_packages python3 iproute2 util-linux fuse3"
+hosts_packages="$demo_packages python3 iproute2 util-linux"
 hosts_unpacked='haproxy/haproxy moosefs-master/mfsmaster
 	moosefs-chunkserver/mfschunkserver moosefs-client/mfsmount
 	glusterfs-server/glusterd'

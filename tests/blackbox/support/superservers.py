@@ -29,6 +29,14 @@ def tool_libraries(package, folder="."):
         base / "usr/lib" / folder])}
 
 
+def tool_command(package, name, *args):
+    """A program that finds its libraries and its programs in whatever
+    namespace it is started."""
+    env = tool_environment(package)
+    return ["env", *(f"{key}={env[key]}" for key in
+                     ("LD_LIBRARY_PATH", "PATH")), tool(package, name), *args]
+
+
 def tool_environment(package, env=None):
     """The unpacked package's own libraries, and its programs, found first."""
     programs = [str(TOOLS / package / "usr/bin"), os.environ["PATH"]]
