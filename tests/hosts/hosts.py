@@ -16,6 +16,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -24,37 +25,17 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "soak"))
-from traffic import RETRIES, USERS, Traffic     # noqa: E402
+sys.path[:0] = [str(ROOT / "tests" / name) for name in
+                ("soak", "blackbox/support")]
+import moosefs                                          # noqa: E402
+from mailtest import BUILD, TOOLS, wait_for             # noqa: E402
+from superservers import listening, tool_command        # noqa: E402
+from traffic import LIMIT, RETRIES, USERS, Traffic      # noqa: E402
 
-BUILD = ROOT / os.environ.get("BUILD", "build")
-TOOLS = BUILD / "tools"
 CLONE_NEWNET = 0x40000000
 PASSWORD = "open-sesame"
 SUBMITTERS, FETCHERS = 8, 3
-
-
-def wait_for(condition, what, seconds=60):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > end:
-            sys.exit(f"waited {seconds} s for {what}")
-        time.sleep(0.1)
-    return value
-
-
-def tool_command(package, name, *args):
-    """A program unpacked by tests/setup.sh, with its libraries."""
-    base = TOOLS / package
-    path = next(base / folder / name for folder in
-                ("usr/sbin", "usr/bin", "sbin", "bin")
-                if (base / folder / name).exists())
-    libraries = ":".join(str(found) for pattern in
-                         ("lib/*-linux-*", "usr/lib/*-linux-*")
-                         for found in base.glob(pattern))
-    programs = f"{base}/bin:{base}/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return ["env", f"LD_LIBRARY_PATH={libraries}", f"PATH={programs}", path,
-            *args]
+LOCKED = 240    # seconds within which a dead host's locks must be gone
 
 
 class Host:
@@ -157,53 +138,36 @@ class Moosefs:
         self.hosts, self.folder = hosts, network.folder
         self.chunks = {}
         master = network.host("master")
-        self.master = master.address
-        data = self.folder / "master"
-        data.mkdir()
-        shutil.copy(TOOLS / "moosefs-master/var/lib/mfs/metadata.mfs.empty",
-                    data / "metadata.mfs")
-        exports = self.write("exports.cfg", "* / rw,alldirs,maproot=0\n")
-        settings = self.write(
-            "master.cfg", "WORKING_USER = root\nWORKING_GROUP = root\n"
-            f"DATA_PATH = {data}\nEXPORTS_FILENAME = {exports}\n"
-            f"TOPOLOGY_FILENAME = {self.write('topology.cfg', '')}\n")
-        master.start(*tool_command("moosefs-master", "mfsmaster", "-f", "-c",
-                                   settings, "start"))
+        self.moosefs = moosefs.Moosefs(self.folder, master.address)
+        master.start(*self.moosefs.start_master())
+        wait_for(lambda: moosefs.master_listens(master.pid), "the master", 60)
         for host in hosts:
             disk = self.folder / f"disk.{host.name}"
             disk.mkdir()
             host.run("mount", "-t", "tmpfs", "-o", "size=1G", "tmpfs", disk)
             self.start_part(host)
-        time.sleep(2)       # chunk servers register with the master
         for host in hosts:
             self.mount(host)
+        wait_for(lambda: self.gibibytes() > len(hosts) - 1,
+                 "the chunk servers", 60)
 
-    def write(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return path
+    def gibibytes(self):
+        """Of all chunk servers that have registered with the master."""
+        found = self.hosts[0].run("stat", "-f", "-c", "%b %S",
+                                  self.folder / "store").stdout
+        blocks, size = map(int, found.split())
+        return blocks * size / 2**30
 
     def start_part(self, host):
-        data = self.folder / f"chunks.{host.name}"
-        data.mkdir(exist_ok=True)
-        disks = self.write(f"disks.{host.name}.cfg",
-                           f"{self.folder}/disk.{host.name}\n")
-        settings = self.write(
-            f"chunks.{host.name}.cfg", "WORKING_USER = root\n"
-            f"WORKING_GROUP = root\nDATA_PATH = {data}\n"
-            f"HDD_CONF_FILENAME = {disks}\nMASTER_HOST = {self.master}\n"
-            "HDD_LEAVE_SPACE_DEFAULT = 64MiB\n")
-        self.chunks[host.name] = host.start(*tool_command(
-            "moosefs-chunkserver", "mfschunkserver", "-f", "-c", settings,
-            "start"))
+        self.chunks[host.name] = host.start(*self.moosefs.start_chunks(
+            host.name, self.folder / f"disk.{host.name}"))
 
     def mount(self, host):
         where = self.folder / "store"
         where.mkdir(exist_ok=True)
-        host.start(*tool_command("moosefs-client", "mfsmount", where, "-f",
-                                 "-H", self.master, "-o", "allow_other"))
+        host.start(*self.moosefs.mount(where))
         wait_for(lambda: host.run("stat", "-f", "-c", "%T", where)
-                 .stdout.startswith("fuse"), f"the mount on {host.name}")
+                 .stdout.startswith("fuse"), f"the mount on {host.name}", 60)
 
     def kill_part(self, host):
         os.killpg(self.chunks[host.name].pid, signal.SIGKILL)
@@ -233,7 +197,7 @@ class Glusterfs:
         for host in hosts[1:]:
             self.gluster("peer", "probe", host.address)
         wait_for(lambda: self.gluster("peer", "status").stdout.count(
-            "(Connected)") == len(hosts) - 1, "the peers")
+            "(Connected)") == len(hosts) - 1, "the peers", 60)
         self.gluster("volume", "create", "mail", "replica", len(hosts),
                      *(f"{host.address}:/srv/brick/mail" for host in hosts),
                      "force")
@@ -249,7 +213,7 @@ class Glusterfs:
             done = self.hosts[0].run("gluster", "--mode=script", *words,
                                      check=False)
             return done if done.returncode == 0 else None
-        return wait_for(tried, f"gluster {words}")
+        return wait_for(tried, f"gluster {words}", 60)
 
     def kill_part(self, host):
         for pid in host.everything():
@@ -309,6 +273,9 @@ class Mail:
         settings.write_text(f"defaults\n\tretries 3\n{text}")
         self.front.start(*tool_command("haproxy", "haproxy", "-db", "-f",
                                        settings))
+        for port in 465, 995:
+            wait_for(lambda: listening(port, f"/proc/{self.front.pid}/net"),
+                     "haproxy")
 
     def make_files(self):
         subprocess.run(
@@ -339,6 +306,10 @@ class Run:
         self.traffic = Traffic(465, 995, context, PASSWORD)
         self.failures = 0
         self.over = threading.Event()
+        self.ends = []              # when submissions ended, well or not
+        self.slowest = 0
+        self.since = time.monotonic(), 0, 0
+        self.unreachable = []
 
     def in_front(self, function, *args):
         """A thread in the network of the host where clients are."""
@@ -348,7 +319,7 @@ class Run:
                 if libc.setns(net.fileno(), CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
             function(*args)
-        thread = threading.Thread(target=body)
+        thread = threading.Thread(target=body, daemon=True)
         thread.start()
         return thread
 
@@ -358,11 +329,14 @@ class Run:
     def submit(self, seed):
         draw = random.Random(seed)
         while self.accepted() < self.messages:
+            began = time.monotonic()
             try:
                 self.traffic.submit(draw)
             except RETRIES:
                 self.failures += 1
                 time.sleep(0.2)
+            self.ends.append(time.monotonic())
+            self.slowest = max(self.slowest, self.ends[-1] - began)
 
     def fetch(self, seed):
         draw = random.Random(seed)
@@ -373,18 +347,39 @@ class Run:
                 self.failures += 1
                 time.sleep(0.2)
 
-    def drain(self):
-        """Each mailbox once more, when all is quiet."""
+    def hold(self, host):
+        """Lets a session of that host have a mailbox."""
+        def held():
+            raw = socket.create_connection((host.address, 1995), LIMIT)
+            raw.sendall(b"PROXY UNKNOWN\r\n")
+            self.held = self.traffic.context.wrap_socket(
+                raw, server_hostname="localhost")
+            lines = self.held.makefile("rwb", 0)
+            lines.write(b"USER u0\r\nPASS %s\r\n" % PASSWORD.encode())
+            return [lines.readline()[:3] for _ in range(3)] == [b"+OK"] * 3
+        wait_for(held, "the mailbox of u0", 60)
+        print("one of its sessions has the mailbox of u0", flush=True)
+
+    def drain(self, killed):
+        """Each mailbox once more, when all is quiet.  Those that sessions of
+        the killed host had are locked for a while."""
         for user in range(USERS):
-            for _ in range(200):
-                try:
-                    if self.traffic.fetch(user) is not None:
-                        break
-                except RETRIES:
-                    pass
+            late = 0
+            while not self.try_drain(user):
+                late = time.monotonic() - killed
+                if late > LOCKED:
+                    self.unreachable.append(
+                        f"the mailbox of u{user} cannot be fetched")
+                    break
                 time.sleep(0.2)
-            else:
-                sys.exit(f"the mailbox of u{user} cannot be fetched")
+            if late:
+                print(f"u{user} was locked for {late:.0f} s", flush=True)
+
+    def try_drain(self, user):
+        try:
+            return self.traffic.fetch(user) is not None
+        except RETRIES:
+            return False
 
     def reach(self, share):
         wanted = int(self.messages * share)
@@ -399,28 +394,45 @@ class Run:
         fetchers = [self.in_front(self.fetch, seed + 100 + n)
                     for n in range(FETCHERS)]
         self.reach(0.2)
-        self.say(f"the store on {self.hosts[2].name} is killed")
+        self.say("all is well")
+        print(f"the store on {self.hosts[2].name} is killed", flush=True)
         self.store.kill_part(self.hosts[2])
         self.reach(0.45)
+        self.say("without it")
         self.store.start_part(self.hosts[2])
         wait_for(lambda: self.store.has_healed(self.hosts[2]),
                  "the store to heal", 120)
-        self.say("it is back")
+        self.say("while it heals")
         self.reach(0.65)
-        self.say(f"{self.hosts[1].name} is killed")
+        self.say("all is well")
+        print(f"{self.hosts[1].name} is killed", flush=True)
+        self.in_front(self.hold, self.hosts[1]).join()
         self.hosts[1].kill()
+        killed = time.monotonic()
         for thread in submitters:
             thread.join()
+        self.say("without it")
         self.over.set()
         for thread in fetchers:
             thread.join()
-        self.in_front(self.drain).join()
-        self.say("the end")
-        return self.traffic.wrong()
+        self.in_front(self.drain, killed).join()
+        print(f"{self.traffic}: the end", flush=True)
+        return self.unreachable + self.traffic.wrong()
 
     def say(self, what):
-        print(f"{self.traffic}, {self.failures} sessions ended early: {what}",
-              flush=True)
+        """What clients saw since this was called last."""
+        began, accepted, failures = self.since
+        now = time.monotonic()
+        self.since = now, self.accepted(), self.failures
+        times = [began, *(end for end in self.ends if end > began), now]
+        pause = max(after - before for before, after
+                    in zip(times, times[1:]))
+        print(f"{what}: {self.accepted() - accepted} accepted, "
+              f"{(self.accepted() - accepted) / (now - began):.0f} a second, "
+              f"{self.failures - failures} sessions ended early, the longest "
+              f"submission took {self.slowest:.1f} s, the longest time "
+              f"without one {pause:.1f} s", flush=True)
+        self.slowest = 0
 
 
 def main():
@@ -440,9 +452,7 @@ def main():
         print(f"{sys.argv[1]}: up in {time.monotonic() - began:.0f} s",
               flush=True)
         run = Run(store, hosts, mail, messages)
-        began = time.monotonic()
         wrong = run.go()
-        print(f"{messages / (time.monotonic() - began):.0f} messages/s")
         if wrong:
             print("--- what is in the store\n" + hosts[0].run(
                 "find", folder / "store", "-type", "f", check=False).stdout)
