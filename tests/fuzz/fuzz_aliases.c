@@ -17,26 +17,33 @@
 static const char *const domain_names[] = { "a.test", "B.test" };
 static const struct domains domains = { domain_names, COUNT(domain_names) };
 
+#define LOCAL "[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+"
+#define LABEL "[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
+
+enum rule { TARGET, NAME, RULES };
+
+static const char *const rules[RULES] = {
+	[TARGET] = "^" LOCAL "(@" LABEL "(\\." LABEL ")*\\.?)?$",
+	[NAME] = "^(" LOCAL "(@(a\\.test|b\\.test)\\.?)?|"
+	    "@(a\\.test|b\\.test))$",
+};
+
 static bool
-matches(const char *pattern, struct slice text)
+matches(enum rule rule, struct slice text)
 {
-	char *copy = malloc(text.len + 1);
-	regex_t compiled;
+	static regex_t compiled[RULES];
+	static bool done;
+	char *copy = strndup(text.len > 0 ? text.data : "", text.len);
 
 	CHECK(copy != NULL);
-	if (text.len > 0)
-		memcpy(copy, text.data, text.len);
-	copy[text.len] = '\0';
-	CHECK(regcomp(&compiled, pattern, REG_EXTENDED | REG_ICASE |
-	    REG_NOSUB) == 0);
-	bool found = regexec(&compiled, copy, 0, NULL, 0) == 0;
-	regfree(&compiled);
+	for (size_t i = 0; i < RULES && !done; i++)
+		CHECK(regcomp(&compiled[i], rules[i], REG_EXTENDED |
+		    REG_ICASE | REG_NOSUB) == 0);
+	done = true;
+	bool found = regexec(&compiled[rule], copy, 0, NULL, 0) == 0;
 	free(copy);
 	return found;
 }
-
-#define LOCAL "[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+"
-#define LABEL "[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
 
 /* ---- the second reader ---- */
 
@@ -45,14 +52,13 @@ static bool
 is_target(struct slice word)
 {
 	return word.data[0] != '|' && word.data[0] != '/' &&
-	    matches("^" LOCAL "(@" LABEL "(\\." LABEL ")*\\.?)?$", word);
+	    matches(TARGET, word);
 }
 
 static bool
 is_name(struct slice word)
 {
-	return matches("^(" LOCAL "(@(a\\.test|b\\.test)\\.?)?|"
-	    "@(a\\.test|b\\.test))$", word);
+	return matches(NAME, word);
 }
 
 /* What the file should have: "name" with n targets, perhaps broken. */
@@ -122,8 +128,16 @@ take(void *arg, enum resolve_step step, const struct resolve_name *name,
 {
 	struct world *world = arg;
 	bool known = slice_equal(name->written.local, world->asked);
+	struct text want = { .data = NULL };
+	char whole[RESOLVE_NAME_MAX];
 
 	(void)error;
+	text_add(&want, name->local);
+	text_add(&want, name->domain.len > 0 ? SLICE("@") : SLICE(""));
+	text_add(&want, name->domain);
+	CHECK_SAME(((struct slice){ whole, resolve_put_name(name, whole) }),
+	    text_slice(&want));
+	text_free(&want);
 	CHECK(name->local.len <= RESOLVE_LOCAL_MAX);
 	for (size_t i = 0; i < world->aliases->n_targets && !known; i++)
 		known = slice_equal(world->aliases->targets[i].local,
@@ -186,17 +200,13 @@ check_any(const struct aliases *aliases)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct fuzz_file file;
 	struct slice input = fuzz_slice(data, size);
 	struct aliases aliases;
 	struct error error;
-	char path[] = "/tmp/fuzz-aliases-XXXXXX";
-	int fd = mkstemp(path);
 
-	CHECK(fd >= 0);
-	CHECK(write(fd, input.data, input.len) == (ssize_t)input.len);
-	close(fd);
-	int result = aliases_read(&aliases, path, &domains, &error);
-	unlink(path);
+	fuzz_file_put(&file, input);
+	int result = aliases_read(&aliases, file.path, &domains, &error);
 	/* What file_read takes for no file of text. */
 	CHECK((result < 0) == (input.len > 0 &&
 	    memchr(input.data, '\0', input.len) != NULL));
