@@ -26,8 +26,6 @@ def rss(pid):
 
 
 class ManySessions(EmbeddedCase):
-    time_limit = 170
-
     def setUp(self):
         super().setUp()
         self.limit = resource.getrlimit(resource.RLIMIT_NOFILE)

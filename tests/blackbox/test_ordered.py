@@ -63,8 +63,6 @@ POP3_EVENTS = [event for event, _, _ in POP3_STEPS if event]
 class Table(Ordered):
     """All of a session step by step, up to the first that is not as usual."""
 
-    time_limit = 120
-
     def session(self, program, *options):
         if program == SMTP:
             return self.smtp(*options), SMTP_STEPS

@@ -148,8 +148,6 @@ class Truth(Cached):
                            check=True)
             self.setUp()
 
-    test_each_change.time_limit = 180
-
     def test_times_set_back(self):
         """A directory's mtime can be set by anybody, its ctime cannot."""
         self.age()
@@ -286,8 +284,6 @@ class Truth(Cached):
                 self.age()
                 self.look()
             self.assert_true()
-
-    test_by_chance.time_limit = 120
 
 
 class Files(Cached):

@@ -151,9 +151,6 @@ class Many(TestCase):
     def test_lmtp(self):
         self.check("--lmtp", source=["-L", "-d", "-r", "3"])
 
-    test_smtp.time_limit = test_lmtp.time_limit = 120
-    test_smtp_one_connection_for_many.time_limit = 120
-
 
 class FromPostfix(TestCase):
     """Postfix as the client."""

@@ -36,7 +36,6 @@ class Real(Milter):
 
 class Rspamd(Real):
     package = "rspamd"
-    time_limit = 90
     # What is not there costs time: a network, redis, the long list of
     # domains.
     SETTINGS = {

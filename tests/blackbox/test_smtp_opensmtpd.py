@@ -14,8 +14,6 @@ ANN, BOB, EVE = (f"{name}@example.org" for name in ("ann", "bob", "eve"))
 
 
 class FromOpenSmtpd(TestCase):
-    time_limit = 120
-
     def setUp(self):
         super().setUp()
         self.certs = certificates()

@@ -172,8 +172,6 @@ class ByPattern(Places):
             self.assertEqual(self.fields(self.base / name)[1],
                              f"Delivered-To: {name}")
 
-    test_300_maildirs.time_limit = 120
-
     def test_pop3_serves_each_its_own(self):
         smtp = self.per_recipient("--create-maildirs")
         smtp.message(TEXT, "joe@example.com", "ann@example.org",

@@ -7,8 +7,6 @@ from mailtest import smtp_wire
 
 
 class ToDovecot(Hops):
-    time_limit = 120
-
     def start(self, more=""):
         """For ann and bob."""
         self.dovecot = Dovecot(self, {

@@ -29,8 +29,6 @@ QUEUED = rb"250 2\.0\.0 [0-9a-f]{8} Message accepted for delivery"
 
 
 class ToOpenSmtpd(Hops):
-    time_limit = 120
-
     def setUp(self):
         super().setUp()
         self.ports = {"smtps": free_port(), "smtp": free_port()}

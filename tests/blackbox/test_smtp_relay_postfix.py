@@ -22,8 +22,6 @@ QUEUED = rb"250 2\.0\.0 Ok: queued as [0-9A-F]+"
 
 
 class ToPostfix(Hops):
-    time_limit = 120
-
     @classmethod
     def setUpClass(cls):
         """One Postfix for all of them: it takes its time to start."""

@@ -63,8 +63,6 @@ def token(address, lasts=600, key=KEY, more=None):
 
 
 class ToPostfix(Hops):
-    time_limit = 120
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()

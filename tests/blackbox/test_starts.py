@@ -12,8 +12,8 @@ import tty
 
 import superservers
 from certs import certificates
-from mailtest import (POP3, SMTP, FdTransport, Peer, Pop3Peer, Process,
-                      SmtpPeer, TestCase, wait_for)
+from mailtest import (DEADLINE, POP3, SMTP, FdTransport, Peer, Pop3Peer,
+                      Process, SmtpPeer, TestCase, wait_for)
 
 TEXT = b"Subject: one\n\nbody\n"
 
@@ -236,7 +236,7 @@ os.execv(sys.argv[2 + count], sys.argv[2 + count:])
                     (server.host, server.port))
                 with client:
                     # It becomes the program, so its status is the program's
-                    self.assertEqual(server.process.wait(15), 78)
+                    self.assertEqual(server.process.wait(DEADLINE), 78)
                 self.assertIn("Accept=yes", server.log())
 
     def test_listen_fds_of_another_process(self):
@@ -262,7 +262,7 @@ class ClassicInetd(TestCase):
         if send:
             peer.send(send)
         peer.end_output()
-        return peer.rest(), process.wait(15)
+        return peer.rest(), process.wait(DEADLINE)
 
     def test_session_with_much_to_log(self):
         self.make_maildir()
@@ -397,5 +397,5 @@ class Namespace(TestCase):
              "sh", sys.executable, "-m", "unittest", "namespace_peers"],
             cwd=pathlib.Path(__file__).parent / "support",
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=50)
+            stderr=subprocess.STDOUT, timeout=200)
         self.assertEqual(done.returncode, 0, done.stdout.decode())

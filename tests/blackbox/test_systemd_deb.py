@@ -27,8 +27,6 @@ def build(folder, suffix=""):
 
 class Packages(Systemd):
     sockets = ()
-    time_limit = 180
-
     @classmethod
     def install(cls):
         """By dpkg alone; then what an administrator adds."""

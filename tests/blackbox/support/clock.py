@@ -175,7 +175,11 @@ def until_it_waits(peer):
     """The handler has read all that was sent to it and waits for more, or for
     somebody else: each limit that it set itself stands."""
     taken(peer)
-    folder = f"/proc/{peer.process.pid}"
+    until_process_waits(peer.process.pid)
+
+
+def until_process_waits(pid):
+    folder = f"/proc/{pid}"
     if os.geteuid() != 0:
         time.sleep(0.2)     # others may not see what it does
         return

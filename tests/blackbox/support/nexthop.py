@@ -275,6 +275,7 @@ class ScriptedHop:
             self.stalled.set()
             raise Hush
         if isinstance(reply, Endless):
+            self.stalled.set()
             while not self.released.wait(reply.seconds):
                 self.say(client, reply.line)
             raise Dropped

@@ -25,8 +25,6 @@ def blocks(title):
 class Recipes(TestCase):
     """self.dir is the checkout that README speaks of, and the home folder."""
 
-    time_limit = 120
-
     def setUp(self):
         super().setUp()
         self.path("build").mkdir()

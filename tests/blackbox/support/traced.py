@@ -30,7 +30,7 @@ class Traced(TestCase):
     """A whole session from a pipe that is filled and closed before, so that
     each run makes the same system calls."""
 
-    time_limit = 180    # a run for each call, and strace is slow
+    time_limit = 900    # a run for each call, and strace is slow
 
     def setUp(self):
         # prctl(PR_SET_DUMPABLE, 0) hides it from others of the same user
