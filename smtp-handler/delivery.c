@@ -22,21 +22,18 @@ put(struct delivery *delivery, struct slice text, struct error *error)
 	    : spool_write(&delivery->spool, text, error);
 }
 
-/* The message as the client sent it, with our Received line: in the spool
- * where there is one, else in the first maildir. */
+/* The message as the client sent it, with our Received line: in the spool,
+ * where it is read again. */
 static struct maildir_text
 text_of(const struct delivery *delivery)
 {
 	const struct spool *spool = &delivery->spool;
-	const struct maildir_deliver *first = spool->fd < 0
-	    ? &delivery->copies[0].deliver : NULL;
-	uint64_t lines = first != NULL ? first->lines : spool->lines;
 
 	return (struct maildir_text){
-		.fd = first != NULL ? first->fd : spool->fd,
+		.fd = spool->fd,
 		.offset = delivery->text_offset,
-		.end = first != NULL ? first->octets : spool->octets,
-		.lines = lines - delivery->text_line,
+		.end = spool->octets,
+		.lines = spool->lines - delivery->text_line,
 	};
 }
 
@@ -180,18 +177,13 @@ begin_copy(struct delivery *delivery, struct delivery_copy *copy,
 	return write_head(delivery, copy, error);
 }
 
-/* Without programs to show it to, the message is written straight to the first
- * maildir's file: with one maildir it is written only once. */
-static int
-begin_in_maildir(struct delivery *delivery, struct error *error)
+/* For one maildir alone it is written straight to its file there. What is read
+ * again is not: a session may not read in maildirs (smtp_confine.c). */
+static bool
+is_written_once(const struct delivery *delivery)
 {
-	struct delivery_copy *first = &delivery->copies[0];
-
-	if (begin_copy(delivery, first, error) < 0)
-		return -1;
-	delivery->text_offset = first->deliver.octets;
-	delivery->text_line = first->deliver.lines;
-	return 0;
+	return delivery->n_copies == 1 && delivery->relay == NULL &&
+	    !delivery->shown;
 }
 
 /* The spool. Programs that are shown the message find its sender on top. */
@@ -222,8 +214,8 @@ begin(struct delivery *delivery, const struct trace *trace,
 
 	if (sort_places(delivery, error) < 0)
 		return -1;
-	if ((is_kept(delivery) && !delivery->shown
-	    ? begin_in_maildir(delivery, error)
+	if ((is_written_once(delivery)
+	    ? begin_copy(delivery, &delivery->copies[0], error)
 	    : begin_in_spool(delivery, error)) < 0)
 		return -1;
 	size_t len = trace_received(trace, received, sizeof(received));

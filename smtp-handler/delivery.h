@@ -50,8 +50,8 @@ struct delivery {
 	bool shown; /* to programs, by delivery_show */
 	bool sweep; /* remove old files of crashed deliveries under tmp */
 
-	/* Distinct maildirs; the text is written to the first and copied to
-	 * the others when it is whole. */
+	/* Distinct maildirs. Where there is one alone the text is written to
+	 * it, else copied to each when it is whole. */
 	struct delivery_copy *copies;
 	size_t n_copies;
 
@@ -59,9 +59,9 @@ struct delivery {
 	bool open;
 	size_t n_begun;
 	struct delivery_target *targets; /* by maildir */
-	struct spool spool; /* where there is no maildir, or programs are
-	                     * shown the message */
-	uint64_t text_offset;  /* in the first file: the Received line */
+	struct spool spool; /* where the message is read again: for several
+	                     * maildirs, a next hop, programs */
+	uint64_t text_offset;  /* in the spool: the Received line */
 	uint64_t text_line;    /* lines before it */
 	uint64_t octets;       /* on the wire: of Received and the text */
 	bool has_text;

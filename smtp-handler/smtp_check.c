@@ -164,16 +164,16 @@ smtp_log_alias_faults(const struct smtp_program *p)
 	return p->aliases.n_faults > 0;
 }
 
-/* Is there mail that goes to the next hop alone, or is shown to a hook? */
-static bool
-needs_spool(const struct smtp_program *p)
+bool
+smtp_may_spool(const struct smtp_program *p, const struct auth *auth)
 {
 	const char *maildir = p->settings.common.maildir;
+	bool one_for_all = maildir != NULL && !pattern_has_name(maildir);
 
-	return p->settings.on_message.count > 0 ||
-	    p->settings.milter.count > 0 ||
-	    (p->settings.relay != NULL &&
-	    (maildir == NULL || pattern_has_name(maildir)));
+	for (size_t i = 0; one_for_all && i < auth->users.n; i++)
+		one_for_all = auth->users.items[i].maildir == NULL;
+	return !one_for_all || p->settings.relay != NULL ||
+	    p->settings.on_message.count > 0 || p->settings.milter.count > 0;
 }
 
 /* No fault, for it may be meant so. */
@@ -224,7 +224,7 @@ smtp_check_config(struct program *program)
 		result = -1;
 	if (hooks_check(&p->hooks) < 0)
 		result = -1;
-	if (needs_spool(p) && delivery_check(&error) < 0) {
+	if (smtp_may_spool(p, &auth) && delivery_check(&error) < 0) {
 		log_error(&error);
 		result = -1;
 	}
@@ -262,7 +262,8 @@ smtp_check_access(struct program *program)
 	good = check_as_readable("--aliases", p->settings.aliases) && good;
 	smtp_init_places(p, &program->auth);
 	if (places_check(&p->places, &error) < 0 ||
-	    (needs_spool(p) && delivery_check(&error) < 0)) {
+	    (smtp_may_spool(p, &program->auth) &&
+	    delivery_check(&error) < 0)) {
 		log_error(&error);
 		good = false;
 	}

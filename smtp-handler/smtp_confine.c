@@ -3,7 +3,7 @@
  * the maildirs that mail may go to, and what a next hop takes.
  *
  * Recipients are named after that, so it is all maildirs, by the directory
- * that they have in common.
+ * that they have in common: to put mail there, but not to read any.
  */
 #include "smtp_program.h"
 
@@ -16,6 +16,8 @@
 #include "system/file.h"
 
 #define READ_WRITE (CONFINE_READ | CONFINE_WRITE)
+/* Directories are opened, to be synced. */
+#define PUT (CONFINE_LIST | CONFINE_WRITE)
 
 /* So much of path as must be there, where the rest may be to be made. */
 static struct slice
@@ -34,10 +36,10 @@ add_common(struct confine *confine, const char *path)
 	    strlen(path)));
 
 	if (access(path, F_OK) != 0) {
-		confine_add(confine, parent, READ_WRITE);
+		confine_add(confine, parent, PUT);
 		return;
 	}
-	confine_add(confine, slice_from(path), READ_WRITE);
+	confine_add(confine, slice_from(path), PUT);
 	confine_add(confine, parent, CONFINE_LIST);
 }
 
@@ -50,7 +52,7 @@ add_maildirs(struct smtp_program *p, struct confine *confine)
 
 	if (pattern != NULL && pattern_has_name(pattern))
 		confine_add(confine, prefix(pattern, pattern_fixed(pattern)),
-		    READ_WRITE);
+		    PUT);
 	else if (pattern != NULL)
 		add_common(confine, pattern);
 	for (size_t i = 0; i < users->n; i++) {
@@ -58,7 +60,7 @@ add_maildirs(struct smtp_program *p, struct confine *confine)
 
 		if (own != NULL)
 			confine_add(confine, prefix(own,
-			    file_parent_len(own, strlen(own))), READ_WRITE);
+			    file_parent_len(own, strlen(own))), PUT);
 	}
 }
 
@@ -126,7 +128,7 @@ smtp_needs(struct program *program, struct confine *confine)
 	for (size_t i = 0; i < p->milters.n; i++)
 		if (milter_link_is_inet(p->milters.links[i].address))
 			confine->network = true;
-	if (p->settings.relay != NULL || p->milters.n > 0)
+	if (smtp_may_spool(p, &p->program.auth))
 		confine_add(confine, slice_from(spool_directory()),
 		    READ_WRITE);
 	if (p->settings.relay != NULL)

@@ -88,6 +88,10 @@ int smtp_read_files(struct program *program, struct error *error);
 int smtp_check_config(struct program *program);
 int smtp_check_access(struct program *program);
 
+/* May a message be read again before it is kept, for several maildirs, a next
+ * hop, filters or hooks? Then it waits in a spool. */
+bool smtp_may_spool(const struct smtp_program *p, const struct auth *auth);
+
 void smtp_init_places(struct smtp_program *p, const struct auth *auth);
 
 /* The lines of --aliases FILE that are no good; were there some? */

@@ -198,9 +198,9 @@ create_file(struct maildir_deliver *deliver, struct error *error)
 
 	if (tmp < 0)
 		return -1;
-	/* Read back too: the relay and hooks are given this very file. */
+	/* Not to be read: no session that keeps mail has the right to. */
 	deliver->fd = openat(tmp, deliver->unique,
-	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int errnum = errno;
 	close(tmp);
 	return deliver->fd >= 0 ? 0 : error_system(error, errnum,
@@ -405,7 +405,7 @@ static int
 sync_linked(const struct maildir_deliver *deliver, int new)
 {
 	int fd = openat(new, deliver->name,
-	    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	    O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
 		/* Fetched, moved or removed already: it was there. */

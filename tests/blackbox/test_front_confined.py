@@ -42,6 +42,8 @@ attack(const char *what, const char *on)
 		return open(on, O_WRONLY | O_CREAT, 0600);
 	if (strcmp(what, "truncate") == 0)
 		return truncate(on, 0);
+	if (strcmp(what, "move") == 0)
+		return rename(on, "/var/tmp/moved");
 	if (strcmp(what, "remove") == 0)
 		return unlink(on);
 	if (strcmp(what, "chdir") == 0)
@@ -199,13 +201,28 @@ class Confined(FrontDoor):
         self.assert_ended_well(peer)
         self.assertEqual(list((self.mail / "joe" / "cur").iterdir()), [])
 
+    def new(self, name):
+        return list((self.mail / name / "new").iterdir())
+
+    def assert_reads_no_mail(self, peer):
+        """Not by a way round either: to where it may read."""
+        for name in ("joe", "anna"):
+            mail = self.mail / name / "cur" / f"{name}:2,"
+            self.assert_cannot(peer, ("read", mail), ("move", mail))
+
     def test_smtp(self):
-        """All maildirs may get mail; what is in no maildir is closed."""
+        """All maildirs may get mail, and none is read; what is in no maildir
+        is closed."""
         peer = self.logged_in(SMTP)
         self.assert_cannot(peer, *self.calls(), *self.files())
+        self.assert_reads_no_mail(peer)
         peer.message(b"Subject: x\n\nx\n", "joe@example.com",
                      "anna@mail.test")
-        self.assertEqual(len(list((self.mail / "anna/new").iterdir())), 1)
+        peer.message(b"Subject: x\n\ny\n", "joe@example.com",
+                     "anna@mail.test", "joe@mail.test")
+        for name, n in ("anna", 2), ("joe", 1):
+            self.assertEqual(len(self.new(name)), n)
+        self.assertTrue(self.new("joe")[0].read_bytes().endswith(b"\n\ny\n"))
         peer.quit()
 
     def test_smtp_without_a_login(self):
@@ -230,9 +247,11 @@ class Confined(FrontDoor):
             peer, *[one for one in self.calls() if one[0] != "connect"],
             *self.files())
         self.assert_can(peer, ("connect", self.port))
+        self.assert_reads_no_mail(peer)
         peer.message(b"Subject: x\n\nx\n", "joe@example.com",
-                     "a@elsewhere.test")
+                     "a@elsewhere.test", "anna@mail.test")
         self.assertEqual(len(hop.messages), 1)
+        self.assertEqual(len(self.new("anna")), 1)
         peer.quit()
 
     def test_checkpassword(self):
