@@ -256,10 +256,16 @@ auth_shares_maildir(const struct auth *auth, struct slice user)
 	return found != NULL && users_shares_maildir(&auth->users, found);
 }
 
+unsigned
+auth_penalty(unsigned n)
+{
+	return 1000u << (n < 5 ? n - 1 : 4);
+}
+
 void
 auth_delay(unsigned n)
 {
-	int64_t deadline = clock_now() + (1000 << (n < 5 ? n - 1 : 4));
+	int64_t deadline = clock_now() + auth_penalty(n);
 	int64_t left;
 
 	/* Any signal ends a wait, a child's late SIGCHLD too. */

@@ -86,10 +86,11 @@ const char *auth_maildir(const struct auth *auth, struct slice user);
  * users_shares_maildir. */
 bool auth_shares_maildir(const struct auth *auth, struct slice user);
 
-/*
- * The penalty for the nth failed login (n from 1 on), before it is told: 1,
- * 2, 4, 8, and then always 16 s. Ends early on SIGTERM.
- */
+/* The penalty for the nth failed login (n from 1 on), in milliseconds: 1, 2,
+ * 4, 8, and then always 16 s. */
+unsigned auth_penalty(unsigned n);
+
+/* Waits for so long, before the failure is told; ends early on SIGTERM. */
 void auth_delay(unsigned n);
 
 void auth_close(struct auth *auth);

@@ -225,6 +225,19 @@ chance(uint64_t *seed, uint32_t below)
 	return (uint32_t)(*seed >> 33) % below;
 }
 
+/* ---- descriptors ---- */
+
+/* How many are open. A test that compares finds one that was forgotten. */
+static inline unsigned
+descriptors_open(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 /* ---- temporary directories ---- */
 
 /* Removes what is below path, and path. */
