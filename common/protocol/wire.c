@@ -35,7 +35,6 @@ wire_lend(struct wire *wire, char *in, size_t in_size, char *out,
 	assert(wire_is_idle(wire));
 	buf_init(&wire->in, in, in_size);
 	buf_init(&wire->out, out, out_size);
-	wire->scanned = 0;
 }
 
 static void

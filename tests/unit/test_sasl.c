@@ -113,6 +113,7 @@ test_plain(void **state)
 		{ SLICE("root\0joe\0secret"), SASL_NOT_ALLOWED, NONE, NONE },
 		{ SLICE("JOE\0joe\0secret"), SASL_NOT_ALLOWED, NONE, NONE },
 		{ SLICE("jo\0joe\0secret"), SASL_NOT_ALLOWED, NONE, NONE },
+		{ SLICE("j\0joe\0secret"), SASL_NOT_ALLOWED, NONE, NONE },
 		/* Too few NULs, too many. */
 		{ SLICE(""), SASL_BAD_MESSAGE, NONE, NONE },
 		{ SLICE("joe"), SASL_BAD_MESSAGE, NONE, NONE },
@@ -190,6 +191,8 @@ test_login(void **state)
 	    SASL_BAD_MESSAGE);
 	assert_int_equal(start(SLICE("LOGIN"),
 	    SLICE("AAA="), &challenge), SASL_BAD_MESSAGE);
+	assert_int_equal(start(SLICE("LOGIN"),
+	    SLICE("AA=="), &challenge), SASL_BAD_MESSAGE);
 }
 
 static void
@@ -347,6 +350,8 @@ test_oauthbearer(void **state)
 		    SLICE("j,o=e"), SLICE("t") },
 		{ SLICE("n,a=joe,\1x=\1auth=Bearer t\1y=z\1\1"),
 		    SASL_DONE, SLICE("joe"), SLICE("t") },
+		{ SLICE("n,a=joe,\1x\1auth=Bearer t\1\1"), SASL_DONE,
+		    SLICE("joe"), SLICE("t") },
 		{ SLICE("n,a=,\1auth=Bearer t\1\1"), SASL_DONE, SLICE(""),
 		    SLICE("t") },
 		BEARER_BAD(""),

@@ -163,6 +163,40 @@ test_every_string(void **state)
 		}
 }
 
+/* Of a line that is too long its verb is known: five octets, and NULs where
+ * there were fewer, never something of an earlier line. */
+static void
+test_head(void **state)
+{
+	static const struct { size_t limit; struct slice input, head; } rows[] = {
+		{ 8, SLICE("PASS secret\r\n"), SLICE("PASS ") },
+		{ 8, SLICE("STAT    \r\n"), SLICE("STAT ") },
+		{ 3, SLICE("abc\n"), SLICE("abc\n\0") },
+		{ 2, SLICE("ab\n"), SLICE("ab\n\0\0") },
+		{ 5, SLICE("12345\n"), SLICE("12345") },
+	};
+	char in[16], out[1];
+	struct wire wire;
+	struct slice line;
+
+	(void)state;
+	wire_init(&wire, in, sizeof(in), out, sizeof(out));
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		buf_append(&wire.in, rows[i].input);
+		assert_int_equal(wire_line(&wire, rows[i].limit, &line),
+		    WIRE_TOO_LONG);
+		assert_slices(line, rows[i].head);
+	}
+	/* Its end comes with a read of its own: how it began counts. */
+	buf_append(&wire.in, SLICE("12345678"));
+	assert_int_equal(wire_line(&wire, 8, &line), WIRE_MORE);
+	buf_append(&wire.in, SLICE("abcdefgh"));
+	assert_int_equal(wire_line(&wire, 8, &line), WIRE_MORE);
+	buf_append(&wire.in, SLICE("stuvwxyz\n"));
+	assert_int_equal(wire_line(&wire, 8, &line), WIRE_TOO_LONG);
+	assert_slice(line, "12345");
+}
+
 static void
 test_counts_lines(void **state)
 {
@@ -249,6 +283,17 @@ test_wipe_and_discard(void **state)
 	assert_int_equal(wire_line(&wire, 32, &line), WIRE_LINE);
 	assert_slice(line, "STAT");
 
+	/* What was half a line stands twice once it was moved to the front;
+	 * and how an over-long one began was kept. */
+	buf_append(&wire.in, SLICE("NOOP\r\nPASS sec"));
+	assert_int_equal(wire_line(&wire, 32, &line), WIRE_LINE);
+	buf_append(&wire.in, SLICE("ret 0123456789abcd\n"));
+	assert_int_equal(wire_line(&wire, 24, &line), WIRE_TOO_LONG);
+	wire_wipe_taken(&wire);
+	for (size_t i = 0; i < 32; i++)
+		assert_int_equal(in.data[i], 0);
+	assert_memory_equal(wire.head, "\0\0\0\0\0", WIRE_HEAD);
+
 	/* CVE-2011-0411: what came in the clear is forgotten, the start of
 	 * a line and the middle of an over-long one too. */
 	buf_append(&wire.in, SLICE("MAI"));
@@ -268,7 +313,75 @@ test_wipe_and_discard(void **state)
 	buf_append(&wire.in, SLICE("Y\r\n"));
 	assert_int_equal(wire_line(&wire, 8, &line), WIRE_LINE);
 	assert_slice(line, "Y");
+
+	/* The first octet after it may end a line. */
+	buf_append(&wire.in, SLICE("MAI"));
+	assert_int_equal(wire_line(&wire, 8, &line), WIRE_MORE);
+	wire_discard_input(&wire);
+	buf_append(&wire.in, SLICE("\n"));
+	assert_int_equal(wire_line(&wire, 8, &line), WIRE_BARE_LF);
 	guarded_free(&in);
+}
+
+/* What was taken and kept lives on, whatever comes behind it. */
+static void
+test_keep(void **state)
+{
+	static const struct slice names[] = {
+		SLICE(""), SLICE("x"), SLICE("alice"), SLICE("a\0b") };
+	struct guarded in;
+	struct wire wire;
+	struct slice line;
+	char out[1];
+
+	(void)state;
+	guarded_new(&in, 16);
+	for (size_t i = 0; i < COUNT(names); i++) {
+		wire_init(&wire, in.data, in.size, out, sizeof(out));
+		buf_append(&wire.in, names[i]);
+		buf_append(&wire.in, SLICE("\r\n"));
+		assert_int_equal(wire_line(&wire, 16, &line), WIRE_LINE);
+		struct slice kept = wire_keep(&wire, line);
+		buf_append(&wire.in, SLICE("PASS x\r\n"));
+		assert_int_equal(wire_line(&wire, 10, &line), WIRE_LINE);
+		assert_slice(line, "PASS x");
+		assert_slices(kept, names[i]);
+		wire_forget(&wire);
+		assert_int_equal(wire.in.kept, 0);
+	}
+	guarded_free(&in);
+}
+
+/* Storage may be given away only where nothing is in it. */
+static void
+test_idle(void **state)
+{
+	char in[16], out[16], other_in[8], other_out[8];
+	struct wire wire;
+	struct slice line;
+
+	(void)state;
+	wire_init(&wire, in, sizeof(in), out, sizeof(out));
+	assert_true(wire_is_idle(&wire));
+	buf_append(&wire.in, SLICE("a\n"));
+	assert_false(wire_is_idle(&wire));
+	assert_int_equal(wire_line(&wire, 16, &line), WIRE_BARE_LF);
+	assert_true(wire_is_idle(&wire));
+	wire_keep(&wire, line);
+	assert_false(wire_is_idle(&wire));
+	wire_forget(&wire);
+	wire_put_line(&wire, SLICE("+OK"));
+	assert_false(wire_is_idle(&wire));
+	buf_consume(&wire.out, 5);
+	assert_true(wire_is_idle(&wire));
+
+	wire_lend(&wire, other_in, sizeof(other_in), other_out,
+	    sizeof(other_out));
+	assert_int_equal(buf_room(&wire.in), 8);
+	assert_int_equal(buf_room(&wire.out), 8);
+	buf_append(&wire.in, SLICE("\n"));
+	assert_int_equal(wire_line(&wire, 8, &line), WIRE_BARE_LF);
+	assert_slice(line, "");
 }
 
 /* ---- writing lines ---- */
@@ -354,9 +467,12 @@ main(void)
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_every_string),
+		cmocka_unit_test(test_head),
 		cmocka_unit_test(test_counts_lines),
 		cmocka_unit_test(test_scanned),
 		cmocka_unit_test(test_wipe_and_discard),
+		cmocka_unit_test(test_keep),
+		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_trace),
 	};
