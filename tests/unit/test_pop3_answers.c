@@ -1,0 +1,321 @@
+/*
+ * test_pop3_answers.c - what a command is, one by one, and answers in the
+ * caller's own words: texts that have to fit a line, refusals, and that
+ * nothing of a login is left behind.
+ */
+#include "drive.h"
+
+#include "pop3/pop3.h"
+
+static char in[POP3_IN_MIN], out[POP3_OUT_MIN], seen[8192];
+static struct pop3 pop3;
+static struct buf transcript;
+static struct message messages[2];
+
+static const struct pop3_options usual = {
+	.hostname = "mail.test", .implementation = "test-1",
+	.allow_login = true, .secure = true, .allow_delete = true,
+	.mechanisms = SASL_USUAL | SASL_TOKENS,
+};
+
+static void
+begin(const struct pop3_options *options)
+{
+	pop3_init(&pop3, options, in, sizeof(in), out, sizeof(out));
+	buf_init(&transcript, seen, sizeof(seen));
+}
+
+/* What was replied since the last time. */
+static void
+check_replies(struct slice want)
+{
+	assert_slices(buf_contents(&pop3.wire.out), want);
+	buf_consume(&pop3.wire.out, want.len);
+}
+
+#define assert_replies(literal) check_replies(SLICE(literal))
+
+static enum pop3_event
+say(struct slice line)
+{
+	assert_true(buf_append(&pop3.wire.in, line));
+	assert_true(buf_append(&pop3.wire.in, SLICE("\r\n")));
+	return pop3_next(&pop3);
+}
+
+static void
+greet(const struct pop3_options *options)
+{
+	begin(options);
+	assert_int_equal(pop3_next(&pop3), POP3_WANT_IO);
+	assert_replies("+OK mail.test POP3 ready\r\n");
+}
+
+static void
+give_password(void)
+{
+	assert_int_equal(say(SLICE("USER joe")), POP3_WANT_IO);
+	assert_replies("+OK Send the password\r\n");
+	assert_int_equal(say(SLICE("PASS secret")), POP3_LOGIN);
+}
+
+static void
+log_in(void)
+{
+	give_password();
+	for (size_t i = 0; i < COUNT(messages); i++)
+		messages[i] = (struct message){ .octets = 10 };
+	pop3_logged_in(&pop3, messages, COUNT(messages));
+	assert_replies("+OK 2 messages (20 octets)\r\n");
+}
+
+/* ---- commands ---- */
+
+/* Of each: is the program asked first, what does the transcript show, and is
+ * a blank behind it one too many? */
+static void
+test_every_command(void **state)
+{
+	static const struct {
+		struct slice line;
+		bool logged_in;
+		bool asked;
+		struct slice shown;
+		struct slice reply;
+	} rows[] = {
+		{ SLICE("stls "), false, true, SLICE("> stls \n"),
+		    SLICE("-ERR There is no STLS here\r\n") },
+		{ SLICE("USER joe "), false, false, SLICE("> USER joe \n"),
+		    SLICE("+OK Send the password\r\n") },
+		{ SLICE("PASS x "), false, false, SLICE("> PASS\n"),
+		    SLICE("-ERR USER comes first\r\n") },
+		{ SLICE("AUTH X "), false, false, SLICE("> AUTH\n"),
+		    SLICE("-ERR No such mechanism, CAPA lists them\r\n") },
+		{ SLICE("UTF8 "), false, false, SLICE("> UTF8 \n"),
+		    SLICE("+OK UTF-8 it is\r\n") },
+		{ SLICE("LANG de "), false, false, SLICE("> LANG de \n"),
+		    SLICE("+OK de Texte sind jetzt deutsch\r\n") },
+		{ SLICE("LANG en "), true, false, SLICE("> LANG en \n"),
+		    SLICE("+OK en Texts are in English now\r\n") },
+		{ SLICE("STAT "), true, true, SLICE("> STAT \n"),
+		    SLICE("+OK 2 20\r\n") },
+		{ SLICE("LIST 1 "), true, true, SLICE("> LIST 1 \n"),
+		    SLICE("+OK 1 10\r\n") },
+		{ SLICE("UIDL 3 "), true, true, SLICE("> UIDL 3 \n"),
+		    SLICE("-ERR No such message\r\n") },
+		{ SLICE("RETR 3 "), true, true, SLICE("> RETR 3 \n"),
+		    SLICE("-ERR No such message\r\n") },
+		{ SLICE("TOP 3 0 "), true, true, SLICE("> TOP 3 0 \n"),
+		    SLICE("-ERR No such message\r\n") },
+		{ SLICE("DELE 2 "), true, true, SLICE("> DELE 2 \n"),
+		    SLICE("+OK Marked to be deleted\r\n") },
+		{ SLICE("NOOP "), true, false, SLICE("> NOOP \n"),
+		    SLICE("+OK\r\n") },
+		{ SLICE("RSET "), true, false, SLICE("> RSET \n"),
+		    SLICE("+OK\r\n") },
+		{ SLICE("QUIT "), false, true, SLICE("> QUIT \n"),
+		    SLICE("+OK Bye\r\n") },
+		{ SLICE("QUIT "), true, true, SLICE("> QUIT \n"),
+		    SLICE("+OK Bye\r\n") },
+	};
+	struct pop3_options options = usual;
+
+	(void)state;
+	options.ask = true;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		greet(&options);
+		if (rows[i].logged_in)
+			log_in();
+		pop3.wire.transcript = &transcript;
+		enum pop3_event event = say(rows[i].line);
+		assert_int_equal(event == POP3_COMMAND, rows[i].asked);
+		/* A reply may stand behind it. */
+		assert_true(slice_starts_with(buf_contents(&transcript),
+		    rows[i].shown));
+		if (rows[i].asked)
+			pop3_go_on(&pop3);
+		check_replies(rows[i].reply);
+	}
+}
+
+static void
+test_quit_removes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(messages); i++) {
+		greet(&usual);
+		log_in();
+		messages[i].deleted = 1;
+		assert_int_equal(say(SLICE("QUIT")), POP3_UPDATE);
+		pop3_updated(&pop3, true);
+		assert_replies("+OK Bye\r\n");
+		assert_int_equal(pop3_next(&pop3), POP3_CLOSED);
+	}
+}
+
+/* A line that has no end in sight is shown as such, and what it was part of
+ * is over. */
+static void
+test_too_long(void **state)
+{
+	static char line[SASL_LINE_MAX];
+
+	(void)state;
+	memset(line, 'x', sizeof(line));
+	greet(&usual);
+	assert_int_equal(say(SLICE("USER joe")), POP3_WANT_IO);
+	assert_replies("+OK Send the password\r\n");
+	pop3.wire.transcript = &transcript;
+	assert_true(buf_append(&pop3.wire.in,
+	    (struct slice){ line, sizeof(line) }));
+	assert_int_equal(pop3_next(&pop3), POP3_WANT_IO);
+	assert_replies("");
+	assert_int_equal(say(SLICE("")), POP3_WANT_IO);
+	assert_replies("-ERR Line too long\r\n");
+	assert_slice(buf_contents(&transcript),
+	    "> (too long)\n< -ERR Line too long\n");
+	assert_true(wire_is_idle(&pop3.wire));
+	assert_int_equal(say(SLICE("PASS secret")), POP3_WANT_IO);
+	assert_replies("-ERR USER comes first\r\n");
+}
+
+/* ---- logins ---- */
+
+static void
+test_passwords(void **state)
+{
+	static char line[5 + SASL_SECRET_MAX + 1] = "PASS ";
+
+	(void)state;
+	memset(line + 5, 'x', sizeof(line) - 5);
+	greet(&usual);
+	assert_int_equal(say(SLICE("USER joe")), POP3_WANT_IO);
+	assert_replies("+OK Send the password\r\n");
+	assert_int_equal(say(SLICE("PASS \0")), POP3_WANT_IO);
+	assert_replies("-ERR [AUTH] Not a password\r\n");
+	assert_int_equal(say((struct slice){ line, sizeof(line) }),
+	    POP3_WANT_IO);
+	assert_replies("-ERR [AUTH] Not a password\r\n");
+	assert_int_equal(say((struct slice){ line, sizeof(line) - 1 }),
+	    POP3_LOGIN);
+	assert_int_equal(pop3.password.len, SASL_SECRET_MAX);
+	pop3_drop(&pop3);
+	assert_int_equal(pop3.password.len, 0);
+
+	/* Blanks before an initial response belong to nothing. */
+	greet(&usual);
+	assert_int_equal(say(SLICE("AUTH PLAIN  AGpvZQBzZWNyZXQ=")),
+	    POP3_LOGIN);
+	assert_slice(pop3.password, "secret");
+}
+
+/* Whoever refuses a login in words of their own leaves nothing of it. */
+static void
+test_refused_login(void **state)
+{
+	(void)state;
+	greet(&usual);
+	give_password();
+	pop3_refuse_with(&pop3, SLICE("[AUTH] Not today"));
+	assert_replies("-ERR [AUTH] Not today\r\n");
+	assert_int_equal(pop3.user.len, 0);
+	assert_int_equal(pop3.password.len, 0);
+	assert_true(wire_is_idle(&pop3.wire));
+	assert_int_equal(say(SLICE("PASS secret")), POP3_WANT_IO);
+	assert_replies("-ERR USER comes first\r\n");
+
+	/* A command that is refused does not end what the login began. */
+	struct pop3_options options = usual;
+	options.ask = true;
+	greet(&options);
+	assert_int_equal(say(SLICE("USER joe")), POP3_WANT_IO);
+	assert_replies("+OK Send the password\r\n");
+	assert_int_equal(say(SLICE("STLS")), POP3_COMMAND);
+	pop3_refuse_with(&pop3, SLICE("[SYS/TEMP] No"));
+	assert_replies("-ERR [SYS/TEMP] No\r\n");
+	assert_int_equal(say(SLICE("PASS secret")), POP3_LOGIN);
+}
+
+/* ---- texts of the caller's ---- */
+
+#define REFUSAL_MAX 480
+
+static void
+test_texts(void **state)
+{
+	static const struct { struct slice text, line; } rows[] = {
+		{ SLICE(""), SLICE("-ERR [X] \r\n") },
+		{ SLICE("No more"), SLICE("-ERR [X] No more\r\n") },
+		/* It cannot end the line, nor look like another. */
+		{ SLICE("a\r\n+OK b\tc\x7F\x1F\0d"),
+		    SLICE("-ERR [X] a  +OK b c   d\r\n") },
+		{ SLICE("\xC3\xA4!~"), SLICE("-ERR [X] \xC3\xA4!~\r\n") },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		greet(&usual);
+		give_password();
+		pop3_refused(&pop3, "-ERR [X]", rows[i].text);
+		check_replies(rows[i].line);
+		/* Instead of a greeting it is the last that is said. */
+		begin(&usual);
+		pop3_refused(&pop3, "-ERR [X]", rows[i].text);
+		check_replies(rows[i].line);
+		assert_int_equal(pop3_next(&pop3), POP3_CLOSED);
+	}
+}
+
+/* What does not fit a reply's line is cut; of a token's refusal, too, which
+ * is said after the client heard the challenge. */
+static void
+test_long_texts(void **state)
+{
+	static const char status[] = "-ERR [SYS/TEMP]";
+	char xs[REFUSAL_MAX + 1];
+
+	(void)state;
+	memset(xs, 'x', sizeof(xs));
+	for (size_t len = REFUSAL_MAX - 1; len <= REFUSAL_MAX + 1; len++) {
+		size_t n = len < REFUSAL_MAX ? len : REFUSAL_MAX;
+		struct text line = { .data = NULL };
+		struct guarded storage;
+		/* No octet behind it is looked at. */
+		const char *text = guarded_put(&storage, xs, len);
+
+		text_format(&line, "%s %.*s\r\n", status, (int)n, text);
+		greet(&usual);
+		give_password();
+		pop3_refused(&pop3, status, (struct slice){ text, len });
+		check_replies(text_slice(&line));
+
+		/* "n,\1auth=Bearer t\1\1" */
+		assert_int_equal(say(SLICE("AUTH OAUTHBEARER "
+		    "bixhPWpvZSwBYXV0aD1CZWFyZXIgdAEB")), POP3_LOGIN);
+		pop3_refused(&pop3, status, (struct slice){ text, len });
+		struct slice said = buf_contents(&pop3.wire.out);
+		assert_true(slice_starts_with(said, SLICE("+ ")));
+		buf_consume(&pop3.wire.out, said.len);
+		assert_int_equal(say(SLICE("AQ==")), POP3_WANT_IO);
+		check_replies(text_slice(&line));
+		assert_true(wire_is_idle(&pop3.wire));
+		text_free(&line);
+		guarded_free(&storage);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_command),
+		cmocka_unit_test(test_quit_removes),
+		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_passwords),
+		cmocka_unit_test(test_refused_login),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_long_texts),
+	};
+
+	return cmocka_run_group_tests_name("pop3_answers", tests, NULL, NULL);
+}
