@@ -243,7 +243,6 @@ answer_reset(struct smtp *smtp)
 	bool ended = smtp->state == SMTP_ENDED;
 
 	end_transaction(smtp);
-	smtp->refused = false;
 	switch (smtp->after_reset) {
 	case SMTP_AFTER_RSET:
 		smtp_say(smtp, REPLY_OK);

@@ -193,7 +193,6 @@ smtp_begin_chunk(struct smtp *smtp, struct slice argument,
 			wrong = smtp_count_bad(smtp, wrong);
 		smtp_refuse_text(smtp, &smtp_replies[wrong]);
 	} else if (first) {
-		smtp->wire.text = false;
 		smtp->pending = SMTP_DATA_BEGIN;
 		return;
 	}

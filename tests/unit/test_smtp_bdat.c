@@ -121,6 +121,12 @@ test_failing(void **state)
 		    RSET_FIRST RSET_FIRST OK OK ENVELOPE_OK KEPT,
 		    ENVELOPE_EVENTS "begin\nreset\n"
 		    ENVELOPE_EVENTS "begin\nend 0\n" },
+		{ "a fault of the message before",
+		    ENVELOPE "BDAT 3 LAST\r\na\nbRSET\r\n"
+		    ENVELOPE "BDAT 3 x\r\nabc",
+		    ENVELOPE_OK BARE_LF OK ENVELOPE_OK SYNTAX,
+		    ENVELOPE_EVENTS "begin\nreset\n"
+		    ENVELOPE_EVENTS "reset\n" },
 		{ "a bare CR over the seam",
 		    ENVELOPE "BDAT 2\r\na\rBDAT 1 LAST\r\nbNOOP\r\n",
 		    ENVELOPE_OK TAKEN BARE_CR OK,

@@ -1,0 +1,293 @@
+/*
+ * test_smtp_answers.c - what the program's answers do to the session, one by
+ * one: which codes are a yes, whose fault what follows is, and that nothing
+ * of a login or a transaction is left behind.
+ */
+#include "drive.h"
+
+#include "smtp/smtp.h"
+
+static char in[SMTP_IN_MIN], out[SMTP_OUT_MIN], seen[8192], text[4096];
+static struct smtp smtp;
+static struct buf transcript;
+static struct envelope_recipient recipients[4];
+
+static const struct smtp_options usual = {
+	.hostname = "mx.test", .max_size = 1000, .dsn = true,
+	.login = SMTP_LOGIN_OFFERED,
+	.mechanisms = SASL_USUAL | SASL_TOKENS,
+};
+
+/* What was replied since the last time. */
+static void
+check_replies(struct slice want)
+{
+	assert_slices(buf_contents(&smtp.wire.out), want);
+	buf_consume(&smtp.wire.out, want.len);
+}
+
+#define assert_replies(literal) check_replies(SLICE(literal))
+
+static enum smtp_event
+say(const char *line)
+{
+	assert_true(buf_append(&smtp.wire.in, slice_from(line)));
+	assert_true(buf_append(&smtp.wire.in, SLICE("\r\n")));
+	enum smtp_event event = smtp_next(&smtp);
+	if (event != SMTP_REFUSED)
+		return event;
+	/* A path that the machine refused, for the log. */
+	smtp_accept(&smtp);
+	return smtp_next(&smtp);
+}
+
+static void
+answer(unsigned code, const char *words)
+{
+	smtp_reply(&smtp, &(struct smtp_reply){ .code = code,
+	    .text = slice_from(words) });
+}
+
+/* Up to READY. */
+static void
+greet(const struct smtp_options *options)
+{
+	smtp_init(&smtp, options, in, sizeof(in), out, sizeof(out));
+	envelope_init(&smtp.envelope, recipients, COUNT(recipients), text,
+	    sizeof(text));
+	buf_init(&transcript, seen, sizeof(seen));
+	assert_int_equal(smtp_next(&smtp), SMTP_WANT_IO);
+	assert_int_equal(say(options->lmtp ? "LHLO c" : "EHLO c"),
+	    SMTP_WANT_IO);
+	buf_consume(&smtp.wire.out, buf_contents(&smtp.wire.out).len);
+}
+
+/* Up to 354, with n recipients. */
+static void
+begin_text(const struct smtp_options *options, unsigned n)
+{
+	greet(options);
+	assert_int_equal(say("MAIL FROM:<a@b>"), SMTP_MAIL);
+	smtp_accept(&smtp);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(say("RCPT TO:<c@d>"), SMTP_RCPT);
+		smtp_accept(&smtp);
+	}
+	assert_int_equal(say("DATA"), SMTP_DATA_BEGIN);
+	smtp_accept(&smtp);
+	assert_int_equal(smtp_next(&smtp), SMTP_WANT_IO);
+	buf_consume(&smtp.wire.out, buf_contents(&smtp.wire.out).len);
+}
+
+/* ---- codes ---- */
+
+static void
+test_codes(void **state)
+{
+	static const struct { unsigned code; bool yes; } rows[] = {
+		{ 199, false }, { 200, true }, { 250, true }, { 299, true },
+		{ 300, false }, { 450, false }, { 550, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		greet(&usual);
+		assert_int_equal(say("MAIL FROM:<a@b>"), SMTP_MAIL);
+		answer(rows[i].code, "Words");
+		assert_int_equal(smtp.in_transaction, rows[i].yes);
+		/* RCPT is asked about only where there is a sender. */
+		assert_int_equal(say("RCPT TO:<c@d>"),
+		    rows[i].yes ? SMTP_RCPT : SMTP_WANT_IO);
+	}
+}
+
+/* RFC 2920 3.1: what was sent behind a refused path in the same batch is no
+ * mistake; what has no such excuse is. */
+static void
+test_whose_fault(void **state)
+{
+	(void)state;
+	greet(&usual);
+	assert_int_equal(say("MAIL FROM:<a@b>"), SMTP_MAIL);
+	answer(550, "No");
+	assert_int_equal(say("RCPT TO:<c@d>"), SMTP_WANT_IO);
+	assert_int_equal(say("DATA"), SMTP_WANT_IO);
+	assert_int_equal(smtp.bad_commands, 0);
+	/* RSET begins anew. */
+	assert_int_equal(say("RSET"), SMTP_WANT_IO);
+	assert_int_equal(say("RCPT TO:<c@d>"), SMTP_WANT_IO);
+	assert_int_equal(smtp.bad_commands, 1);
+
+	greet(&usual);
+	assert_int_equal(say("MAIL FROM:<a@b>"), SMTP_MAIL);
+	smtp_accept(&smtp);
+	assert_int_equal(say("DATA"), SMTP_WANT_IO);
+	assert_int_equal(smtp.bad_commands, 1);
+	assert_int_equal(say("RCPT TO:<c@d>"), SMTP_RCPT);
+	answer(550, "No");
+	assert_int_equal(say("DATA"), SMTP_WANT_IO);
+	assert_int_equal(smtp.bad_commands, 1);
+}
+
+#define TOO_MANY "452 4.5.3 Too many recipients, send the rest in another " \
+	"message\r\n"
+
+/* Recipients beyond what the envelope holds, and one whose parameters it does
+ * not hold: 452, and the others stay. */
+static void
+test_full_envelope(void **state)
+{
+	char line[256];
+
+	(void)state;
+	greet(&usual);
+	envelope_init(&smtp.envelope, recipients, COUNT(recipients), text,
+	    48);
+	assert_int_equal(say("MAIL FROM:<a@b>"), SMTP_MAIL);
+	smtp_accept(&smtp);
+	assert_replies("250 2.1.0 Ok\r\n");
+	snprintf(line, sizeof(line), "RCPT TO:<c@d> ORCPT=rfc822;%0100d", 0);
+	assert_int_equal(say(line), SMTP_WANT_IO);
+	assert_replies(TOO_MANY);
+	assert_int_equal(smtp.envelope.n, 0);
+	for (unsigned i = 0; i < COUNT(recipients); i++) {
+		assert_int_equal(say("RCPT TO:<c@d>"), SMTP_RCPT);
+		smtp_accept(&smtp);
+		assert_replies("250 2.1.5 Ok\r\n");
+	}
+	assert_int_equal(say("RCPT TO:<c@d>"), SMTP_WANT_IO);
+	assert_replies(TOO_MANY);
+	assert_int_equal(smtp.envelope.n, COUNT(recipients));
+}
+
+/* ---- ends ---- */
+
+/* LMTP: a refusal is said for each recipient, but 421 once, for it ends the
+ * session. */
+static void
+test_lmtp_verdicts(void **state)
+{
+	static const struct { unsigned code; struct slice replies; bool ends; }
+	rows[] = {
+		{ 422, SLICE("422 No\r\n422 No\r\n"), false },
+		{ 421, SLICE("421 No\r\n"), true },
+		{ 420, SLICE("420 No\r\n420 No\r\n"), false },
+	};
+	struct smtp_options options = usual;
+
+	(void)state;
+	options.lmtp = true;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin_text(&options, 2);
+		assert_int_equal(say("text"), SMTP_DATA);
+		answer(rows[i].code, "No");
+		assert_int_equal(say("."), SMTP_RESET);
+		assert_replies("");
+		smtp_accept(&smtp);
+		assert_int_equal(smtp_next(&smtp), rows[i].ends
+		    ? SMTP_CLOSED : SMTP_WANT_IO);
+		check_replies(rows[i].replies);
+	}
+}
+
+/* A connection that is of no use any more ends a transaction by SMTP_RESET;
+ * but in LMTP not where some recipients have had their reply. */
+static void
+test_drop(void **state)
+{
+	struct smtp_options options = usual;
+
+	(void)state;
+	begin_text(&options, 2);
+	smtp_drop(&smtp);
+	assert_int_equal(smtp_next(&smtp), SMTP_RESET);
+	smtp_accept(&smtp);
+	assert_int_equal(smtp_next(&smtp), SMTP_CLOSED);
+
+	options.lmtp = true;
+	begin_text(&options, 2);
+	assert_int_equal(say("."), SMTP_DATA_END);
+	assert_int_equal(smtp.recipient, 0);
+	smtp_accept(&smtp);
+	assert_int_equal(smtp_next(&smtp), SMTP_DATA_END);
+	assert_int_equal(smtp.recipient, 1);
+	smtp_drop(&smtp);
+	assert_int_equal(smtp_next(&smtp), SMTP_CLOSED);
+}
+
+/* Why a session was ended is known where the machine did it, and is not where
+ * the client left. */
+static void
+test_closed_with(void **state)
+{
+	(void)state;
+	greet(&usual);
+	assert_int_equal(say("NONSENSE"), SMTP_WANT_IO);
+	assert_null(smtp.closed_with);
+	assert_int_equal(say("QUIT"), SMTP_CLOSED);
+	assert_null(smtp.closed_with);
+
+	greet(&usual);
+	for (unsigned i = 0; i < 40 && smtp.closed_with == NULL; i++) {
+		buf_consume(&smtp.wire.out,
+		    buf_contents(&smtp.wire.out).len);
+		say("NONSENSE");
+	}
+	assert_non_null(smtp.closed_with);
+	assert_int_equal(smtp.closed_with->code, 421);
+	assert_int_equal(smtp_next(&smtp), SMTP_CLOSED);
+}
+
+/* ---- logins ---- */
+
+/* A token's refusal is said once the client has heard the challenge, and then
+ * nothing is kept. */
+static void
+test_token_forgotten(void **state)
+{
+	(void)state;
+	greet(&usual);
+	/* "n,a=joe,\1auth=Bearer t\1\1" */
+	assert_int_equal(say("AUTH OAUTHBEARER "
+	    "bixhPWpvZSwBYXV0aD1CZWFyZXIgdAEB"), SMTP_AUTH);
+	answer(535, "Not you");
+	struct slice said = buf_contents(&smtp.wire.out);
+	assert_true(slice_starts_with(said, SLICE("334 ")));
+	buf_consume(&smtp.wire.out, said.len);
+	assert_int_equal(say("AQ=="), SMTP_WANT_IO);
+	assert_replies("535 Not you\r\n");
+	assert_true(wire_is_idle(&smtp.wire));
+}
+
+/* A line that cannot be a response is shown as such: who knows what was on
+ * it. */
+static void
+test_malformed_shown(void **state)
+{
+	(void)state;
+	greet(&usual);
+	assert_int_equal(say("AUTH LOGIN"), SMTP_WANT_IO);
+	assert_replies("334 VXNlcm5hbWU6\r\n");
+	smtp.wire.transcript = &transcript;
+	buf_append(&smtp.wire.in, SLICE("am9l\n"));
+	assert_int_equal(smtp_next(&smtp), SMTP_WANT_IO);
+	assert_true(slice_starts_with(buf_contents(&transcript),
+	    SLICE("> (malformed line)\n< 5")));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_codes),
+		cmocka_unit_test(test_whose_fault),
+		cmocka_unit_test(test_full_envelope),
+		cmocka_unit_test(test_lmtp_verdicts),
+		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_closed_with),
+		cmocka_unit_test(test_token_forgotten),
+		cmocka_unit_test(test_malformed_shown),
+	};
+
+	return cmocka_run_group_tests_name("smtp_answers", tests, NULL, NULL);
+}
