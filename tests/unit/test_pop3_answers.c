@@ -273,13 +273,14 @@ test_long_texts(void **state)
 {
 	static const char status[] = "-ERR [SYS/TEMP]";
 	char xs[REFUSAL_MAX + 1];
+	struct guarded storage;
 
 	(void)state;
+	guarded_new(&storage, sizeof(xs));
 	memset(xs, 'x', sizeof(xs));
 	for (size_t len = REFUSAL_MAX - 1; len <= REFUSAL_MAX + 1; len++) {
 		size_t n = len < REFUSAL_MAX ? len : REFUSAL_MAX;
 		struct text line = { .data = NULL };
-		struct guarded storage;
 		/* No octet behind it is looked at. */
 		const char *text = guarded_put(&storage, xs, len);
 
@@ -300,8 +301,8 @@ test_long_texts(void **state)
 		check_replies(text_slice(&line));
 		assert_true(wire_is_idle(&pop3.wire));
 		text_free(&line);
-		guarded_free(&storage);
 	}
+	guarded_free(&storage);
 }
 
 int

@@ -168,7 +168,8 @@ test_every_string(void **state)
 static void
 test_head(void **state)
 {
-	static const struct { size_t limit; struct slice input, head; } rows[] = {
+	static const struct { size_t limit; struct slice input, head; }
+	rows[] = {
 		{ 8, SLICE("PASS secret\r\n"), SLICE("PASS ") },
 		{ 8, SLICE("STAT    \r\n"), SLICE("STAT ") },
 		{ 3, SLICE("abc\n"), SLICE("abc\n\0") },
