@@ -97,10 +97,10 @@ enum sasl_outcome sasl_server_take(struct sasl_server *sasl,
     struct wire *wire, struct slice line, struct slice *challenge);
 
 /*
- * After SASL_DONE: the login is wrong. A token is refused by a challenge that
- * says so (RFC 7628 3.2.2), and the client's next line, whatever it is, makes
- * SASL_REFUSED; everything it sent is overwritten. False for a password: the
- * login fails at once.
+ * After SASL_DONE: name and password are wrong, or name and token. A token is
+ * refused by a challenge that says so (RFC 7628 3.2.2), and the client's next
+ * line, whatever it is, makes SASL_REFUSED; everything it sent is overwritten.
+ * False for a password: the login fails at once.
  */
 bool sasl_server_refuse(struct sasl_server *sasl, struct wire *wire,
     struct slice *challenge);

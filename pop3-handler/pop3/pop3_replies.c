@@ -75,15 +75,20 @@ pop3_end_login(struct pop3 *pop3)
 		pop3_close_session(pop3);
 }
 
-/* RFC 7628 3.2.2: a token is refused by a challenge first, and the reply comes
- * when the client has answered that. False: it was a password. */
+/*
+ * RFC 7628 3.2.2: a token is refused by a challenge first, and the reply comes
+ * when the client has answered that. False: it was a password; or the login
+ * fails for another reason (RFC 3206 4), and a client that heard of a bad
+ * token would throw away a good one.
+ */
 static bool
 refuse_token(struct pop3 *pop3, const char *status, struct slice text)
 {
 	char line[TEXT_MAX + 32];
 	struct slice challenge;
 
-	if (!sasl_server_refuse(&pop3->sasl, &pop3->wire, &challenge))
+	if (!slice_equal(slice_from(status), SLICE("-ERR [AUTH]")) ||
+	    !sasl_server_refuse(&pop3->sasl, &pop3->wire, &challenge))
 		return false;
 	size_t len = (size_t)snprintf(line, sizeof(line), "%.30s %.*s",
 	    status, SLICE_ARG(text));

@@ -217,14 +217,18 @@ answer_auth(struct smtp *smtp, bool accepted)
 	smtp_end_login(smtp);
 }
 
-/* RFC 7628 3.2.2: a token is refused by a challenge first, and the reply comes
- * when the client has answered that. False: it was a password. */
+/*
+ * RFC 7628 3.2.2: a token is refused by a challenge first, and the reply comes
+ * when the client has answered that. False: it was a password; or nobody knows
+ * now (4xx), and a client that heard of a bad token would throw away a good
+ * one.
+ */
 static bool
 refuse_token(struct smtp *smtp, const struct smtp_reply *reply)
 {
 	struct slice challenge;
 
-	if (reply->code == 421 ||
+	if (reply->code / 100 == 4 ||
 	    !sasl_server_refuse(&smtp->sasl, &smtp->wire, &challenge))
 		return false;
 	smtp->user = smtp->password = slice_from(NULL);

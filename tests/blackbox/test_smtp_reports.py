@@ -217,6 +217,23 @@ exit 1
             smtp.hello()
             smtp.expect("AUTH " + via, "235 2.7.0")
 
+    def test_nobody_knows_now(self):
+        """A client that hears of a bad token throws a good one away."""
+        script = self.write("check", "#!/bin/sh\nexit 75\n", 0o755)
+        options = ("--tls", "off", "--auth", f"exec:{script}", "--maildir",
+                   self.mail, "--auth-mechanisms", "oauthbearer,xoauth2")
+        self.make_maildir()
+        for via in ("OAUTHBEARER " + b64("n,a=joe,\x01auth=Bearer t\x01"
+                                         "\x01"),
+                    "XOAUTH2 " + b64("user=joe\x01auth=Bearer t\x01\x01")):
+            smtp = self.spawn(SMTP, *options, kind=SmtpPeer)
+            smtp.hello()
+            smtp.expect("AUTH " + via, "454 4.7.0")
+            smtp.expect("NOOP", "250 2.0.0")
+            pop = self.spawn(POP3, *options, kind=Pop3Peer)
+            pop.expect(None, r"\+OK")
+            pop.expect("AUTH " + via, r"-ERR \[SYS/TEMP\]")
+
     def test_pop3_two_lines(self):
         """Microsoft's form: the command, then the response."""
         pop = self.pop3("--auth-mechanisms", "xoauth2,oauthbearer")

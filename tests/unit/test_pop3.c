@@ -875,6 +875,16 @@ test_tokens(void **state)
 		{ SLICE("AUTH OAUTHBEARER " BEARER_WRONG "\r\n"),
 		    SLICE(GREETING NO_TOKEN), SLICE(JOE_WRONG "end 0 0\n"),
 		    DRIVE_EOF, false },
+		/* "temporary" and "busy": no word against the token. */
+		{ SLICE("AUTH OAUTHBEARER bixhPXRlbXBvcmFyeSwBYXV0aD1CZWFyZXI"
+		    "geAEB\r\nNOOP\r\n"
+		    "AUTH XOAUTH2\r\ndXNlcj1idXN5AWF1dGg9QmVhcmVyIHgBAQ=="
+		    "\r\nNOOP\r\n"),
+		    SLICE(GREETING "-ERR [SYS/TEMP] Cannot log you in now\r\n"
+		    LOG_IN_FIRST "+ \r\n-ERR [IN-USE] Another session has "
+		    "the maildrop\r\n" LOG_IN_FIRST),
+		    SLICE("login temporary x\nlogin busy x\nend 0 0\n"),
+		    DRIVE_EOF, false },
 	};
 
 	(void)state;

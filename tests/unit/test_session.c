@@ -401,6 +401,24 @@ test_tokens(void **state)
 		    ? SLICE("-ERR [AUTH]") : SLICE("535 5.7.8")));
 		box_close(&box);
 	}
+	/* Where nobody knows now, nothing is said against the token. */
+	for (size_t i = 0; i < COUNT(protocols); i++) {
+		bool pop3 = protocols[i] == MH_POP3;
+
+		box_open(&box, protocols[i], MH_OFFER_CLEAR_LOGIN |
+		    MH_OFFER_TOKENS);
+		until(&box, pop3 ? "AUTH XOAUTH2 dXNlcj1qb2UBYXV0aD1CZWFyZXIg"
+		    "c2VjcmV0AQE=\r\n" : "EHLO x\r\nAUTH XOAUTH2 "
+		    "dXNlcj1qb2UBYXV0aD1CZWFyZXIgc2VjcmV0AQE=\r\n",
+		    MH_LOGIN);
+		drain(&box);
+		box.said.len = 0;
+		assert_int_equal(mh_refuse(box.session, MH_LATER, NULL), 0);
+		assert_int_equal(say(&box, ""), MH_IO);
+		assert_true(slice_starts_with(text_slice(&box.said), pop3
+		    ? SLICE("-ERR [SYS/TEMP]") : SLICE("454 4.7.0")));
+		box_close(&box);
+	}
 	box_open(&box, MH_SMTP, MH_OFFER_CLEAR_LOGIN);
 	assert_int_equal(say(&box, "EHLO x\r\nAUTH XOAUTH2\r\n"), MH_IO);
 	drain(&box);

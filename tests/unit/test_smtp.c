@@ -991,11 +991,25 @@ test_tokens(void **state)
 		    SLICE("end\n"), DRIVE_EOF, false },
 	};
 
+	/* Nobody knows now whether it is right: no word against the token. */
+	static const struct answer later[] = {
+		{ SMTP_AUTH, NULL, { 454, "4.7.0", SLICE("Later") } },
+		NO_MORE };
+	static const struct row without[] = {
+		{ SLICE(EHLO "AUTH OAUTHBEARER " BEARER_JOE "\r\n"
+		    "AUTH XOAUTH2\r\n" XOAUTH2_JOE "\r\nNOOP\r\n"),
+		    SLICE(GREETING EHLO_TOKENS "454 4.7.0 Later\r\n334 \r\n"
+		    "454 4.7.0 Later\r\n" OK), SLICE(JOE JOE "end\n"),
+		    DRIVE_EOF, false },
+	};
+
 	(void)state;
 	usual_server();
 	server.options.mechanisms = SASL_TOKENS |
 	    1u << SASL_MECHANISM_LOGIN;
 	check_rows(rows, COUNT(rows));
+	server.answers = later;
+	check_rows(without, COUNT(without));
 }
 
 static void
