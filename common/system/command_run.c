@@ -209,6 +209,10 @@ watch(const struct command_run *run, pid_t pid, struct capture captures[2],
 		if (ppoll(fds, 2, &timeout, process_wait_mask()) > 0) {
 			take(&captures[0]);
 			take(&captures[1]);
+			/* Where something is ready ppoll(2) lets no signal
+			 * in: a program that writes without end would keep
+			 * SIGTERM from being heard. */
+			process_wait(0);
 		}
 	}
 }
