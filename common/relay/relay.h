@@ -36,8 +36,13 @@ struct relay_limits {
 	unsigned command;
 	unsigned reset; /* shorter: the client waits, and said no RSET */
 	unsigned final; /* the reply to the text */
+	unsigned text;  /* to take it, and a second more for each
+	                 * RELAY_TEXT_RATE octets */
 };
-#define RELAY_LIMITS { 30, 300, 300, 30, 600 }
+#define RELAY_LIMITS { 30, 300, 300, 30, 600, 600 }
+/* A next hop that reads more slowly than a modem would hold the session, and
+ * our client, for hours. */
+#define RELAY_TEXT_RATE 8192
 
 struct relay {
 	const struct account *account; /* of the open connection, or NULL */
@@ -62,6 +67,7 @@ struct relay {
 	struct sockaddr_storage here; /* that our client came to, if known */
 	struct relay_limits limits;
 	int64_t open_by; /* ms, clock_now(), while opening; else 0 */
+	int64_t text_by; /* until when the hop is to have the text */
 	struct conn conn;
 	struct smtp_client client;
 	bool mail_sent;  /* a transaction is open there */

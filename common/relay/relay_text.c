@@ -28,10 +28,12 @@ flush_heeding(struct relay *relay, struct error *error)
 	int result;
 
 	relay->conn.heed_input = true;
+	relay->conn.hard_deadline = relay->text_by;
 	do
 		result = conn_flush(&relay->conn, &relay->client.wire, error);
 	while (result == 1 && relay_expect_silence(relay, error) == 0);
 	relay->conn.heed_input = false;
+	relay->conn.hard_deadline = 0;
 	return result == 0 ? 0 : -1;
 }
 
@@ -293,6 +295,8 @@ send_message(struct relay *relay, const struct envelope *envelope,
 {
 	int result;
 
+	relay->text_by = clock_now() + 1000 * (int64_t)(relay->limits.text +
+	    text->octets / RELAY_TEXT_RATE);
 	switch (send_text(relay, text, error)) {
 	case SENT:
 		/* From here on the message may be the next hop's: SIGTERM

@@ -15,8 +15,8 @@
 /* SIGTERM: how long output already begun may go on. */
 #define STOP_MS 10000
 /* SIGTERM is unblocked only in ppoll(2). Where a peer always has something to
- * read or write there is no wait: then one without time comes after so many
- * reads and writes. */
+ * read or write there is no wait, or one that is over at once, and lets no
+ * signal in: then one without time comes after so many reads and writes. */
 #define UNWAITED_MAX 64
 
 void
@@ -86,10 +86,12 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 		.tv_sec = left / 1000,
 		.tv_nsec = left % 1000 * 1000000,
 	};
-	conn->unwaited = 0;
 	if (want == TRANSPORT_WANT_IN)
 		transport_acknowledge(&conn->transport);
 	int n = ppoll(&pollfd, 1, &timeout, process_wait_mask());
+	/* Where it was ready at once no signal got in. */
+	if (n <= 0)
+		conn->unwaited = 0;
 	conn->input_came = n > 0 && (pollfd.revents & POLLIN) != 0;
 	return n != 0;
 }
@@ -214,13 +216,15 @@ conn_read_ready(struct conn *conn, struct wire *wire, struct error *error)
 	if (room == 0)
 		return 0;
 	/* poll(2) cannot tell: libtls may hold text already, and what has come
-	 * may be a session ticket without text, perhaps with text behind it. */
+	 * may be a session ticket without text, perhaps with text behind it.
+	 * Tickets without end are nothing that has come. */
 	ssize_t n;
 	size_t before;
+	unsigned tries = 0;
 	do {
 		before = transport_pending(&conn->transport);
 		n = transport_read(&conn->transport, at, room);
-	} while (n == TRANSPORT_WANT_IN &&
+	} while (n == TRANSPORT_WANT_IN && ++tries < UNWAITED_MAX &&
 	    transport_pending(&conn->transport) > 0 &&
 	    before != transport_pending(&conn->transport));
 	if (n == TRANSPORT_WANT_IN || n == TRANSPORT_WANT_OUT)

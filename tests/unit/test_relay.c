@@ -188,7 +188,7 @@ test_final(void **state)
 	assert_int_equal(unlink(name), 0);
 	assert_int_equal(write(text.fd, "x\ny\n", 4), 4);
 	pid_t pid = start_hop(play_slow_final);
-	relay.limits = (struct relay_limits){ 1, 1, 3, 3, 1 };
+	relay.limits = (struct relay_limits){ 1, 1, 3, 3, 1, 9 };
 	put_recipient();
 	assert_verdict(250, "2.0.0");
 	int64_t began = clock_now();
@@ -203,6 +203,55 @@ test_final(void **state)
 	end_hop(pid);
 }
 
+/* Reads a little at a time: that earns it time, and it would take long. */
+static void
+play_slow_reader(void)
+{
+	char waste[16384];
+	int few = 4096;
+
+	setsockopt(hop, SOL_SOCKET, SO_RCVBUF, &few, sizeof(few));
+	say("220 x\r\n");
+	answer(0, "250-x\r\n250 AUTH PLAIN\r\n");
+	answer(0, "235 x\r\n");
+	answer(0, "250 x\r\n");
+	answer(0, "250 x\r\n");
+	answer(0, "354 x\r\n");
+	while (read(hop, waste, sizeof(waste)) > 0)
+		pause_ms(20);
+}
+
+static void
+test_slow_reader(void **state)
+{
+	char name[] = "/tmp/test_relay.XXXXXX";
+	static char lines[65536];
+	const struct relay_text text = {
+		.fd = mkstemp(name), .octets = 6, /* so it says */
+	};
+
+	(void)state;
+	assert_int_equal(unlink(name), 0);
+	memset(lines, '\n', sizeof(lines));
+	for (int i = 0; i < 256; i++)
+		assert_int_equal(write(text.fd, lines, sizeof(lines)),
+		    sizeof(lines));
+	pid_t pid = start_hop(play_slow_reader);
+	relay.limits.text = 1;
+	put_recipient();
+	assert_verdict(250, "2.0.0");
+	int64_t began = clock_now();
+	assert_int_equal(relay_message(&relay, &envelope, &text, &verdict,
+	    &error), -1);
+	/* Nothing else ends it before the hop does. */
+	assert_in_range(clock_now() - began, 1000, 15000);
+	assert_verdict(451, "4.4.2");
+	if (strstr(error.text, "the peer does not read") == NULL)
+		fail_msg("%s", error.text);
+	close(text.fd);
+	end_hop(pid);
+}
+
 int
 main(void)
 {
@@ -210,6 +259,7 @@ main(void)
 		cmocka_unit_test(test_command),
 		cmocka_unit_test(test_opening),
 		cmocka_unit_test(test_final),
+		cmocka_unit_test(test_slow_reader),
 	};
 
 	return cmocka_run_group_tests_name("relay", tests, NULL, NULL);
