@@ -130,6 +130,22 @@ make_string(struct slice s)
 	return string;
 }
 
+/* What is the same for all names ends at a slash. */
+static void
+check_fixed(const char *pattern, const char *hostname, const char *path)
+{
+	size_t fixed = pattern_fixed(pattern);
+	char *other = malloc(PATH_SIZE);
+	struct error error;
+
+	CHECK(other != NULL);
+	CHECK(fixed == 0 || (fixed < strlen(path) && path[fixed] == '/'));
+	if (pattern_expand(pattern, SLICE("another@name"), hostname, other,
+	    PATH_SIZE, &error) == 0)
+		CHECK(strncmp(path, other, fixed) == 0);
+	free(other);
+}
+
 static void
 check_expansion(const char *pattern, const char *hostname, struct slice name)
 {
@@ -147,6 +163,7 @@ check_expansion(const char *pattern, const char *hostname, struct slice name)
 	if (result == 0) {
 		CHECK_SAME(slice_from(path), text_slice(&want));
 		check_components(slice_from(pattern), slice_from(path));
+		check_fixed(pattern, hostname, path);
 	} else {
 		CHECK(error.kind == kind);
 	}

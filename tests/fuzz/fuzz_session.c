@@ -215,6 +215,14 @@ call_facts(struct run *run)
 	char out[64];
 
 	look(run);
+	CHECK(mh_version() == MH_VERSION);
+	CHECK(mh_measure("x\n.", 3) == strlen("x\r\n.\r\n"));
+	CHECK(mh_data(run->session) == NULL || mh_data(run->session) == run);
+	mh_set_data(run->session, run);
+	CHECK(mh_data(run->session) == run);
+	CHECK(mh_set_peer(run->session, "") == -1);
+	CHECK(mh_set_peer(run->session, "[192.0.2.1]") == -1);
+	CHECK(mh_set_peer(run->session, "2001:db8::1") == 0);
 	for (int fact = MH_HELO; fact <= MH_PROTOCOL + 1; fact++) {
 		struct mh_text text = mh_get(run->session,
 		    (enum mh_fact)fact);
@@ -284,14 +292,19 @@ call(struct run *run, struct slice *input)
 	look(run);
 }
 
-/* The peer leaves: the session must end, however the program answers. */
+/* The peer leaves, or takes too long, or the program is to stop: the session
+ * must end, however the program answers. */
 static void
-finish(struct run *run)
+finish(struct run *run, enum mh_end why)
 {
 	const struct mh_event *event;
 	size_t len;
 
-	mh_ended(run->session, MH_EOF);
+	look(run);
+	mh_output(run->session, &len);
+	/* Nobody reads what is left. */
+	run->dropped |= why == MH_TIMED_OUT && len > 0 && !run->closed;
+	mh_ended(run->session, why);
 	for (int i = 0; (event = look(run))->type != MH_CLOSED; i++) {
 		CHECK(i < STEPS_MAX);
 		mh_output(run->session, &len);
@@ -307,6 +320,8 @@ finish(struct run *run)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const enum mh_end ends[] = { MH_EOF, MH_TIMED_OUT,
+		MH_STOPPING };
 	struct slice input = fuzz_slice(data, size);
 	struct mh_options options = { .size = sizeof(options),
 		.hostname = "mx.example", .max_recipients = 3 };
@@ -327,7 +342,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(run.session != NULL);
 	while (input.len > 0)
 		call(&run, &input);
-	finish(&run);
+	finish(&run, ends[size % COUNT(ends)]);
 	free(run.core);
 	free(run.buffers[0]);
 	free(run.buffers[1]);

@@ -159,6 +159,20 @@ check_found(const struct users *users, const struct user *user)
 	}
 }
 
+/* Two who differ by case alone have one maildir, where it comes from a
+ * pattern. */
+static void
+check_shared(const struct users *users, const struct user *user)
+{
+	bool shared = false;
+
+	for (const struct user *at = users->items; at < user; at++)
+		shared |= at->maildir == NULL && user->maildir == NULL &&
+		    strcasecmp(at->name, user->name) == 0 &&
+		    strcmp(at->name, user->name) != 0;
+	CHECK(users_shares_maildir(users, user) == shared);
+}
+
 static void
 compare(const struct users *users, struct slice rest)
 {
@@ -180,11 +194,18 @@ compare(const struct users *users, struct slice rest)
 		if (n == 1)
 			first_hash = model.hash;
 		CHECK((user->maildir != NULL) == model.has_maildir);
+		check_shared(users, user);
 		if (model.has_maildir)
 			CHECK_SAME(slice_from(user->maildir), model.maildir);
 		check_found(users, user);
 	}
 	CHECK(users->n == n);
+	/* Somebody who is not there costs what one of them does: not here,
+	 * where that may be minutes. */
+	if (n == 1 && (is_locked(first_hash) ||
+	    slice_equal(first_hash, slice_from(known_hash))))
+		CHECK(users_check(users, SLICE("no such\tname"), SLICE("x"),
+		    &error) == USERS_WRONG);
 	if (n > 0)
 		check_login(users, slice_from(users->items[0].name),
 		    first_hash);
@@ -229,6 +250,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(users.n_faults == faults);
 		compare(&users, input);
 		CHECK(users_check_names(&users, true, &error) == 0);
+		for (; faults < users.n_faults; faults++) {
+			users_get_fault(&users, faults, &error);
+			CHECK(error.text[0] != '\0' &&
+			    strchr(error.text, '\n') == NULL);
+		}
 	} else {
 		CHECK(error.kind == ERROR_CONFIG);
 		CHECK(strchr(error.text, '\n') == NULL);
