@@ -132,6 +132,12 @@ service lmtp {{
     port = {lmtp}
   }}
 }}
+service auth {{
+  inet_listener {{
+    address = 127.0.0.1
+    port = {auth}
+  }}
+}}
 """
 
 
@@ -155,10 +161,10 @@ def dovecot(maildir, fsync="optimized", more=""):
     work = rig.WORK / f"dovecot-{fsync}{'-more' if more else ''}"
     work.mkdir(exist_ok=True)
     ports = Ports()
-    ports.pop3s, ports.lmtp = free_port(), free_port()
+    ports.pop3s, ports.lmtp, ports.auth = (free_port() for _ in range(3))
     (work / "dovecot.conf").write_text(DOVECOT_CONF.format(
         work=work, maildir=maildir, fsync=fsync, cert=rig.CERT, key=rig.KEY,
-        pop3s=ports.pop3s, lmtp=ports.lmtp, more=more))
+        pop3s=ports.pop3s, lmtp=ports.lmtp, auth=ports.auth, more=more))
     with running(["dovecot", "-F", "-c", work / "dovecot.conf"], ports.lmtp,
                  "Dovecot"):
         yield ports
@@ -166,7 +172,7 @@ def dovecot(maildir, fsync="optimized", more=""):
 
 
 @contextlib.contextmanager
-def postfix(**settings):
+def postfix(more="", **settings):
     """Postfix as the tests have it, its queue on the maildirs' file system
     unless the names of its sockets would be too long there."""
     case = unittest.TestCase()
@@ -174,7 +180,7 @@ def postfix(**settings):
     quiet = open(os.devnull, "w")
     with quiet, contextlib.redirect_stdout(quiet):
         try:
-            yield Postfix(case, folder=folder, **settings)
+            yield Postfix(case, more, folder, **settings)
         except unittest.SkipTest as why:
             raise RuntimeError(why) from why
         finally:
