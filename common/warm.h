@@ -3,9 +3,11 @@
  * everything ready that connections can share (--accept, --listen).
  *
  * The parent never reads or writes a connection. It knows of each child only
- * whom it serves, and children know nothing of each other. They report to it
- * on a pipe: who the peer is behind a proxy, a failed login, a message that
- * was accepted.
+ * whom it serves, and children know nothing of each other. They report to it:
+ * who the peer is behind a proxy, a failed login, a message that was accepted.
+ * One socket is for the reports of all, since one for each would cost the
+ * parent a descriptor a connection; a report shows a token that only its child
+ * knows, and so no child can speak for another one.
  */
 #ifndef WARM_H
 #define WARM_H
@@ -35,7 +37,8 @@ struct warm {
 	bool has_terminal;   /* when it began */
 	struct listeners listeners;
 	struct warm_table table;
-	int report_fds[2];
+	int report_fds[2];   /* the parent's end, and the children's */
+	struct warm_token token; /* of this child, or of the latest one */
 	uint64_t counted;
 	uint64_t sessions;
 	pid_t checking;      /* --check-config before SIGHUP is heeded, or 0 */
@@ -43,7 +46,7 @@ struct warm {
 	int64_t idle_since;
 	int64_t paused_until; /* accept(2) had no descriptor */
 	struct warm_lines { int64_t next; uint64_t unsaid; }
-	    too_many, no_fork, no_accept;
+	    too_many, no_fork, no_accept, no_child;
 	unsigned failed;     /* logins of this child's source, of late */
 };
 

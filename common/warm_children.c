@@ -26,6 +26,9 @@
 #define PAUSE_MS 1000
 /* A turn of the loop accepts so many, then looks at children and signals. */
 #define ACCEPTS_A_TURN 16
+/* And it hears so many reports, more than wait at a time: a child that keeps
+ * talking does not keep its parent. */
+#define REPORTS_A_TURN 4096
 
 /* ---- lines of the log: one a second of each kind ---- */
 
@@ -86,7 +89,9 @@ become_child(struct warm *warm, int fd, const struct source *source)
 	warm->failed = warm_table_failed(&warm->table, source, clock_now());
 	/* Behind a proxy the source is known only after the PROXY header: the
 	 * failed logins are looked up then. */
-	if (!warm->settings->proxy_protocol)
+	if (warm->settings->proxy_protocol)
+		warm_table_wipe_children(&warm->table);
+	else
 		warm_table_wipe(&warm->table);
 	listener_close(&warm->listeners);
 	close(warm->report_fds[0]);
@@ -98,11 +103,19 @@ become_child(struct warm *warm, int fd, const struct source *source)
 	log_forget_session();
 }
 
+static pid_t
+fork_child(struct warm *warm)
+{
+	if (getentropy(&warm->token, sizeof(warm->token)) != 0)
+		return -1;
+	return fork();
+}
+
 /* 1 in the child. */
 static int
 serve(struct warm *warm, int fd, const struct source *source)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_child(warm);
 
 	if (pid == 0) {
 		become_child(warm, fd, source);
@@ -112,7 +125,8 @@ serve(struct warm *warm, int fd, const struct source *source)
 		say_trouble(&warm->no_fork, "no process for a connection",
 		    errno);
 	else
-		warm_table_add(&warm->table, pid, source);
+		warm_table_add(&warm->table, &(struct warm_child){
+			.pid = pid, .token = warm->token, .source = *source });
 	close(fd);
 	return 0;
 }
@@ -176,6 +190,61 @@ warm_accept_from(struct warm *warm, int listener)
 	return 0;
 }
 
+/* A child has read the peer's source from the PROXY header, which it does
+ * once: that source may have too many connections now. */
+static void
+set_source(struct warm *warm, struct warm_child *child,
+    const struct source *source)
+{
+	if (child->source.family != 0)
+		return;
+	if (is_too_many(warm, source)) {
+		say_too_many(warm, source);
+		kill(child->pid, SIGTERM);
+	}
+	child->source = *source;
+}
+
+static void
+heed(struct warm *warm, struct warm_child *child,
+    const struct warm_report *report)
+{
+	switch (report->kind) {
+	case WARM_REPORT_SOURCE:
+		set_source(warm, child, &report->source);
+		break;
+	case WARM_REPORT_FAILED_LOGIN:
+		warm_table_fail(&warm->table, &child->source, clock_now());
+		break;
+	case WARM_REPORT_ACCEPTED:
+		if (warm->counts == WARM_COUNTS_MESSAGES)
+			warm->counted++;
+		break;
+	}
+}
+
+void
+warm_hear_reports(struct warm *warm)
+{
+	struct warm_report report[2]; /* one that is too long is seen to be */
+
+	for (int i = 0; i < REPORTS_A_TURN; i++) {
+		struct warm_child *child = NULL;
+		ssize_t n = read(warm->report_fds[0], report, sizeof(report));
+
+		if (n < 0)
+			return;
+		if (n == (ssize_t)sizeof(report[0]))
+			child = warm_table_find(&warm->table,
+			    &report[0].token);
+		if (child != NULL)
+			heed(warm, child, &report[0]);
+		else
+			say_trouble(&warm->no_child, "a report that is none "
+			    "of a child", EPERM);
+	}
+}
+
 static void
 say_crash(pid_t pid, const struct source *source, int status)
 {
@@ -221,6 +290,8 @@ warm_reap(struct warm *warm)
 			end_check(warm, status);
 			continue;
 		}
+		/* What it told before its end */
+		warm_hear_reports(warm);
 		if (!warm_table_remove(&warm->table, pid, &source))
 			continue;
 		warm->idle_since = clock_now();
@@ -228,46 +299,5 @@ warm_reap(struct warm *warm)
 		if (warm->counts == WARM_COUNTS_SESSIONS)
 			warm->counted++;
 		say_crash(pid, &source, status);
-	}
-}
-
-/* A child has read the peer's source from the PROXY header: that source may
- * have too many connections now. */
-static void
-set_source(struct warm *warm, struct warm_child *child,
-    const struct source *source)
-{
-	if (is_too_many(warm, source)) {
-		say_too_many(warm, source);
-		kill(child->pid, SIGTERM);
-	}
-	child->source = *source;
-}
-
-void
-warm_hear_reports(struct warm *warm)
-{
-	struct warm_report report;
-
-	while (read(warm->report_fds[0], &report, sizeof(report)) ==
-	    (ssize_t)sizeof(report)) {
-		struct warm_child *child = warm_table_find(&warm->table,
-		    report.pid);
-
-		switch (report.kind) {
-		case WARM_REPORT_SOURCE:
-			if (child != NULL)
-				set_source(warm, child, &report.source);
-			break;
-		case WARM_REPORT_FAILED_LOGIN:
-			if (child != NULL)
-				warm_table_fail(&warm->table, &child->source,
-				    clock_now());
-			break;
-		case WARM_REPORT_ACCEPTED:
-			if (warm->counts == WARM_COUNTS_MESSAGES)
-				warm->counted++;
-			break;
-		}
 	}
 }

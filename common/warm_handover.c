@@ -1,6 +1,7 @@
 /*
  * warm_handover.c - state as text, from a program to the one that replaces
- * it: "PID COUNTED SESSIONS OWN READ WRITE FD,FD PID:SOURCE,PID:SOURCE".
+ * it: "PID COUNTED SESSIONS OWN READ WRITE FD,FD CHILD,CHILD", each child as
+ * "PID:SOURCE:TOKEN".
  */
 #include "warm_handover.h"
 
@@ -14,8 +15,9 @@
 #include "base/slice.h"
 
 #define VARIABLE "MAIL_HANDLERS_HANDOVER"
-/* A child: a process id, a colon, nine octets in hexadecimal, a comma. */
-#define CHILD_SIZE 40
+/* A child: a process id, the source's nine octets and the token's sixteen in
+ * hexadecimal, two colons, a comma. */
+#define CHILD_SIZE 72
 /* All that stands before them. */
 #define HEAD_SIZE (160 + LISTENER_MAX * 12)
 
@@ -35,14 +37,38 @@ keep_all_open(const struct warm_handover *handover, bool keep)
 }
 
 static size_t
-put_source(char *at, size_t size, const struct source *source)
+put_octets(char *at, size_t size, const unsigned char *octets, size_t count)
 {
-	size_t n = (size_t)snprintf(at, size, "%u", source->family);
+	size_t n = 0;
 
-	for (size_t i = 0; i < sizeof(source->octets); i++)
-		n += (size_t)snprintf(at + n, size - n, "%02x",
-		    source->octets[i]);
+	for (size_t i = 0; i < count; i++)
+		n += (size_t)snprintf(at + n, size - n, "%02x", octets[i]);
 	return n;
+}
+
+static size_t
+put_child(char *at, size_t size, const struct warm_child *child)
+{
+	const struct source *source = &child->source;
+	size_t n = (size_t)snprintf(at, size, "%ld:%u", (long)child->pid,
+	    source->family);
+
+	n += put_octets(at + n, size - n, source->octets,
+	    sizeof(source->octets));
+	n += (size_t)snprintf(at + n, size - n, ":");
+	return n + put_octets(at + n, size - n, child->token.octets,
+	    sizeof(child->token.octets));
+}
+
+/* Tokens are in it, which no child may find in its memory. */
+static void
+forget_text(void)
+{
+	char *text = getenv(VARIABLE);
+
+	if (text != NULL)
+		explicit_bzero(text, strlen(text));
+	unsetenv(VARIABLE);
 }
 
 int
@@ -64,12 +90,12 @@ warm_handover_give(const struct warm_handover *handover, struct error *error)
 		    i > 0 ? "," : "", handover->listeners->fds[i]);
 	n += (size_t)snprintf(text + n, size - n, " ");
 	for (size_t i = 0; i < table->n; i++) {
-		n += (size_t)snprintf(text + n, size - n, "%s%ld:",
-		    i > 0 ? "," : "", (long)table->children[i].pid);
-		n += put_source(text + n, size - n,
-		    &table->children[i].source);
+		n += (size_t)snprintf(text + n, size - n, "%s",
+		    i > 0 ? "," : "");
+		n += put_child(text + n, size - n, &table->children[i]);
 	}
 	int set = setenv(VARIABLE, text, 1);
+	explicit_bzero(text, size);
 	free(text);
 	if (set != 0)
 		return error_system(error, errno, "handing over");
@@ -80,7 +106,7 @@ warm_handover_give(const struct warm_handover *handover, struct error *error)
 void
 warm_handover_undo(const struct warm_handover *handover)
 {
-	unsetenv(VARIABLE);
+	forget_text();
 	keep_all_open(handover, false);
 }
 
@@ -109,18 +135,16 @@ next_fd(struct slice *rest, char separator, int *fd)
 }
 
 static bool
-read_source(struct slice text, struct source *source)
+read_octets(struct slice text, unsigned char *octets, size_t count)
 {
 	char pair[3] = "";
 	char *end;
 
-	*source = (struct source){ .family = 0 };
-	if (text.len != 1 + 2 * sizeof(source->octets))
+	if (text.len != 2 * count)
 		return false;
-	source->family = (unsigned char)(text.data[0] - '0');
-	for (size_t i = 0; i < sizeof(source->octets); i++) {
-		memcpy(pair, text.data + 1 + 2 * i, 2);
-		source->octets[i] = (unsigned char)strtoul(pair, &end, 16);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(pair, text.data + 2 * i, 2);
+		octets[i] = (unsigned char)strtoul(pair, &end, 16);
 		if (end != pair + 2)
 			return false;
 	}
@@ -128,18 +152,41 @@ read_source(struct slice text, struct source *source)
 }
 
 static bool
+read_source(struct slice text, struct source *source)
+{
+	*source = (struct source){ .family = 0 };
+	if (text.len < 1)
+		return false;
+	source->family = (unsigned char)(text.data[0] - '0');
+	return read_octets(slice_skip(text, 1), source->octets,
+	    sizeof(source->octets));
+}
+
+static bool
+read_child(struct slice text, struct warm_child *child)
+{
+	struct slice word, rest;
+	uint64_t pid;
+
+	slice_cut(text, ':', &word, &rest);
+	if (!slice_to_number(word, INT32_MAX, &pid))
+		return false;
+	child->pid = (pid_t)pid;
+	slice_cut(rest, ':', &word, &rest);
+	return read_source(word, &child->source) &&
+	    read_octets(rest, child->token.octets,
+	    sizeof(child->token.octets));
+}
+
+static bool
 take_children(struct warm_table *table, struct slice rest)
 {
-	struct warm_child *more;
-	struct source source;
-	struct slice word, pid_text, source_text;
-	uint64_t pid;
+	struct warm_child child, *more;
+	struct slice word;
 
 	while (rest.len > 0) {
 		slice_cut(rest, ',', &word, &rest);
-		slice_cut(word, ':', &pid_text, &source_text);
-		if (!slice_to_number(pid_text, INT32_MAX, &pid) ||
-		    !read_source(source_text, &source))
+		if (!read_child(word, &child))
 			return false;
 		/* The limit may be lower than it was. */
 		if (table->n == table->max) {
@@ -150,7 +197,7 @@ take_children(struct warm_table *table, struct slice rest)
 			table->children = more;
 			table->max++;
 		}
-		warm_table_add(table, (pid_t)pid, &source);
+		warm_table_add(table, &child);
 	}
 	return true;
 }
@@ -187,6 +234,6 @@ warm_handover_take(struct warm_handover *handover)
 	if (text == NULL)
 		return false;
 	bool taken = take(handover, slice_from(text));
-	unsetenv(VARIABLE);
+	forget_text();
 	return taken;
 }

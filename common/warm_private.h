@@ -17,9 +17,9 @@ enum warm_report_kind {
 	WARM_REPORT_ACCEPTED,     /* a message */
 };
 
-/* Written at once, and so never mixed with another one (pipe(7)). */
+/* A datagram. */
 struct warm_report {
-	pid_t pid;
+	struct warm_token token;
 	enum warm_report_kind kind;
 	struct source source;
 };

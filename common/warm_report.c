@@ -1,7 +1,7 @@
 /*
  * warm_report.c - what a child tells its parent.
  *
- * The pipe does not block: a parent that is stopped, or slow, holds no
+ * The socket does not block: a parent that is stopped, or slow, holds no
  * session up; then a report is lost, and with it no more than a count.
  */
 #include "warm_private.h"
@@ -14,7 +14,7 @@
 static void
 tell(const struct warm *warm, struct warm_report report)
 {
-	report.pid = getpid();
+	report.token = warm->token;
 	ssize_t written = write(warm->report_fds[1], &report, sizeof(report));
 	(void)written;
 }

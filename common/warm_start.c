@@ -1,6 +1,5 @@
 /*
- * warm_start.c - sockets and pipe before the loop, and SIGHUP, which begins
- * it anew.
+ * warm_start.c - sockets before the loop, and SIGHUP, which begins it anew.
  */
 #include "warm_private.h"
 
@@ -37,11 +36,13 @@ warm_check_settings(const struct common_settings *settings,
 	return 0;
 }
 
+/* Datagrams: half a report, or two in one, can mix up no others. */
 static int
-open_report_pipe(int fds[2], struct error *error)
+open_reports(int fds[2], struct error *error)
 {
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
-		return error_system(error, errno, "a pipe");
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+	    fds) != 0)
+		return error_system(error, errno, "a socket for reports");
 	return 0;
 }
 
@@ -84,7 +85,7 @@ warm_open(struct warm *warm, struct error *error)
 	} else {
 		/* The file of an earlier run is not to be taken for ours. */
 		warm_forget_port(warm);
-		if (open_report_pipe(warm->report_fds, error) < 0)
+		if (open_reports(warm->report_fds, error) < 0)
 			return -1;
 	}
 	return open_all(warm, &inherited, error);

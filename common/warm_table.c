@@ -19,18 +19,18 @@ warm_table_init(struct warm_table *table, size_t max, struct error *error)
 }
 
 void
-warm_table_add(struct warm_table *table, pid_t pid,
-    const struct source *source)
+warm_table_add(struct warm_table *table, const struct warm_child *child)
 {
 	assert(table->n < table->max);
-	table->children[table->n++] = (struct warm_child){ pid, *source };
+	table->children[table->n++] = *child;
 }
 
 struct warm_child *
-warm_table_find(struct warm_table *table, pid_t pid)
+warm_table_find(struct warm_table *table, const struct warm_token *token)
 {
 	for (size_t i = 0; i < table->n; i++)
-		if (table->children[i].pid == pid)
+		if (memcmp(&table->children[i].token, token,
+		    sizeof(*token)) == 0)
 			return &table->children[i];
 	return NULL;
 }
@@ -38,13 +38,14 @@ warm_table_find(struct warm_table *table, pid_t pid)
 bool
 warm_table_remove(struct warm_table *table, pid_t pid, struct source *source)
 {
-	struct warm_child *child = warm_table_find(table, pid);
-
-	if (child == NULL)
-		return false;
-	*source = child->source;
-	*child = table->children[--table->n];
-	return true;
+	for (size_t i = 0; i < table->n; i++) {
+		if (table->children[i].pid != pid)
+			continue;
+		*source = table->children[i].source;
+		table->children[i] = table->children[--table->n];
+		return true;
+	}
+	return false;
 }
 
 size_t
@@ -101,11 +102,19 @@ warm_table_failed(const struct warm_table *table,
 }
 
 void
-warm_table_wipe(struct warm_table *table)
+warm_table_wipe_children(struct warm_table *table)
 {
 	if (table->children != NULL)
 		explicit_bzero(table->children,
 		    table->max * sizeof(*table->children));
 	free(table->children);
+	table->children = NULL;
+	table->n = table->max = 0;
+}
+
+void
+warm_table_wipe(struct warm_table *table)
+{
+	warm_table_wipe_children(table);
 	explicit_bzero(table, sizeof(*table));
 }

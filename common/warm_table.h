@@ -19,8 +19,14 @@
 /* And for so long after the last one, in ms. */
 #define WARM_FAILURES_KEPT_MS 600000
 
+/* Random octets that one child knows, and the parent: what a report shows. */
+struct warm_token {
+	unsigned char octets[16];
+};
+
 struct warm_child {
 	pid_t pid;
+	struct warm_token token;
 	struct source source;
 };
 
@@ -42,16 +48,15 @@ int warm_table_init(struct warm_table *table, size_t max,
     struct error *error);
 
 /* There is room: n is below max. */
-void warm_table_add(struct warm_table *table, pid_t pid,
-    const struct source *source);
+void warm_table_add(struct warm_table *table, const struct warm_child *child);
 
 /* True where it was a child of the table's; *source tells whom it served. */
 bool warm_table_remove(struct warm_table *table, pid_t pid,
     struct source *source);
 
-/* The child serves that one (a proxy told it whom); NULL where it is none of
- * the table's. */
-struct warm_child *warm_table_find(struct warm_table *table, pid_t pid);
+/* Whose token it is; NULL where it is none of the table's. */
+struct warm_child *warm_table_find(struct warm_table *table,
+    const struct warm_token *token);
 
 /* How many children serve that source. */
 size_t warm_table_count(const struct warm_table *table,
@@ -65,7 +70,11 @@ void warm_table_fail(struct warm_table *table, const struct source *source,
 unsigned warm_table_failed(const struct warm_table *table,
     const struct source *source, int64_t now);
 
-/* Overwrites and frees all: a child is to know of no other. */
+/* Overwrites and frees what is known of children: one is to know of no other.
+ * Failed logins stay. */
+void warm_table_wipe_children(struct warm_table *table);
+
+/* The same, and failed logins are forgotten, too. */
 void warm_table_wipe(struct warm_table *table);
 
 #endif

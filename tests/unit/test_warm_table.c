@@ -18,6 +18,25 @@ source_of(const char *text)
 	return source;
 }
 
+/* Its token is made of its process's id. */
+static void
+add(struct warm_table *table, pid_t pid, const struct source *source)
+{
+	struct warm_child child = { .pid = pid, .source = *source };
+
+	memcpy(child.token.octets, &pid, sizeof(pid));
+	warm_table_add(table, &child);
+}
+
+static struct warm_child *
+find(struct warm_table *table, pid_t pid)
+{
+	struct warm_token token = { .octets = { 0 } };
+
+	memcpy(token.octets, &pid, sizeof(pid));
+	return warm_table_find(table, &token);
+}
+
 static void
 test_children(void **state)
 {
@@ -28,10 +47,10 @@ test_children(void **state)
 
 	(void)state;
 	assert_int_equal(warm_table_init(&table, 4, &error), 0);
-	warm_table_add(&table, 10, &a);
-	warm_table_add(&table, 11, &b);
-	warm_table_add(&table, 12, &a);
-	warm_table_add(&table, 13, &nobody);
+	add(&table, 10, &a);
+	add(&table, 11, &b);
+	add(&table, 12, &a);
+	add(&table, 13, &nobody);
 	assert_int_equal(warm_table_count(&table, &a), 2);
 	assert_int_equal(warm_table_count(&table, &b), 1);
 	assert_int_equal(warm_table_count(&table, &nobody), 0);
@@ -40,9 +59,9 @@ test_children(void **state)
 	assert_false(warm_table_remove(&table, 10, &found));
 	assert_int_equal(warm_table_count(&table, &a), 1);
 	assert_int_equal(table.n, 3);
-	warm_table_find(&table, 13)->source = b;
+	find(&table, 13)->source = b;
 	assert_int_equal(warm_table_count(&table, &b), 2);
-	assert_null(warm_table_find(&table, 10));
+	assert_null(find(&table, 10));
 	warm_table_wipe(&table);
 	assert_int_equal(table.n, 0);
 }
@@ -108,9 +127,9 @@ fill(struct warm_table *table, struct listeners *listeners)
 	struct error error;
 
 	assert_int_equal(warm_table_init(table, 3, &error), 0);
-	warm_table_add(table, 4711, &a);
-	warm_table_add(table, 4712, &b);
-	warm_table_add(table, 4713, &a);
+	add(table, 4711, &a);
+	add(table, 4712, &b);
+	add(table, 4713, &a);
 	assert_int_equal(listener_open(listeners, &none, "127.0.0.1:0",
 	    &error), 0);
 	assert_int_equal(listener_open(listeners, &none, "127.0.0.1:0",
@@ -153,7 +172,8 @@ test_handover(void **state)
 	assert_int_equal(fresh_table.n, 3);
 	assert_int_equal(warm_table_count(&fresh_table, &a), 2);
 	assert_int_equal(warm_table_count(&fresh_table, &b), 1);
-	assert_non_null(warm_table_find(&fresh_table, 4712));
+	assert_int_equal(find(&fresh_table, 4712)->pid, 4712);
+	assert_null(find(&fresh_table, 4714));
 	warm_table_wipe(&table);
 	warm_table_wipe(&fresh_table);
 	listener_close(&listeners);
@@ -194,6 +214,8 @@ test_handover_of_others(void **state)
 		"%ld 0 0 0 900 901 902 ", "%ld 0 0 0 0 1 x ",
 		"%ld 0 0 0 0 1 2 77", "%ld 0 0 0 0 1 2 77:4zz",
 		"%ld 0 0 0 0 1 2 77:400112233445566zz",
+		"%ld 0 0 0 0 1 2 77:40011223344556677",
+		"%ld 0 0 0 0 1 2 77:40011223344556677:0011",
 	};
 	char text[128];
 
