@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "system/clock.h"
+#include "system/connect.h"
 #include "system/loopback.h"
 
 /* Seconds to connect and to negotiate, for a step, and for the end of a
@@ -106,20 +106,11 @@ milter_link_is_address(const char *text, char *why, size_t size)
 static int
 connect_to(const char *text, struct error *error)
 {
-	const struct timeval limit = { .tv_sec = CONNECT_SECONDS };
 	union address address;
 	socklen_t len = parse_address(text, &address);
-	int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0)
-		return error_system(error, errno, "socket");
-	/* socket(7): of connect(2) too. */
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (connect(fd, &address.any, len) == 0)
-		return fd;
-	error_system(error, errno, "cannot connect");
-	close(fd);
-	return -1;
+	return connect_by(clock_now() + CONNECT_SECONDS * 1000, &address.any,
+	    len, error);
 }
 
 static int

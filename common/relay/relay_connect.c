@@ -3,35 +3,16 @@
  */
 #include "relay/relay_private.h"
 
-#include <errno.h>
 #include <netdb.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "relay/relay_resolve.h"
 #include "system/clock.h"
+#include "system/connect.h"
 #include "system/loopback.h"
-#include "system/process.h"
-
-/* How long to wait for room among those that wait to be accepted. */
-#define RETRY_MS 50
-
-/* Of a connection that is being made: 0, or why it was not. */
-static int
-await_connection(int fd, int64_t deadline)
-{
-	int failure;
-	socklen_t len = sizeof(failure);
-
-	if (!relay_wait_for(fd, POLLOUT, deadline))
-		return ETIMEDOUT;
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &len) == 0
-	    ? failure : errno;
-}
 
 static int
 connect_one(const struct relay *relay, const struct addrinfo *address,
@@ -41,30 +22,8 @@ connect_one(const struct relay *relay, const struct addrinfo *address,
 		error_set(error, ERROR_SYSTEM, "that is this server itself");
 		return RELAY_CONNECT_OURSELVES;
 	}
-	int fd = socket(address->ai_family,
-	    address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-	    address->ai_protocol);
-	int failure;
-
-	if (fd < 0)
-		return error_system(error, errno, "socket");
-	for (;;) {
-		failure = connect(fd, address->ai_addr,
-		    address->ai_addrlen) == 0 ? 0 : errno;
-		if (failure == EINPROGRESS)
-			failure = await_connection(fd, deadline);
-		/* A UNIX socket does not wait where many are waiting to be
-		 * accepted; a server with work for all of them is not
-		 * down. */
-		if (failure != EAGAIN || clock_now() >= deadline ||
-		    process_stop_requested())
-			break;
-		process_wait(RETRY_MS);
-	}
-	if (failure == 0)
-		return fd;
-	close(fd);
-	return error_system(error, failure, "connect");
+	return connect_by(deadline, address->ai_addr, address->ai_addrlen,
+	    error);
 }
 
 /* A password in the clear stays on this machine, whatever the resolver says

@@ -17,9 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "system/clock.h"
+#include "system/connect.h"
 #include "system/loopback.h"
-#include "system/process.h"
 
 struct question {
 	char *host;
@@ -92,24 +91,6 @@ start(struct question *question)
 	return -1;
 }
 
-bool
-relay_wait_for(int fd, short events, int64_t deadline)
-{
-	for (;;) {
-		struct pollfd pollfd = { .fd = fd, .events = events };
-		int64_t left = deadline - clock_now();
-		const struct timespec timeout = {
-			.tv_sec = left / 1000,
-			.tv_nsec = left % 1000 * 1000000,
-		};
-
-		if (left <= 0 || process_stop_requested())
-			return false;
-		if (ppoll(&pollfd, 1, &timeout, process_wait_mask()) == 1)
-			return true;
-	}
-}
-
 int
 relay_resolve(const char *host, const char *port, int64_t deadline,
     struct addrinfo **addresses, struct error *error)
@@ -126,7 +107,7 @@ relay_resolve(const char *host, const char *port, int64_t deadline,
 	}
 	if (question != NULL && start(question) == 0) {
 		/* With one holder left, the thread has written its answer. */
-		bool answered = relay_wait_for(question->ends[0], POLLIN,
+		bool answered = connect_wait_for(question->ends[0], POLLIN,
 		    deadline) && atomic_load(&question->holders) == 1;
 
 		close(question->ends[0]);

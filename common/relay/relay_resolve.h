@@ -1,9 +1,8 @@
-/* relay_resolve: the addresses of a next hop, and waiting, within a limit. */
+/* relay_resolve: the addresses of a next hop, within a limit. */
 #ifndef RELAY_RESOLVE_H
 #define RELAY_RESOLVE_H
 
 #include <netdb.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -15,8 +14,5 @@
  */
 int relay_resolve(const char *host, const char *port, int64_t deadline,
     struct addrinfo **addresses, struct error *error);
-
-/* Waits for events of poll(2): false at the deadline, or at SIGTERM. */
-bool relay_wait_for(int fd, short events, int64_t deadline);
 
 #endif

@@ -1,7 +1,9 @@
 """smtp-handler's filters: --milter, --milter-default.  smtp-handler(8),
 FILTERS."""
 
+import os
 import re
+import signal
 import socket
 import struct
 import threading
@@ -10,8 +12,9 @@ import time
 from certs import certificates
 from clock import Clock
 from filters import Milter, filter_program
-from mailtest import (HOST, SMTP, SmtpPeer, free_port, smtp_wire, wait_for)
-from nexthop import ScriptedHop
+from mailtest import (DEADLINE, HOST, SMTP, SmtpPeer, free_port, smtp_wire,
+                      wait_for)
+from nexthop import ScriptedHop, busy_socket
 
 TEXT = (b"Subject: x\nX-Twice: a\n b\nX-Other:c\nX-twice: d\n\n.dot\nbody\n")
 
@@ -548,6 +551,27 @@ class Scripted(Milter):
                 self.assertEqual(self.outcome(
                     address, "--milter-default", "accept"), "250 2.0.0")
                 self.assertIn("milter-failed:", self.log)
+
+    def test_stopped_while_it_is_busy(self):
+        """As many wait to be accepted as may: SIGTERM ends our wait."""
+        path = self.fresh_path("s")
+        busy_socket(self, path)
+        asked = threading.Event()
+
+        def ask(connection, send):
+            send(b"c")
+            asked.set()
+        smtp = self.session(self.answering({"M": ask}), f"unix:{path}")
+        smtp.send("MAIL FROM:<joe@x.org>\r\n")
+        self.assertTrue(asked.wait(DEADLINE))
+        smtp.quiet(0.2)     # usually it is there then
+        os.kill(smtp.process.pid, signal.SIGTERM)
+        smtp.expect(None, "451 4.7.1")
+        smtp.expect(None, "421 4.3.2")
+        smtp.rest()
+        self.assertEqual(smtp.exit_status(), 0)
+        self.assertRegex(smtp.process.log(),
+                         'reason="(connect: stopped|stopped at MAIL)"')
 
     def test_comes_back(self):
         """Broken in one message, asked again in the next."""

@@ -9,7 +9,8 @@ import time
 
 from mailtest import (DEADLINE, SMTP, clean_environment, plain, smtp_wire,
                       wait_for)
-from nexthop import STALL, AfterReply, Early, Late, ScriptedHop, Silent
+from nexthop import (STALL, AfterReply, Early, Late, ScriptedHop, Silent,
+                     busy_socket)
 from relay import TEXT, Relay
 from replies import QUEUED, TROUBLE
 
@@ -56,18 +57,7 @@ class Hops(Trouble):
     def test_unix_socket_with_many_waiting(self):
         """It is up, and busy: the kernel says so at once, and we wait."""
         path = str(self.path("lmtp"))
-        listener = socket.socket(socket.AF_UNIX)
-        self.addCleanup(listener.close)
-        listener.bind(path)
-        listener.listen(0)
-        waiting = []
-        try:
-            while True:
-                waiting.append(socket.socket(socket.AF_UNIX))
-                waiting[-1].setblocking(False)
-                waiting[-1].connect(path)
-        except BlockingIOError:
-            pass
+        listener, waiting = busy_socket(self, path)
         smtp = self.relay(self.accounts(f"* lmtp+unix:{path}"))
         smtp.expect("MAIL FROM:<a@b.test>", "250 2.1.0")
         smtp.send("RCPT TO:<a@b.test>\r\n")
@@ -77,8 +67,6 @@ class Hops(Trouble):
         listener.settimeout(DEADLINE)
         listener.accept()[0].close()
         smtp.expect(None, "451 4.4.2")
-        for sock in waiting:
-            sock.close()
 
 
 class Reset(Trouble):

@@ -62,6 +62,24 @@ class Endless:
         self.seconds, self.line = seconds, line
 
 
+def busy_socket(test, path):
+    """A UNIX socket that listens, and those that wait to be accepted there,
+    as many as may."""
+    listener = socket.socket(socket.AF_UNIX)
+    test.addCleanup(listener.close)
+    listener.bind(str(path))
+    listener.listen(0)
+    waiting = []
+    try:
+        while True:
+            waiting.append(socket.socket(socket.AF_UNIX))
+            test.addCleanup(waiting[-1].close)
+            waiting[-1].setblocking(False)
+            waiting[-1].connect(str(path))
+    except BlockingIOError:
+        return listener, waiting
+
+
 class Hush(Exception):
     pass
 
