@@ -29,7 +29,15 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* "HTTP/1.1", "RTSP/2.0", "SIP/2.0": the last word of a request. */
+static bool
+ends_with_nocase(struct slice line, struct slice end)
+{
+	return line.len >= end.len && slice_equal_nocase(slice_skip(line,
+	    line.len - end.len), end);
+}
+
+/* "HTTP/1.1", "RTSP/2.0", "SIP/2.0": the last word of a request. RFC 3261 7.1
+ * has it in either case. */
 static bool
 ends_in_version(struct slice line)
 {
@@ -39,9 +47,9 @@ ends_in_version(struct slice line)
 	    !is_digit(line.data[n - 3]) || line.data[n - 4] != '/')
 		return false;
 	line.len = n - 4;
-	return slice_ends_with(line, SLICE(" HTTP")) ||
-	    slice_ends_with(line, SLICE(" RTSP")) ||
-	    slice_ends_with(line, SLICE(" SIP"));
+	return ends_with_nocase(line, SLICE(" HTTP")) ||
+	    ends_with_nocase(line, SLICE(" RTSP")) ||
+	    ends_with_nocase(line, SLICE(" SIP"));
 }
 
 /* RFC 9110 5.1: a token, then a colon with no blank before it. But a person

@@ -510,6 +510,7 @@ test_other_protocols(void **state)
 		SLICE("DELETE / HTTP/1.1"), SLICE("PRI * HTTP/2.0"),
 		SLICE("ANYTHING / HTTP/1.1"), SLICE("SETUP rtsp://x RTSP/1.0"),
 		SLICE("INVITE sip:a@b SIP/2.0"), SLICE("Host: localhost"),
+		SLICE("message sip:a@b sip/2.0"),
 		SLICE("content-type:text/plain"), SLICE("X: \x01\xFF"),
 	};
 
