@@ -27,7 +27,7 @@ demo_packages="$build_packages openssl curl"
 demo_commands="$build_commands openssl curl"
 
 check_packages="$demo_packages libcmocka-dev clang libclang-rt-dev
-	g++ binutils libsqlite3-dev
+	g++ binutils musl-tools libsqlite3-dev
 	libmilter-dev mandoc python3 python3-pytest python3-dkim swaks
 	python3-aiosmtpd msmtp mpop ucspi-tcp strace
 	getmail6 mutt neomutt nodejs perl libio-socket-ssl-perl

@@ -3,7 +3,6 @@
  */
 #include "login/users.h"
 
-#include <crypt.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "base/lines.h"
 #include "protocol/sasl.h"
 #include "system/file.h"
+#include "system/password_hash.h"
 
 /* ---- reading ---- */
 
@@ -54,13 +54,7 @@ is_usable_hash(const char *hash)
 	if (strlen(proper) != methods[i].len ||
 	    strspn(proper, alphabet) != methods[i].len)
 		return false;
-#ifdef CRYPT_SALT_OK
-	/* libxcrypt can say what it was built without. */
-	return crypt_checksalt(hash) != CRYPT_SALT_INVALID &&
-	    crypt_checksalt(hash) != CRYPT_SALT_METHOD_DISABLED;
-#else
-	return true;
-#endif
+	return password_hash_is_possible(hash);
 }
 
 /* Such a hash is nobody's password's (crypt(3), shadow(5)). */
@@ -348,7 +342,7 @@ check(const struct users *users, struct slice name, struct slice password,
 	const struct user *tried = user != NULL && !locked ? user
 	    : stand_in(users, name);
 	char text[SASL_SECRET_MAX + 1];
-	struct crypt_data *data;
+	char hash[PASSWORD_HASH_SIZE];
 
 	if (tried == NULL) {
 		error_set(error, ERROR_PEER, "there are no users who can "
@@ -361,16 +355,9 @@ check(const struct users *users, struct slice name, struct slice password,
 		error_set(error, ERROR_PEER, "not a password");
 		return USERS_WRONG;
 	}
-	data = calloc(1, sizeof(*data));
-	if (data == NULL) {
-		error_system(error, ENOMEM, "crypt");
-		return USERS_TROUBLE;
-	}
 	memcpy(text, password.data, password.len);
 	text[password.len] = '\0';
-	errno = 0;
-	const char *hash = crypt_r(text, tried->hash, data);
-	bool failed = hash == NULL || hash[0] == '*';
+	bool failed = password_hash(text, tried->hash, hash) < 0;
 	bool right = !failed && is_same(hash, tried->hash);
 	if (failed)
 		error_system(error, errno, "crypt");
@@ -378,8 +365,7 @@ check(const struct users *users, struct slice name, struct slice password,
 		error_set(error, ERROR_PEER, locked
 		    ? "this user cannot log in" : "wrong name or password");
 	explicit_bzero(text, sizeof(text));
-	explicit_bzero(data, sizeof(*data));
-	free(data);
+	explicit_bzero(hash, sizeof(hash));
 	/* Longer than crypt takes: a password of nobody. */
 	if (failed && error->errnum == ERANGE)
 		return USERS_WRONG;

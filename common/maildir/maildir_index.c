@@ -252,13 +252,18 @@ maildir_index_drop_unseen(struct maildir_index *index, size_t first)
 
 /* ---- finding ---- */
 
-static int
-compare_paths(const void *a, const void *b, void *arg)
-{
-	const struct maildir_index *index = arg;
+struct folder_path {
+	const char *path;
+	uint32_t folder;
+};
 
-	return strcmp(index->text + index->folders[*(const uint32_t *)a].path,
-	    index->text + index->folders[*(const uint32_t *)b].path);
+static int
+compare_paths(const void *a, const void *b)
+{
+	const struct folder_path *first = a;
+	const struct folder_path *second = b;
+
+	return strcmp(first->path, second->path);
 }
 
 int
@@ -272,10 +277,16 @@ maildir_index_order_folders(struct maildir_index *index, struct error *error)
 	if (larger == NULL)
 		return error_system(error, ENOMEM, "maildrop");
 	index->by_path = larger;
+	struct folder_path *paths = calloc(n, sizeof(*paths));
+	if (paths == NULL)
+		return error_system(error, ENOMEM, "maildrop");
 	for (size_t i = 0; i < n; i++)
-		index->by_path[i] = (uint32_t)i;
-	qsort_r(index->by_path, n, sizeof(*index->by_path), compare_paths,
-	    index);
+		paths[i] = (struct folder_path){
+			index->text + index->folders[i].path, (uint32_t)i };
+	qsort(paths, n, sizeof(*paths), compare_paths);
+	for (size_t i = 0; i < n; i++)
+		index->by_path[i] = paths[i].folder;
+	free(paths);
 	index->n_by_path = n;
 	return 0;
 }

@@ -1,8 +1,8 @@
 /*
  * maildir_sort.c - messages in their order.
  *
- * In place: qsort_r(3) takes 24 octets a message more, and keeps one array,
- * not two, in step. Quicksort, and heapsort where it goes wrong.
+ * In place: qsort(3) would need an array of its own to sort, and keeps one
+ * array, not two, in step. Quicksort, and heapsort where it goes wrong.
  */
 #include "maildir/maildir_sort.h"
 

@@ -89,11 +89,12 @@ class Table(Ordered):
         options = ("--faults", self.path("faults"))
         if lines:
             self.faults(*lines)
+        began = time.monotonic()
         peer, steps = self.session(program, *options)
         try:
             for event, line, usual in steps:
-                began = time.monotonic()
                 if line:
+                    began = time.monotonic()
                     peer.send(line)
                 said = self.hear(peer, usual)
                 if seconds is not None:

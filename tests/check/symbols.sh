@@ -1,0 +1,120 @@
+#!/bin/sh
+# Nothing is used that OpenBSD, FreeBSD or musl lacks, but in a file that has
+# another way for them: symbols.txt says what is where. And musl's headers
+# have all that the sources need.
+
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+build=${BUILD:-build}/obj
+list=tests/check/symbols.txt
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+failed=0
+
+objects=$(for source in $(find common pop3-handler smtp-handler -name '*.c')
+do
+	printf '%s\n' "$build/${source%.c}.o"
+done)
+# shellcheck disable=SC2086
+nm -A -P $objects >"$work/symbols" || exit 1
+
+# Names that gcc's and glibc's headers put in place of others; those of
+# libraries that are ours to choose; compilers' and sanitizers' own.
+awk -v build="$build/" '
+	function plain(name) {
+		if (name ~ /^__.*_chk$/)
+			return substr(name, 3, length(name) - 6)
+		sub(/^__isoc(99|23)_/, "", name)
+		if (name ~ /^__open(at)?(64)?_2$/) {
+			gsub(/^__|(64)?_2$/, "", name)
+			return name
+		}
+		sub(/64$/, "", name)
+		return name
+	}
+	FNR == NR {
+		if ($1 == "everywhere")
+			for (i = 2; i <= NF; i++)
+				everywhere[$i] = 1
+		if ($1 == "only")
+			for (i = 3; i <= NF; i++)
+				only[$2, $i] = 1
+		next
+	}
+	{
+		sub(/:$/, "", $1)
+		object = substr($1, length(build) + 1)
+		sub(/\.o$/, "", object)
+		if ($3 !~ /^[Uvw]$/)
+			ours[$2] = 1
+		else
+			uses[$2, object] = 1
+	}
+	END {
+		for (use in uses) {
+			split(use, part, SUBSEP)
+			name = part[1]
+			if (name in ours || name ~ /^(tls|sd|EVP|PEM|X509|SHA256)_/ ||
+			    name == "SHA256" || name ~ /^_GLOBAL_OFFSET_TABLE_/ ||
+			    name ~ /^__(asan|ubsan|tsan|lsan|sanitizer|gcov|llvm)/ ||
+			    name ~ /^__(stack_chk_fail|assert_fail|tls_get_addr)$/ ||
+			    name ~ /^__(ctype_.*_loc|errno_location)$/)
+				continue
+			name = plain(name)
+			if (name in everywhere || (name, part[2]) in only)
+				continue
+			printf "symbols: %s uses %s, which %s does not " \
+			    "allow there\n", part[2], name, "'"$list"'"
+			bad = 1
+		}
+		exit bad
+	}' "$list" "$work/symbols" >&2 || failed=1
+
+awk '
+	FNR == NR {
+		if ($1 == "header")
+			for (i = 3; i <= NF; i++)
+				only[$2, $i] = listed[$2] = 1
+		next
+	}
+	/^#[ \t]*include </ {
+		name = $0
+		gsub(/^[^<]*<|>.*$/, "", name)
+		file = FILENAME
+		sub(/\.[ch]$/, "", file)
+		if ((name in listed || name ~ /^linux\//) &&
+		    !((name, file) in only)) {
+			printf "symbols: %s includes <%s>, which not all " \
+			    "systems have\n", FILENAME, name
+			bad = 1
+		}
+	}
+	END { exit bad }
+	' "$list" $(find common pop3-handler smtp-handler -name '*.[ch]') >&2 ||
+	failed=1
+
+if ! command -v musl-gcc >/dev/null
+then
+	echo "no musl-gcc: tests/setup.sh check"
+	exit 77
+fi
+# Headers that are the kernel's or other libraries', beside musl's own
+triple=$(cc -print-multiarch)
+mkdir "$work/include" "$work/include/openssl"
+ln -s "/usr/include/$triple"/openssl/* /usr/include/openssl/* \
+    "$work/include/openssl" 2>/dev/null
+ln -s /usr/include/linux /usr/include/asm-generic \
+    "/usr/include/$triple/asm" /usr/include/tls.h "$work/include"
+# musl has it, and Debian's package leaves it out
+cat >"$work/include/crypt.h" <<-END
+	struct crypt_data { int initialized; char buffer[256]; };
+	char *crypt(const char *, const char *);
+	char *crypt_r(const char *, const char *, struct crypt_data *);
+	END
+find common pop3-handler smtp-handler -name '*.c' -exec musl-gcc -std=c17 \
+    -D_GNU_SOURCE -Wall -Wextra -Werror -Icommon -Ipop3-handler \
+    -Ismtp-handler -idirafter "$work/include" -fsyntax-only {} + >&2 ||
+	failed=1
+exit "$failed"
