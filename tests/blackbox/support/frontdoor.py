@@ -405,8 +405,10 @@ class Haproxy(InNetwork):
         config = self.test.fresh_path("haproxy.cfg")
         config.write_text(
             f"global\n\tlog stdout format raw local0\n{self.settings}"
-            "defaults\n\tlog global\n\tmode tcp\n\ttimeout connect 5s\n"
-            "\ttimeout client 30s\n\ttimeout server 30s\n"
+            "defaults\n\tlog global\n\tmode tcp\n\ttimeout connect 60s\n"
+            "\ttimeout client 90s\n\ttimeout server 90s\n"
+            # Else a check has no longer than until the next one
+            "\ttimeout check 60s\n"
             + text.replace("PORT", str(self.port)))
         return self.inner([tool("haproxy", "haproxy"), "-db", "-f", config])
 
