@@ -2,6 +2,7 @@
 #include "drive.h"
 
 #include <sys/mman.h>
+#include <time.h>
 
 #include "maildir/maildir_cache.h"
 #include "maildir/maildir_sort.h"
@@ -205,14 +206,41 @@ test_every_damage(void **state)
 			octet = (char)(octet ^ 1 << bit);
 			assert_int_equal(pwrite(fd, &octet, 1, at), 1);
 			assert_false(maildir_cache_read(&again, fd, &key));
+			assert_int_equal(again.n, 0);
 			octet = (char)(octet ^ 1 << bit);
 			assert_int_equal(pwrite(fd, &octet, 1, at), 1);
 		}
 	for (off_t size = st.st_size - 1; size >= 0; size--) {
 		assert_int_equal(ftruncate(fd, size), 0);
 		assert_false(maildir_cache_read(&again, fd, &key));
+		assert_int_equal(again.n, 0);
 	}
 	close(fd);
+	maildir_index_free(&index);
+}
+
+/* As many directories as there may be in a maildrop, and one more. */
+static void
+test_most_folders(void **state)
+{
+	struct maildir_index index = { .n = 0 }, again;
+	struct error error;
+	char path[16];
+
+	(void)state;
+	maildir_index_add_folder(&index, SLICE(""), 0, &error);
+	for (int i = 1; i < MAILDIR_FOLDERS_MAX; i++) {
+		snprintf(path, sizeof(path), "d%d", i);
+		assert_int_equal(maildir_index_add_folder(&index,
+		    slice_from(path), 0, &error), 0);
+	}
+	int fd = written(&index);
+	assert_true(maildir_cache_read(&again, fd, &key));
+	assert_int_equal(again.n_folders, MAILDIR_FOLDERS_MAX);
+	maildir_index_free(&again);
+	close(fd);
+	assert_int_equal(maildir_index_add_folder(&index, SLICE("x"), 0,
+	    &error), -1);
 	maildir_index_free(&index);
 }
 
@@ -300,11 +328,57 @@ test_saved_and_loaded(void **state)
 	assert_int_equal(fchmodat(directory.fd, name, 0620, 0), 0);
 	assert_false(maildir_cache_load(&again, directory.fd, name, &key));
 	assert_int_equal(fchmodat(directory.fd, name, 0600, 0), 0);
+	/* Our own name for it is of this form, and fits. */
+	assert_int_equal(strlen(name), strlen("pop3-") + 32 + strlen("-0"));
 	/* No link is followed. */
 	assert_int_equal(symlinkat(name, directory.fd, "link"), 0);
 	assert_false(maildir_cache_load(&again, directory.fd, "link", &key));
 	maildir_index_free(&index);
 	directory_remove(&directory);
+}
+
+/* Another session may be writing one, or have died over it. */
+static void
+test_saved_at_once(void **state)
+{
+	static const struct { time_t age; bool replaced; } rows[] = {
+		{ 0, false }, { 20, false }, { 80, true }, { 4000, true },
+		{ -4000, true },
+	};
+	struct directory directory;
+	struct maildir_index index, again;
+	struct error error;
+	char fresh[MAILDIR_CACHE_NAME_SIZE + 4];
+
+	(void)state;
+	make_index(&index);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct timespec then = {
+			.tv_sec = time(NULL) - rows[i].age };
+		const struct timespec times[2] = { then, then };
+
+		directory_make(&directory);
+		snprintf(fresh, sizeof(fresh), "%s.new", "name");
+		directory_put(&directory, fresh, SLICE("half"));
+		assert_int_equal(utimensat(directory.fd, fresh, times, 0), 0);
+		assert_int_equal(maildir_cache_save(&index, directory.fd,
+		    "name", &key, &error), 0);
+		assert_int_equal(maildir_cache_load(&again, directory.fd,
+		    "name", &key), rows[i].replaced);
+		maildir_index_free(&again);
+		assert_int_equal(faccessat(directory.fd, fresh, F_OK, 0),
+		    rows[i].replaced ? -1 : 0);
+		directory_remove(&directory);
+	}
+	/* It cannot be put in place: nothing is left of it. */
+	directory_make(&directory);
+	directory_mkdir(&directory, "name");
+	assert_int_equal(maildir_cache_save(&index, directory.fd, "name",
+	    &key, &error), -1);
+	assert_int_equal(error.errnum, EISDIR);
+	assert_int_equal(faccessat(directory.fd, fresh, F_OK, 0), -1);
+	directory_remove(&directory);
+	maildir_index_free(&index);
 }
 
 int
@@ -317,8 +391,10 @@ main(void)
 		cmocka_unit_test(test_larger_than_a_block),
 		cmocka_unit_test(test_another_key),
 		cmocka_unit_test(test_every_damage),
+		cmocka_unit_test(test_most_folders),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_saved_and_loaded),
+		cmocka_unit_test(test_saved_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
