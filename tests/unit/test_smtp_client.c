@@ -400,6 +400,8 @@ test_commands(void **state)
 	assert_slice(written(), "EHLO me.test\r\n");
 	smtp_client_helo(&client, "me.test");
 	assert_slice(written(), "HELO me.test\r\n");
+	smtp_client_lhlo(&client, "me.test");
+	assert_slice(written(), "LHLO me.test\r\n");
 	smtp_client_starttls(&client);
 	assert_slice(written(), "STARTTLS\r\n");
 	say_rcpt(&client, SLICE("a@b"));
@@ -775,6 +777,66 @@ test_trace(void **state)
 	    "> 354 go\n> what?\n");
 }
 
+/* A line that stands for a secret is shown whole or not at all. */
+static void
+test_trace_full(void **state)
+{
+	static const char shown[] = "< AUTH PLAIN (SASL response)\n";
+	char storage[sizeof(shown) - 1];
+
+	(void)state;
+	for (size_t size = sizeof(storage) - 1; size <= sizeof(storage);
+	    size++) {
+		struct buf trace;
+
+		begin();
+		buf_init(&trace, storage, size);
+		client.wire.transcript = &trace;
+		say_auth(SASL_CLIENT_PLAIN, SLICE("joe"), SLICE("secret"), 1);
+		if (size == sizeof(storage))
+			assert_slices(buf_contents(&trace),
+			    slice_from(shown));
+		else
+			assert_slice(buf_contents(&trace), "");
+	}
+}
+
+/* What LHLO's reply offers counts as EHLO's does, HELO's offers nothing. */
+static void
+test_lhlo_offers(void **state)
+{
+	(void)state;
+	begin();
+	smtp_client_lhlo(&client, "me.test");
+	hear(SLICE("250-x\r\n250 DSN\r\n"));
+	assert_true(client.extensions.dsn);
+	smtp_client_helo(&client, "me.test");
+	hear(SLICE("250-x\r\n250 DSN\r\n"));
+	assert_false(client.extensions.dsn);
+}
+
+/* Every digit may stand in a code. */
+static void
+test_digits(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned code = 200; code < 600; code++) {
+		char reply[16];
+
+		snprintf(reply, sizeof(reply), "%u x\r\n", code);
+		buf_append(&client.wire.in, slice_from(reply));
+		assert_int_equal(smtp_client_next(&client),
+		    SMTP_CLIENT_REPLY);
+		assert_int_equal(client.reply.code, code);
+	}
+	/* Nothing of it is left behind a login. */
+	smtp_client_wipe(&client);
+	for (size_t i = 0; i < sizeof(client.text); i++)
+		assert_int_equal(client.text[i], 0);
+	assert_int_equal(client.reply.text.len, 0);
+}
+
 /* ---- message text ---- */
 
 /* The text through an out that is drained by so many octets at a time, in
@@ -880,6 +942,9 @@ main(void)
 		cmocka_unit_test(test_many_extensions),
 		cmocka_unit_test(test_size_max),
 		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_trace_full),
+		cmocka_unit_test(test_lhlo_offers),
+		cmocka_unit_test(test_digits),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_long_text),
 	};
