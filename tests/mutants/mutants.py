@@ -17,7 +17,7 @@ What is left alive is looked up in tests/mutants/alive, two lines for each:
         why no test can, or need, notice
 
 NAME stays the same where lines are moved and becomes another one where the
-line is changed.  A line "/PATTERN/" stands for all in which that is found.  The exit status is 0 where at most one in twenty of the
+line is changed.  A line "/PATTERN/" stands for all that have it.  The exit status is 0 where at most one in twenty of the
 others is alive.  Nothing in the source tree is touched."""
 
 import argparse
@@ -65,6 +65,7 @@ TESTS = {
     "common/maildir/maildir_cache.c": ["replay/maildir_cache", *MAILDIR],
     "common/system/conn.c": ["unit/test_conn"],
     "common/system/transport.c": ["unit/test_conn"],
+    "common/system/connect.c": ["unit/test_relay_connect"],
     "common/relay/account.c": ACCOUNT,
     "common/relay/account_secret.c": ACCOUNT,
     "common/relay/next_hop.c": ACCOUNT,
