@@ -253,6 +253,8 @@ def drip(peer, octets, period, seconds):
             peer.transport.send(octets[position:position + 1])
         except (BrokenPipeError, ConnectionResetError):
             continue        # its last words are still to be read
+        except BlockingIOError:
+            continue        # it reads even more slowly
         position = (position + 1) % len(octets)
     return peer.ended
 

@@ -551,12 +551,18 @@ class OwnServer:
             self.changed.wait_for(lambda: len(self.processes) > n, DEADLINE)
             return self.processes[n]
 
+    def all(self):
+        """Of the connections so far: one that was served to its end may have
+        a process that we are just starting."""
+        with self.changed:
+            return list(self.processes)
+
     def log(self):
-        return "".join(process.log() for process in self.processes)
+        return "".join(process.log() for process in self.all())
 
     def wait_all(self):
         """Exit statuses of all so far."""
-        return [process.wait() for process in list(self.processes)]
+        return [process.wait() for process in self.all()]
 
     def stop(self):
         # close() alone would leave accept() waiting
