@@ -84,8 +84,8 @@ milters_take_answer(struct milters *milters, struct milter_link *link,
 		    ? "2.1.5" : "2.0.0", slice_from("") };
 		break;
 	case MILTER_UNOFFERED:
-		error_set(&why, ERROR_SYSTEM, "it wants %s, which was not "
-		    "offered", link->milter.what);
+		error_set(&why, ERROR_SYSTEM, "it wants %s, which is not "
+		    "done", link->milter.what);
 		milters_give_up(milters, link, &why, made);
 		/* Not what it wanted, and so not as if it had been done. */
 		milters_refuse(made, &milters_later);

@@ -46,7 +46,8 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	node-nodemailer/nodemailer
 	dovecot-lmtpd/dovecot opensmtpd/smtpd fail2ban/fail2ban-regex dma/dma
 	rspamd/rspamd opendkim/opendkim moosefs-master/mfsmaster
-	moosefs-chunkserver/mfschunkserver moosefs-client/mfsmount'
+	moosefs-chunkserver/mfschunkserver moosefs-client/mfsmount
+	clamav-daemon/clamd clamav-milter/clamav-milter'
 # Where it is not what runs the machine, its package would make users.
 [ -e /usr/bin/systemd-socket-activate ] ||
 	check_unpacked="$check_unpacked systemd/systemd-socket-activate"

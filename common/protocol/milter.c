@@ -11,10 +11,12 @@
 /* Older versions have fewer flags, but all that is needed here. */
 #define VERSION_MIN 2
 
-/* Changes a filter may ask for (SMFIF_*): of headers alone. */
+/* Changes a filter may ask for (SMFIF_*): of headers alone. But clamav-milter
+ * leaves where quarantine is not offered, even if it is set to refuse. */
 #define ADD_HEADERS 0x01u
 #define CHANGE_HEADERS 0x10u
-#define ACTIONS (ADD_HEADERS | CHANGE_HEADERS)
+#define QUARANTINE 0x20u
+#define ACTIONS (ADD_HEADERS | CHANGE_HEADERS | QUARANTINE)
 
 /* What a filter may ask of the protocol (SMFIP_*). */
 #define SKIP 0x400u

@@ -59,7 +59,7 @@ enum milter_answer {
 	MILTER_INSERT,    /* ... before header number milter->index */
 	MILTER_CHANGE,    /* ... for the index-th of that name, from 1; an
 	                   * empty value deletes it */
-	MILTER_UNOFFERED, /* a change that was not offered: milter->what */
+	MILTER_UNOFFERED, /* a change that is not done: milter->what */
 	MILTER_BROKEN,    /* no protocol: milter->what */
 };
 

@@ -9,7 +9,7 @@ import subprocess
 import dkim
 
 from filters import Milter
-from mailtest import HOST, TOOLS
+from mailtest import HOST, TOOLS, free_port
 from nexthop import ScriptedHop
 
 # Refused by every filter for spam (spamassassin.apache.org/gtube)
@@ -157,3 +157,60 @@ class Opendkim(Real):
         signed = [text for text in served if b"DKIM-Signature" in text]
         self.assertEqual(len(signed), 1)
         self.assert_signed(signed[0])
+
+
+class Clamav(Real):
+    package = "clamav-milter"
+    # The file that every scanner takes for a virus (eicar.org), written so
+    # that no scanner finds it here
+    EICAR = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS-"
+             + "TEST-FILE!$H+H*")
+
+    def clamav(self, infected):
+        """clamd with one signature, and its filter."""
+        database = self.path("db")
+        database.mkdir()
+        (database / "test.ndb").write_text(
+            f"Eicar-Test:0:*:{self.EICAR[:40].encode().hex()}\n")
+        scanner, port = self.path("clamd.sock"), free_port()
+        user = "User root\nForeground yes\n"
+        clamd = self.write("clamd.conf", (
+            f"{user}LocalSocket {scanner}\nDatabaseDirectory {database}\n"
+            f"TemporaryDirectory {self.dir}\n"))
+        settings = self.write("clamav-milter.conf", (
+            f"{user}ClamdSocket unix:{scanner}\n"
+            f"MilterSocket inet:{port}@127.0.0.1\n"
+            f"TemporaryDirectory {self.dir}\n{infected}"))
+        env = {"LD_LIBRARY_PATH": self.libraries}
+        self.start([TOOLS / "clamav-daemon/usr/sbin/clamd", "-c", clamd],
+                   scanner, env=env)
+        self.start([self.tools / "usr/sbin/clamav-milter", "-c", settings],
+                   port=port, env=env)
+        return f"inet:{port}@127.0.0.1"
+
+    def test_clamav(self):
+        smtp = self.session(self.clamav(
+            "OnInfected Reject\nRejectMsg Infected: %v\n"
+            "AddHeader Replace\n"))
+        reply = smtp.message(f"{HEADER}\n{self.EICAR}\n")
+        self.assertEqual((str(reply), reply.texts),
+                         ("550 5.7.1", ["Infected: Eicar-Test.UNOFFICIAL"]))
+        self.assert_nothing_kept()
+        # One that claims to have been looked at
+        self.assertEqual(str(smtp.message(
+            f"X-Virus-Status: Believe me\n{HEADER}\n{BODY}")), "250 2.0.0")
+        smtp.quit()
+        content, = self.stored().values()
+        head, _, body = content.decode().partition("\n\n")
+        self.assertEqual(body, BODY)
+        self.assertEqual(re.findall(r"(?m)^X-Virus-Status: (.*)$", head),
+                         ["Clean"])
+
+    def test_quarantine(self):
+        """By default it wants one of the changes that are not made: the
+        message is neither kept nor lost."""
+        smtp = self.session(self.clamav("OnInfected Quarantine\n"))
+        self.assertEqual(str(smtp.message(f"{HEADER}\n{self.EICAR}\n")),
+                         "451 4.7.1")
+        self.assert_nothing_kept()
+        smtp.quit()

@@ -253,7 +253,7 @@ check_sending(struct slice input)
 	milter_init(&milter, in, sizeof(in), out, sizeof(out));
 	CHECK(milter_put_negotiation(&milter));
 	/* Nothing is offered but changes of headers (SMFIF_*). */
-	text_add(&want, SLICE("O\0\0\0\x06\0\0\0\x11\0\x1F\xF7\xFF"));
+	text_add(&want, SLICE("O\0\0\0\x06\0\0\0\x31\0\x1F\xF7\xFF"));
 	check_sent(&milter, &want);
 	slice_cut(input, '\n', &a, &input);
 	slice_cut(input, '\n', &b, &input);

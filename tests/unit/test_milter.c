@@ -46,7 +46,7 @@ test_put(void **state)
 	(void)state;
 	begin_milter();
 	assert_true(milter_put_negotiation(&milter));
-	check_out(PACKET("\0\0\0\x0dO\0\0\0\x06\0\0\0\x11\0\x1f\xf7\xff"));
+	check_out(PACKET("\0\0\0\x0dO\0\0\0\x06\0\0\0\x31\0\x1f\xf7\xff"));
 	assert_true(milter_put_macros(&milter, MILTER_MAIL, macros, 3));
 	check_out(PACKET("\0\0\0\x17" "DMj\0mx\0{mail_addr}\0a@b\0"));
 	assert_true(milter_put_connect(&milter, SLICE("x"), SLICE("192.0.2.1"),
