@@ -2,7 +2,9 @@
 """Three hosts with one maildir store, haproxy in front of them, and failures:
 is every message that was accepted fetched exactly once?
 
-    tests/hosts/hosts.py moosefs|glusterfs [MESSAGES]
+    tests/hosts/hosts.py moosefs|glusterfs|plain [MESSAGES]
+
+plain is a directory of this machine, which all hosts have: the yardstick.
 
 The hosts are network and mount namespaces on this machine, joined by a bridge;
 what they say to each other leaves none of them.  Needs root, and the packages
@@ -169,6 +171,10 @@ class Moosefs:
         wait_for(lambda: host.run("stat", "-f", "-c", "%T", where)
                  .stdout.startswith("fuse"), f"the mount on {host.name}", 60)
 
+    def files(self, host):
+        del host
+        return self.folder / "store"
+
     def kill_part(self, host):
         os.killpg(self.chunks[host.name].pid, signal.SIGKILL)
 
@@ -201,7 +207,7 @@ class Glusterfs:
         self.gluster("volume", "create", "mail", "replica", len(hosts),
                      *(f"{host.address}:/srv/brick/mail" for host in hosts),
                      "force")
-        self.gluster("volume", "set", "mail", "network.ping-timeout", 3)
+        self.gluster("volume", "set", "mail", "network.ping-timeout", 10)
         self.gluster("volume", "start", "mail")
         for host in hosts:
             host.run("/usr/sbin/glusterfs", f"--volfile-server={host.address}",
@@ -210,10 +216,15 @@ class Glusterfs:
     def gluster(self, *words):
         """The command line fails while the daemon starts."""
         def tried():
-            done = self.hosts[0].run("gluster", "--mode=script", *words,
-                                     check=False)
+            done = self.hosts[0].run("timeout", "60", "gluster",
+                                     "--mode=script", *words, check=False)
             return done if done.returncode == 0 else None
-        return wait_for(tried, f"gluster {words}", 60)
+        return wait_for(tried, f"gluster {words}", 600)
+
+    def files(self, host):
+        """On the brick: the mount may be what does not answer."""
+        del host
+        return "/srv/brick/mail"
 
     def kill_part(self, host):
         for pid in host.everything():
@@ -233,7 +244,29 @@ class Glusterfs:
             if line.startswith("Number of entries"))
 
 
-STORES = {"moosefs": Moosefs, "glusterfs": Glusterfs}
+class Plain:
+    """Nothing is distributed, and no part of it can be killed."""
+
+    def __init__(self, network, hosts):
+        del hosts
+        self.folder = network.folder / "store"
+        self.folder.mkdir()
+
+    def files(self, host):
+        del host
+        return self.folder
+
+    def kill_part(self, host):
+        pass
+
+    start_part = kill_part
+
+    def has_healed(self, host):
+        del host
+        return True
+
+
+STORES = {"moosefs": Moosefs, "glusterfs": Glusterfs, "plain": Plain}
 
 
 class Mail:
@@ -401,7 +434,7 @@ class Run:
         self.say("without it")
         self.store.start_part(self.hosts[2])
         wait_for(lambda: self.store.has_healed(self.hosts[2]),
-                 "the store to heal", 120)
+                 "the store to heal", 900)
         self.say("while it heals")
         self.reach(0.65)
         self.say("all is well")
@@ -455,7 +488,8 @@ def main():
         wrong = run.go()
         if wrong:
             print("--- what is in the store\n" + hosts[0].run(
-                "find", folder / "store", "-type", "f", check=False).stdout)
+                "timeout", "60", "find", store.files(hosts[0]), "-type", "f",
+                check=False).stdout)
             for name, text in mail.logs():
                 print(f"--- {name}\n{text}")
     for line in wrong:
