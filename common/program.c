@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/version.h"
@@ -101,6 +102,7 @@ prepare_sessions(struct program *program, struct error *error)
 	if (program->tls != NULL)
 		tls_rehearsal(program->tls);
 	log_prepare();
+	tzset();
 	return 0;
 }
 

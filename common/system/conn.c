@@ -355,7 +355,6 @@ close_tls(struct conn *conn, bool wait)
 		drain_ciphertext(conn, &ignored);
 	else if (conn->transport.error == 0)
 		transport_push(&conn->transport);
-	transport_drop_tls(&conn->transport);
 }
 
 static void
@@ -391,6 +390,8 @@ conn_close(struct conn *conn, struct wire *final_reply, bool linger)
 	if (conn->transport.tls != NULL)
 		close_tls(conn, final_reply != NULL);
 	transport_shutdown(&conn->transport);
+	/* Only now: there is much to free, and the peer waits for the end. */
+	transport_drop_tls(&conn->transport);
 	if (linger && transport_is_socket(&conn->transport))
 		linger_for_peer(conn);
 	transport_close(&conn->transport);
