@@ -271,7 +271,7 @@ test_texts(void **state)
 static void
 test_long_texts(void **state)
 {
-	static const char status[] = "-ERR [SYS/TEMP]";
+	static const char status[] = "-ERR [AUTH]";
 	char xs[REFUSAL_MAX + 1];
 	struct guarded storage;
 
