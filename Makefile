@@ -190,9 +190,9 @@ $(OBJ)/%.o: %.c $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Its memory can be made to fail.
+# Its memory and its connections can be made to fail.
 $(BUILD)/tests/unit/test_server: TEST_LIBS = \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=accept4
 $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries) $(smtp_parts)
 	@mkdir -p $(@D)
 	$(say) LD $@

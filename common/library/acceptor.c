@@ -29,6 +29,25 @@ accept_one(int fd)
 #endif
 }
 
+/* Errors of one connection, which is gone: the next one is tried (accept(2),
+ * "Error handling"). Linux hands out there what the network said of it. */
+static bool
+is_of_one(int errnum)
+{
+	static const int errors[] = {
+		EINTR, ECONNABORTED, EPERM, EPROTO, ETIMEDOUT, ENETDOWN,
+		ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH,
+#ifdef ENONET
+		ENONET,
+#endif
+	};
+
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+		if (errnum == errors[i])
+			return true;
+	return false;
+}
+
 void
 acceptor_serve(struct origin *origin)
 {
@@ -42,8 +61,7 @@ acceptor_serve(struct origin *origin)
 				close(fd);
 			continue;
 		}
-		if (origin->fd >= 0 && (errno == EINTR ||
-		    errno == ECONNABORTED))
+		if (origin->fd >= 0 && is_of_one(errno))
 			continue;
 		if (origin->fd >= 0 && (errno == EMFILE || errno == ENFILE ||
 		    errno == ENOBUFS || errno == ENOMEM))

@@ -87,7 +87,7 @@ class Booted(Systemd):
     def session(self, password=PASSWORD):
         """One POP3S session: the certificate that was shown, or "later"."""
         try:
-            pop3 = poplib.POP3_SSL("localhost", 995, timeout=20,
+            pop3 = poplib.POP3_SSL("localhost", 995, timeout=60,
                                    context=self.certs.client_context())
         except (EOFError, OSError, poplib.error_proto):
             return "later"

@@ -41,7 +41,7 @@ class Fail2ban(FrontDoor):
         done = subprocess.run(
             ["python3", TOOL / "usr/bin/fail2ban-regex", "-c", folder, "-o",
              "ip", log, f"{path}[mode={mode}]"], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=60, env=clean_environment({
+            stderr=subprocess.PIPE, timeout=200, env=clean_environment({
                 "PYTHONPATH": TOOL / "usr/lib/python3/dist-packages"}))
         print(done)
         self.assertEqual(done.returncode, 0, done.stderr)

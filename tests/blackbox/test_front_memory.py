@@ -37,7 +37,7 @@ class Memory(FrontDoor):
         text = subprocess.run(
             ["openssl", "pkey", "-noout", "-text", "-in",
              self.certs.server.key], stdout=subprocess.PIPE, check=True,
-            timeout=30).stdout.decode()
+            timeout=200).stdout.decode()
         octets = bytes.fromhex(re.sub(
             r"[\s:]", "", re.search(r"priv:\n((?:\s+[0-9a-f:]+\n)+)",
                                     text)[1]))

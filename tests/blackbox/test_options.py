@@ -173,7 +173,7 @@ class CheckConfig(TestCase):
     def test_said_into_a_pipe(self):
         """2>&1 | less"""
         done = subprocess.run(
-            [SMTP, "--check-config", "--auth", "any"], timeout=20,
+            [SMTP, "--check-config", "--auth", "any"], timeout=200,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, cwd=self.dir, text=True,
             env=clean_environment())

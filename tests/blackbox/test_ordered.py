@@ -500,9 +500,9 @@ class Clients(Ordered):
 
         def curl(*args, stdin=b""):
             return subprocess.run(
-                ["curl", "-sS", "--max-time", "30", "-u", "joe:x", *args],
+                ["curl", "-sS", "--max-time", "190", "-u", "joe:x", *args],
                 input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                timeout=40)
+                timeout=200)
         url = f"pop3://127.0.0.1:{pop.port}/1"
         # It takes the end of the connection for that of the message: this
         # is how one finds out.

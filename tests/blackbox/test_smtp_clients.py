@@ -126,7 +126,7 @@ class Many(TestCase):
             [str(programs / "sbin" / "smtp-source"), "-s", "100", "-m",
              "500", "-l", "3000", "-f", "joe@example.com", "-t",
              "ann@example.org", *options, f"127.0.0.1:{server.port}"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200,
             env={**tool_libraries("postfix", "postfix"),
                  "MAIL_CONFIG": str(self.dir)})
         self.assertEqual((done.returncode, done.stdout), (0, b""))

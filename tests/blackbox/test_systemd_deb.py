@@ -19,7 +19,7 @@ def build(folder, suffix=""):
     done = subprocess.run(
         ["sh", ROOT / "units/debian/build.sh", version, folder], env={
             **keep, "BUILD": os.path.relpath(BUILD, ROOT)},
-        capture_output=True, text=True, timeout=120, check=False)
+        capture_output=True, text=True, timeout=900, check=False)
     if done.returncode != 0:
         raise AssertionError(done.stdout + done.stderr)
     return version
@@ -51,7 +51,7 @@ class Packages(Systemd):
         may be one that was only unpacked."""
         return cls.machine.run("env", "DEBIAN_FRONTEND=noninteractive",
                                "dpkg", "--ignore-depends=systemd", *words,
-                               timeout=120)
+                               timeout=900)
 
     def test_life(self):
         machine = self.machine

@@ -151,7 +151,7 @@ class Units(Systemd):
     def one_session():
         """In the clear, up to EHLO."""
         try:
-            with smtplib.SMTP("127.0.0.1", 587, timeout=20) as smtp:
+            with smtplib.SMTP("127.0.0.1", 587, timeout=60) as smtp:
                 code, _ = smtp.ehlo()
                 return "served" if code == 250 else \
                     "later" if code == 421 else code

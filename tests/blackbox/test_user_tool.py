@@ -6,7 +6,7 @@ import pty
 import subprocess
 
 from frontdoor import BOTH, RIGHT, WRONG, FrontDoor, offers, try_login
-from mailtest import BUILD, NOBODY
+from mailtest import BUILD, DEADLINE, NOBODY
 
 TOOL = BUILD / "units" / "mail-handlers-user"
 
@@ -23,7 +23,7 @@ class UserTool(FrontDoor):
             ["sh", TOOL, *words], input=password, text=True,
             env={"PATH": os.environ["PATH"],
                  "MAIL_HANDLERS_USERS": str(self.file)},
-            capture_output=True, timeout=60, check=False)
+            capture_output=True, timeout=DEADLINE, check=False)
         self.assertEqual(done.returncode, status, done)
         self.assertFalse(self.file.with_suffix(".new").exists())
         return done.stderr if status else done.stdout
@@ -139,7 +139,7 @@ class UserTool(FrontDoor):
         done = subprocess.run(
             ["sh", TOOL, "lock", "anna"], capture_output=True, text=True,
             env={**os.environ, "MAIL_HANDLERS_USERS": str(self.file)},
-            timeout=60, check=False)
+            timeout=DEADLINE, check=False)
         self.assertEqual(done.returncode, 75)
         self.assertIn("somebody else is changing", done.stderr)
         self.assertTrue(lock.exists())

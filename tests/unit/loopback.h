@@ -29,7 +29,7 @@ listen_on_loopback(struct sockaddr_in *address)
 	return listener;
 }
 
-static void
+static inline void
 pause_ms(long milliseconds)
 {
 	const struct timespec pause = {

@@ -6,6 +6,7 @@
 #include "drive.h"
 
 #include "keypair.h"
+#include "loopback.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -24,6 +25,10 @@
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *old, size_t size);
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *len,
+    int flags);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len,
+    int flags);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *old, size_t size);
@@ -700,6 +705,50 @@ test_dropped_in_handshake(void **state)
 	directory_remove(&directory);
 }
 
+/* ---- accept(2), which fails once ---- */
+
+static int accept_errno;
+
+int
+__wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+	errno = accept_errno;
+	accept_errno = 0;
+	return errno != 0 ? -1 : __real_accept4(fd, address, len, flags);
+}
+
+/* The next connection is served at once: nothing may come that would tell of
+ * it again. */
+static void
+test_connection_that_is_gone(void **state)
+{
+	static const int errors[] = {
+		EINTR, ECONNABORTED, EPERM, EPROTO, ETIMEDOUT, ENETDOWN,
+		ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH,
+	};
+	struct sockaddr_in address;
+	struct host host;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		int listener = listen_on_loopback(&address);
+		int client = socket(AF_INET, SOCK_STREAM, 0);
+
+		assert_int_equal(host_open(&host, NULL), 0);
+		assert_int_equal(mh_server_listen(host.server, listener,
+		    &smtp, NULL), 0);
+		assert_int_equal(connect(client, (struct sockaddr *)&address,
+		    sizeof(address)), 0);
+		accept_errno = errors[i];
+		const struct mh_event *event = mh_server_wait(host.server, 0);
+		assert_non_null(event);
+		assert_int_equal(event->type, MH_CONNECT);
+		assert_int_equal(accept_errno, 0);
+		assert_int_equal(close(client), 0);
+		host_close(&host);
+	}
+}
+
 /* Somebody else holds the descriptor, too, as a process that was forked does:
  * what happens to it later is nobody's session any more. */
 static void
@@ -866,6 +915,7 @@ main(void)
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_wrong_calls),
 		cmocka_unit_test(test_dropped_in_handshake),
+		cmocka_unit_test(test_connection_that_is_gone),
 		cmocka_unit_test(test_descriptor_is_held),
 		cmocka_unit_test(test_forked_process_frees),
 		cmocka_unit_test(test_threads),

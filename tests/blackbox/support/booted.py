@@ -278,7 +278,7 @@ class Systemd(TestCase):
 
     def curl(self, *args, check=True, stdin=b""):
         return self.machine.run("curl", "-4sS", "--cacert", "/etc/ca.crt",
-                                "--max-time", 30, *args,
+                                "--max-time", 190, *args,
                                 check=check, stdin=stdin)
 
     def recipient(self):
