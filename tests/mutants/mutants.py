@@ -17,8 +17,10 @@ What is left alive is looked up in tests/mutants/alive, two lines for each:
         why no test can, or need, notice
 
 NAME stays the same where lines are moved and becomes another one where the
-line is changed.  A line "/PATTERN/" stands for all that have it.  The exit status is 0 where at most one in twenty of the
-others is alive.  Nothing in the source tree is touched."""
+line is changed.  A line "/PATTERN/" stands for all that have it.
+
+The exit status is 0 where at most one in twenty of the others is alive.
+Nothing in the source tree is touched."""
 
 import argparse
 import collections
@@ -64,7 +66,7 @@ TESTS = {
     "common/maildir/maildir_scan.c": MAILDIR,
     "common/maildir/maildir_cache.c": ["replay/maildir_cache", *MAILDIR],
     "common/system/conn.c": ["unit/test_conn"],
-    "common/system/transport.c": ["unit/test_conn"],
+    "common/system/transport.c": ["unit/test_transport", "unit/test_conn"],
     "common/system/connect.c": ["unit/test_relay_connect"],
     "common/relay/account.c": ACCOUNT,
     "common/relay/account_secret.c": ACCOUNT,
