@@ -65,7 +65,7 @@ TESTS = {
                                          "unit/test_maildir_deliver"],
     "common/maildir/maildir_scan.c": MAILDIR,
     "common/maildir/maildir_cache.c": ["replay/maildir_cache", *MAILDIR],
-    "common/system/conn.c": ["unit/test_conn"],
+    "common/system/conn.c": ["unit/test_conn_tls", "unit/test_conn"],
     "common/system/transport.c": ["unit/test_transport", "unit/test_conn"],
     "common/system/connect.c": ["unit/test_relay_connect"],
     "common/relay/account.c": ACCOUNT,

@@ -337,6 +337,8 @@ test_facts(void **state)
 	box_open(&box, MH_SMTP, MH_OFFER_CLEAR_LOGIN | MH_OFFER_DSN);
 	assert_int_equal(mh_set_peer(box.session, "x"), -1);
 	assert_int_equal(mh_set_peer(box.session, ""), -1);
+	assert_int_equal(mh_set_peer(box.session, "192.0.2.x"), -1);
+	assert_int_equal(mh_set_peer(box.session, "::1\n"), -1);
 	assert_int_equal(mh_set_peer(box.session, "192.0.2.1"), 0);
 	until(&box, "EHLO me.example\r\nAUTH PLAIN AGpvZQBi\r\n"
 	    "MAIL FROM:<a@b> ENVID=e1\r\nRCPT TO:<c@d>\r\nDATA\r\n",
@@ -436,6 +438,14 @@ test_long_user(void **state)
 
 	(void)state;
 	text_add(&word, SLICE("USER "));
+	text_repeat(&word, 'u', 255);
+	text_add(&word, SLICE("\r\nPASS x\r\n"));
+	box_open(&box, MH_POP3, MH_OFFER_CLEAR_LOGIN);
+	assert_int_equal(say(&box, word.data), MH_LOGIN);
+	box_close(&box);
+
+	word.len = 0;
+	text_add(&word, SLICE("USER "));
 	text_repeat(&word, 'u', 256);
 	text_add(&word, SLICE("\r\nPASS x\r\n"));
 	box_open(&box, MH_POP3, MH_OFFER_CLEAR_LOGIN);
@@ -463,6 +473,10 @@ test_maildrop(void **state)
 	octets[0] = mh_measure(text, sizeof(text) - 1);
 	octets[1] = mh_measure(large.data, large.len);
 	assert_int_equal(octets[0], sizeof(text) - 1 + 4);
+	/* A line end is added, and nothing is one. */
+	assert_int_equal(mh_measure("a", 1), 3);
+	assert_int_equal(mh_measure("", 0), 2);
+	assert_int_equal(mh_measure("\n", 1), 2);
 	box_open(&box, MH_POP3, MH_OFFER_CLEAR_LOGIN | MH_OFFER_DELETE);
 	until(&box, "USER joe\r\nPASS x\r\n", MH_LOGIN);
 	drain(&box);
@@ -475,6 +489,8 @@ test_maildrop(void **state)
 	assert_int_equal(mh_next(box.session)->index, 2);
 	assert_int_equal(mh_uidl(box.session, ""), -1);
 	assert_int_equal(mh_uidl(box.session, "a b"), -1);
+	assert_int_equal(mh_uidl(box.session, " b"), -1);
+	assert_int_equal(mh_uidl(box.session, "b\x7F"), -1);
 	assert_int_equal(mh_accept(box.session), -1);
 	assert_int_equal(mh_uidl(box.session, "id3"), 0);
 	assert_int_equal(say(&box, "RETR 1\r\n"), MH_RETRIEVE);
