@@ -15,7 +15,8 @@
 struct box {
 	struct mh_options options;
 	struct mh_session *session;
-	char *core, *buffers;
+	char *core, *buffers; /* these end where no memory is */
+	struct guarded storage;
 	size_t core_size, buffers_size;
 	struct text said;
 };
@@ -28,8 +29,10 @@ box_open(struct box *box, enum mh_protocol protocol, unsigned flags)
 	box->core_size = mh_core_size(&box->options);
 	box->buffers_size = mh_buffers_size(&box->options);
 	box->core = malloc(box->core_size);
-	box->buffers = malloc(box->buffers_size);
-	assert_true(box->core != NULL && box->buffers != NULL);
+	assert_non_null(box->core);
+	/* Where anything may begin */
+	guarded_new(&box->storage, (box->buffers_size + 15) / 16 * 16);
+	box->buffers = box->storage.data;
 	/* What was there before is of no account. */
 	memset(box->core, 0xA5, box->core_size);
 	memset(box->buffers, 0xA5, box->buffers_size);
@@ -42,7 +45,7 @@ static void
 box_close(struct box *box)
 {
 	free(box->core);
-	free(box->buffers);
+	guarded_free(&box->storage);
 	text_free(&box->said);
 }
 
@@ -365,6 +368,36 @@ test_facts(void **state)
 	assert_int_equal(mh_received(box.session, "i1", 0, out, 10), len);
 	assert_int_equal(strlen(out), 9);
 	box_close(&box);
+}
+
+/* Who may log in, and where: by the flags. */
+static void
+test_login_offers(void **state)
+{
+	static const struct { unsigned flags; const char *reply; } rows[] = {
+		{ 0, "502 " }, { MH_OFFER_LOGIN, "538 " },
+		{ MH_OFFER_CLEAR_LOGIN, "334 " },
+		{ MH_OFFER_LOGIN | MH_OFFER_CLEAR_LOGIN, "334 " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct box box;
+
+		box_open(&box, MH_SMTP, rows[i].flags);
+		assert_int_equal(mh_recipients(box.session), 0);
+		assert_int_equal(say(&box, "EHLO x\r\n"), MH_IO);
+		box.said.len = 0;
+		/* What is refused is noted. */
+		if (say(&box, "AUTH PLAIN\r\n") == MH_NOTE)
+			accept(&box);
+		assert_int_equal(say(&box, ""), MH_IO);
+		drain(&box);
+		if (!slice_starts_with(text_slice(&box.said),
+		    slice_from(rows[i].reply)))
+			fail_msg("%x: %s", rows[i].flags, box.said.data);
+		box_close(&box);
+	}
 }
 
 /* RFC 7628: a token in place of a password, and how one is refused. */
@@ -1098,6 +1131,7 @@ main(void)
 		cmocka_unit_test(test_pop3_refusals),
 		cmocka_unit_test(test_reply),
 		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_login_offers),
 		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_long_user),
 		cmocka_unit_test(test_maildrop),
