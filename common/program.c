@@ -12,6 +12,7 @@
 #include "system/clock.h"
 #include "system/log.h"
 #include "system/process.h"
+#include "system/runner.h"
 #include "system/tls_rehearsal.h"
 
 static int
@@ -51,6 +52,37 @@ prepare_session(struct program *program, struct error *error)
 	return peer_take(&program->peer, error);
 }
 
+static int
+allow_programs(struct program *program, struct error *error)
+{
+	const struct program_kind *kind = program->kind;
+
+	if (program->auth.kind == AUTH_EXEC &&
+	    runner_allow(&program->auth.command, error) < 0)
+		return -1;
+	return kind->allow_programs == NULL ? 0
+	    : kind->allow_programs(program, error);
+}
+
+/* Where programs are started, another process does it (runner.h). Without one
+ * each of them fails, and what it would decide is to be tried later. */
+static void
+start_runner(struct program *program)
+{
+	struct error error;
+	int forked = allow_programs(program, &error) < 0 ? -1
+	    : runner_fork(&error);
+
+	if (forked < 0)
+		log_error(&error);
+	if (forked <= 0)
+		return;
+	/* It has no use for keys. */
+	tls_free(program->tls);
+	auth_close(&program->auth);
+	runner_serve();
+}
+
 /* One session, on the connection that the descriptors are. */
 static int
 run_session(struct program *program)
@@ -61,6 +93,7 @@ run_session(struct program *program)
 	if (prepare_session(program, &error) < 0) {
 		exit_status = fail(&error);
 	} else {
+		start_runner(program);
 		conn_open(&program->conn, program->peer.in_fd,
 		    program->peer.out_fd,
 		    (unsigned)program->settings->timeout);

@@ -45,7 +45,11 @@ struct program_kind {
 	 * --auth: an account that was changed counts at once. Or NULL. */
 	int (*read_files)(struct program *program, struct error *error);
 
-	/* What a session needs once it is admitted: paths, programs, network.
+	/* Programs that a session may start, beside that of --auth exec:, by
+	 * runner_allow. Or NULL. */
+	int (*allow_programs)(struct program *program, struct error *error);
+
+	/* What a session needs once it is admitted: paths, network.
 	 * Called before anything is read from the peer, too, when no user
 	 * name is known yet. */
 	void (*needs)(struct program *program, struct confine *confine);
@@ -63,8 +67,7 @@ struct program {
 	struct peer peer;
 	struct conn conn;
 	struct auth auth;
-	bool confined_calls;   /* program_confine.c's */
-	bool told_missing;
+	bool told_missing;     /* program_confine.c's */
 	bool logged_in;
 	bool admitted;         /* see program_admit */
 	bool secure;           /* a password may cross this connection */

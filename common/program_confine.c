@@ -1,8 +1,8 @@
 /*
  * program_confine.c - what a session gives up, and when.
  *
- * System calls before the peer is heard, where no program is started later;
- * files when the session is admitted, for until then the login needs them.
+ * System calls before the peer is heard; files when the session is admitted,
+ * for until then the login needs them.
  */
 #include "program.h"
 
@@ -35,10 +35,7 @@ gather(struct program *program, struct confine *confine, bool admitted)
 {
 	confine->network = confine->too_many = false;
 	confine->n = confine->text_len = 0;
-	/* A checkpassword program is started before the session is admitted,
-	 * or by another login. */
-	confine->programs = CONFINE_OFF || (program->auth.kind == AUTH_EXEC &&
-	    (!admitted || may_log_in_again(program)));
+	confine->nothing = CONFINE_OFF;
 	/* --faults counts in files beside its own; it is for tests. */
 	if (program->faulty.faults.n > 0)
 		confine->too_many = true;
@@ -70,9 +67,8 @@ program_confine_calls(struct program *program)
 	log_prepare();
 	tzset();
 	gather(program, &confine, false);
-	if (confine.programs)
+	if (confine.nothing)
 		return;
-	program->confined_calls = true;
 	note(program, confine_calls(&confine, &error), "seccomp", &error);
 }
 
@@ -83,10 +79,7 @@ program_confine_files(struct program *program)
 	struct error error;
 
 	gather(program, &confine, true);
-	if (confine.programs)
+	if (confine.nothing)
 		return;
 	note(program, confine_files(&confine, &error), "Landlock", &error);
-	if (!program->confined_calls)
-		note(program, confine_calls(&confine, &error), "seccomp",
-		    &error);
 }

@@ -11,9 +11,9 @@
 
 #include "protocol/address.h"
 #include "spool.h"
-#include "system/command_run.h"
 #include "system/environment.h"
 #include "system/log.h"
+#include "system/runner.h"
 
 /* A variable of the environment ends at 128 KiB: of all recipients so many
  * octets are in MAIL_RECIPIENTS. Descriptor 3 has them all. */
@@ -225,7 +225,7 @@ run_one(struct command_run *run, const struct hook_event *event,
 		/* One that was there before read it, perhaps. */
 		if (event->message >= 0)
 			lseek(event->message, 0, SEEK_SET);
-		status = command_run(run, error);
+		status = runner_run(run, error);
 		environment_free(&environment);
 	}
 	if (run->extra >= 0)

@@ -436,6 +436,7 @@ main(int argc, char **argv)
 		.check_config = smtp_check_config,
 		.check_access = smtp_check_access,
 		.read_files = smtp_read_files,
+		.allow_programs = smtp_allow_programs,
 		.needs = smtp_needs,
 		.serve = serve,
 	};

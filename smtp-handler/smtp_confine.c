@@ -14,6 +14,7 @@
 #include "protocol/pattern.h"
 #include "spool.h"
 #include "system/file.h"
+#include "system/runner.h"
 
 #define READ_WRITE (CONFINE_READ | CONFINE_WRITE)
 /* Directories are opened, to be synced. */
@@ -111,9 +112,41 @@ add_relay(struct smtp_program *p, struct confine *confine)
 			add_setting(confine, account->hop.ca_file);
 		if (account->password_kind == ACCOUNT_PASSWORD_FILE)
 			add_setting(confine, account->password);
-		if (account->password_kind == ACCOUNT_PASSWORD_COMMAND)
-			confine->programs = true;
 	}
+}
+
+static int
+allow_list(const struct hook_list *list, struct error *error)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (runner_allow(&list->commands[i], error) < 0)
+			return -1;
+	return 0;
+}
+
+int
+smtp_allow_programs(struct program *program, struct error *error)
+{
+	struct smtp_program *p = (struct smtp_program *)program;
+	struct command_line line;
+
+	if (allow_list(&p->hooks.recipient, error) < 0 ||
+	    allow_list(&p->hooks.message, error) < 0)
+		return -1;
+	for (size_t i = 0; i < p->accounts.n; i++) {
+		const struct account *account = &p->accounts.items[i];
+
+		if (account->password_kind != ACCOUNT_PASSWORD_COMMAND)
+			continue;
+		if (command_line_parse(&line, account->password, "exec",
+		    error) < 0)
+			return -1;
+		int allowed = runner_allow(&line, error);
+		command_line_free(&line);
+		if (allowed < 0)
+			return -1;
+	}
+	return 0;
 }
 
 void
@@ -121,8 +154,6 @@ smtp_needs(struct program *program, struct confine *confine)
 {
 	struct smtp_program *p = (struct smtp_program *)program;
 
-	if (p->hooks.recipient.n > 0 || p->hooks.message.n > 0)
-		confine->programs = true;
 	add_maildirs(p, confine);
 	/* A filter's socket in the file system needs no right. */
 	for (size_t i = 0; i < p->milters.n; i++)

@@ -79,6 +79,9 @@ struct smtp_program {
 
 void smtp_needs(struct program *program, struct confine *confine);
 
+/* Hooks, and what writes a relay's password. */
+int smtp_allow_programs(struct program *program, struct error *error);
+
 /* ---- smtp_check.c ---- */
 
 /* What program.h asks of a program. Do the settings go together, and has

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "system/clock.h"
-#include "system/command_run.h"
 #include "system/environment.h"
 #include "system/file.h"
 #include "system/process.h"
+#include "system/runner.h"
 #include "protocol/sasl.h"
 
 static const char file_prefix[] = "file:";
@@ -150,7 +150,7 @@ run_with(const struct auth *auth, const struct auth_login *login,
 			.timeout = auth->timeout,
 		};
 
-		status = command_run(&run, error);
+		status = runner_run(&run, error);
 		environment_free(&environment);
 	}
 	close(fd);

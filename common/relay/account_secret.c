@@ -12,9 +12,9 @@
 
 #include "base/percent.h"
 #include "system/command.h"
-#include "system/command_run.h"
 #include "system/environment.h"
 #include "system/file.h"
+#include "system/runner.h"
 
 #define PASSWORD_FILE_MAX 16384
 
@@ -118,7 +118,7 @@ run_command(struct account_secret *secret, const struct command_line *line,
 	environment_init(&environment);
 	run.environment = environment.items;
 	int status = environment_is_whole(&environment)
-	    ? command_run(&run, error)
+	    ? runner_run(&run, error)
 	    : error_set(error, ERROR_SYSTEM, "out of memory");
 	environment_free(&environment);
 	if (status > 0)

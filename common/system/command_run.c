@@ -194,9 +194,11 @@ watch(const struct command_run *run, pid_t pid, struct capture captures[2],
 		enum waited waited = look(pid, status);
 		int64_t left = deadline - clock_now();
 		/* poll(2) leaves out descriptors below 0. */
-		struct pollfd fds[2] = {
+		struct pollfd fds[3] = {
 			{ .fd = captures[0].fd, .events = POLLIN },
 			{ .fd = captures[1].fd, .events = POLLIN },
+			{ .fd = run->stop_fd > 0 && !run->finish
+			    ? run->stop_fd : -1, .events = POLLIN },
 		};
 
 		if (waited != STILL_RUNS || left <= 0 ||
@@ -206,14 +208,16 @@ watch(const struct command_run *run, pid_t pid, struct capture captures[2],
 			.tv_sec = left / 1000,
 			.tv_nsec = left % 1000 * 1000000,
 		};
-		if (ppoll(fds, 2, &timeout, process_wait_mask()) > 0) {
-			take(&captures[0]);
-			take(&captures[1]);
-			/* Where something is ready ppoll(2) lets no signal
-			 * in: a program that writes without end would keep
-			 * SIGTERM from being heard. */
-			process_wait(0);
-		}
+		if (ppoll(fds, 3, &timeout, process_wait_mask()) <= 0)
+			continue;
+		take(&captures[0]);
+		take(&captures[1]);
+		/* Where something is ready ppoll(2) lets no signal in: a
+		 * program that writes without end would keep SIGTERM from
+		 * being heard. */
+		process_wait(0);
+		if (fds[2].revents != 0)
+			return look(pid, status);
 	}
 }
 

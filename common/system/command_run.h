@@ -45,6 +45,8 @@ struct command_run {
 	char *secret;     /* its first line goes here, and only here, in place
 	                   * of output; NULL: it is no secret */
 	size_t secret_max; /* so much of it, and there is room for one more */
+	int stop_fd;       /* above 0: where something can be read there, it is
+	                    * ended, unless it is to finish */
 
 	/* What came of it. */
 	int64_t took;     /* milliseconds */

@@ -127,7 +127,7 @@ confine_files(const struct confine *confine, struct error *error)
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0ul,
 	    CREATE_RULESET_VERSION);
 
-	if (confine->programs || confine->too_many)
+	if (confine->nothing || confine->too_many)
 		return CONFINE_DONE;
 	/* With the first ABI nothing can be renamed from tmp to new. */
 	if (abi < 2)

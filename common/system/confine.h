@@ -2,7 +2,7 @@
  * confine: gives up, for the rest of the process, what a session does not
  * need: files by Landlock, system calls by seccomp (landlock(7),
  * seccomp(2)). Neither can be undone, and whatever the process starts
- * afterwards is bound as well.
+ * afterwards is bound as well: commands are run by another one (runner.h).
  *
  * Linux only; elsewhere, and on kernels without them, CONFINE_MISSING.
  */
@@ -44,8 +44,7 @@ enum confine_access {
 
 /* What stays possible. Zeroed: nothing but descriptors that are open. */
 struct confine {
-	bool programs; /* other programs are started: they need more than can
-	                  be told here, so nothing is given up */
+	bool nothing;  /* is given up */
 	bool network;  /* connections are made */
 	bool too_many; /* more paths than it holds: all files stay */
 

@@ -133,7 +133,7 @@ confine_calls(const struct confine *confine, struct error *error)
 	};
 	size_t n = 6;
 
-	if (confine->programs)
+	if (confine->nothing)
 		return CONFINE_DONE;
 	for (size_t i = 0; i < N_ALWAYS; i++)
 		filter[n++] = (struct sock_filter)BPF_JUMP(

@@ -74,6 +74,15 @@ descriptors_are_same(int a, int b)
 	    st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
 }
 
+/* As many as are looked at from this one on. */
+static int
+end_of_range(void)
+{
+	long n = sysconf(_SC_OPEN_MAX);
+
+	return n < 0 || n > LOOKED_AT ? LOOKED_AT : (int)n;
+}
+
 void
 descriptors_close_at_exec(int first)
 {
@@ -81,10 +90,17 @@ descriptors_close_at_exec(int first)
 	if (close_range((unsigned)first, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
 		return;
 #endif
-	long n = sysconf(_SC_OPEN_MAX);
-
-	if (n < 0 || n > LOOKED_AT)
-		n = LOOKED_AT;
-	for (int fd = first; fd < n; fd++)
+	for (int fd = first; fd < end_of_range(); fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+void
+descriptors_close_from(int first)
+{
+#ifdef CLOSE_RANGE_CLOEXEC
+	if (close_range((unsigned)first, ~0u, 0) == 0)
+		return;
+#endif
+	for (int fd = first; fd < end_of_range(); fd++)
+		close(fd);
 }

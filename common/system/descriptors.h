@@ -39,4 +39,7 @@ bool descriptors_are_same(int a, int b);
  * is not for programs that we start. */
 void descriptors_close_at_exec(int first);
 
+/* Closes all from this one on. */
+void descriptors_close_from(int first);
+
 #endif

@@ -255,21 +255,31 @@ class Confined(FrontDoor):
         peer.quit()
 
     def test_checkpassword(self):
-        """Programs are needed for the login, and not after it."""
+        """It is run by another process, and not bound."""
         passwords = self.write("passwords", "joe secret-pw\n")
         for program in BOTH:
             peer = self.begin(
                 program, auth=f"exec:{HELPERS / 'checkpassword.sh'} "
                 f"{passwords} true")
             offers(peer)
+            self.assert_cannot(peer, *self.calls())
             self.assertTrue(try_login(peer).startswith(RIGHT[program]))
             self.assert_cannot(peer, *self.calls(), *self.files())
 
     def test_hooks_are_not_bound(self):
-        """What they start would be confined as well: nothing is."""
-        hook = self.write("hook", "#!/bin/sh\nexit 0\n", 0o755)
-        peer = self.logged_in(SMTP, "--on-message", str(hook))
-        self.assert_can(peer, ("read", self.certs.server.key))
+        """Another process runs them; the session is confined all the same."""
+        seen = self.path("seen")
+        hook = self.write(
+            "hook", f"#!/bin/sh\nhead -c 9 '{self.certs.server.key}' "
+            f">>'{seen}' && cat >>'{seen}' && cat <&3 >>'{seen}'\n", 0o755)
+        peer = self.logged_in(SMTP, "--on-message", str(hook),
+                              "--on-recipient", str(hook))
+        self.assert_cannot(peer, *self.calls(), *self.files())
+        self.assert_reads_no_mail(peer)
         peer.message(b"Subject: x\n\nx\n", "joe@example.com",
                      "anna@mail.test")
         peer.quit()
+        self.assertRegex(
+            seen.read_text(), "(?s)^-----BEGIanna@mail.test\n"
+            "-----BEGIReturn-Path: .*\nx\nanna@mail.test\n$")
+        self.assertEqual(len(self.new("anna")), 1)

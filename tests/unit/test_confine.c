@@ -203,11 +203,10 @@ test_calls(void **state)
 	assert_int_equal(in_child(run_calls_with_network), 0);
 }
 
-/* Who starts programs gives up nothing: they would be bound as well. */
 static int
-run_programs(void)
+run_nothing(void)
 {
-	confine = (struct confine){ .programs = true };
+	confine = (struct confine){ .nothing = true };
 	NEED(confine_files(&confine, &error) == CONFINE_DONE);
 	NEED(confine_calls(&confine, &error) == CONFINE_DONE);
 	NEED(can_open("other", O_RDONLY));
@@ -216,10 +215,10 @@ run_programs(void)
 }
 
 static void
-test_programs(void **state)
+test_nothing(void **state)
 {
 	(void)state;
-	assert_int_equal(in_child(run_programs), 0);
+	assert_int_equal(in_child(run_nothing), 0);
 }
 
 static int
@@ -258,7 +257,7 @@ main(void)
 		cmocka_unit_test(test_add),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_calls),
-		cmocka_unit_test(test_programs),
+		cmocka_unit_test(test_nothing),
 	};
 
 	return cmocka_run_group_tests_name("confine", tests, set_up,
