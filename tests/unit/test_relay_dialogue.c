@@ -131,7 +131,7 @@ play(const char *script)
 	hop_pid = fork();
 	assert_true(hop_pid >= 0);
 	if (hop_pid == 0) {
-		alarm(20);
+		alarm(60);
 		hop_plays(listener, script);
 	}
 	close(listener);
