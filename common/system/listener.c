@@ -121,7 +121,7 @@ listener_is_valid(const char *text, char *why, size_t size)
 	struct where where;
 
 	snprintf(why, size, "must be a port from 0 to 65535, or an address "
-	    "and a port: 127.0.0.1:1025, [::1]:1025, localhost:1025");
+	    "and a port: [::1]:1025, localhost:1025, 0.0.0.0:1025 for all");
 	return parse(text, &where);
 }
 

@@ -97,7 +97,8 @@ add_keypair(struct tls_config *config,
 	/* libtls says "failed to open" without why; the system knows. */
 	if (access(cert, R_OK) != 0)
 		return error_set(error, ERROR_CONFIG,
-		    "--tls-cert %.120s: %s", cert, strerror(errno));
+		    "--tls-cert %.120s: %s%s", cert, strerror(errno),
+		    errno == ENOENT ? "; without TLS it is --tls off" : "");
 	if (access(key, R_OK) != 0)
 		return error_set(error, ERROR_CONFIG,
 		    "--tls-key %.120s: %s", key, strerror(errno));

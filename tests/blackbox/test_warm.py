@@ -114,6 +114,7 @@ class Listen(WarmCase):
                     where))
                 self.assertEqual(status, 64)
                 self.assertIn("--listen must be a port", err)
+                self.assertIn("0.0.0.0:1025 for all", err)
 
     def test_exit_after_messages(self):
         warm = self.start_smtp("--exit-after", "2", "--idle-exit", "60")

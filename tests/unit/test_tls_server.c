@@ -176,7 +176,8 @@ test_faults(void **state)
 
 	certs[0] = "none.crt";
 	assert_null(make(1, 1, "secure"));
-	check_fault("--tls-cert none.crt: No such file or directory");
+	check_fault("--tls-cert none.crt: No such file or directory; without "
+	    "TLS it is --tls off");
 	certs[0] = "bad.crt";
 	assert_null(make(1, 1, "secure"));
 	check_fault("--tls-cert bad.crt: there is no certificate in PEM form");
