@@ -1,7 +1,8 @@
 #!/bin/sh
 # Nothing is used that OpenBSD, FreeBSD or musl lacks, but in a file that has
-# another way for them: symbols.txt says what is where. And musl's headers
-# have all that the sources need.
+# another way for them: symbols.txt says what is where. And compilers take what
+# is written for the others: for musl by its headers, for those that are not
+# Linux by kqueue(2) as their manuals have it.
 
 set -u
 
@@ -93,6 +94,38 @@ awk '
 	END { exit bad }
 	' "$list" $(find common pop3-handler smtp-handler -name '*.[ch]') >&2 ||
 	failed=1
+
+mkdir -p "$work/others/sys"
+cat >"$work/others/sys/event.h" <<'END'
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+struct kevent {
+	uintptr_t ident;
+	short filter;
+	unsigned short flags;
+	unsigned int fflags;
+	int64_t data;
+	void *udata;
+};
+#define EV_SET(event, i, fi, fl, ff, d, u) (*(event) = (struct kevent){ (i), \
+	(short)(fi), (unsigned short)(fl), (ff), (d), (u) })
+enum { EVFILT_READ = -1, EVFILT_WRITE = -2, EVFILT_TIMER = -7 };
+enum { EV_ADD = 1, EV_DELETE = 2, EV_ONESHOT = 0x10, EV_CLEAR = 0x20,
+	EV_EOF = 0x8000 };
+int kqueue(void);
+int kevent(int kq, const struct kevent *changes, int n_changes,
+    struct kevent *events, int n_events, const struct timespec *timeout);
+END
+for system in -D__OpenBSD__ \
+    '-D__FreeBSD__ -DEVFILT_USER=-11 -DNOTE_TRIGGER=0x01000000'
+do
+	# shellcheck disable=SC2086
+	find common pop3-handler smtp-handler -name '*.c' -exec cc -std=c17 \
+	    -D_GNU_SOURCE -U__linux__ $system -Wall -Wextra -Werror -Icommon \
+	    -Ipop3-handler -Ismtp-handler -idirafter "$work/others" \
+	    -fsyntax-only {} + >&2 || failed=1
+done
 
 if ! command -v musl-gcc >/dev/null
 then
