@@ -51,6 +51,7 @@ add_message(struct maildrop *maildrop, struct slice contents,
 	char name[32];
 
 	message->deleted = 0;
+	message->permanent = maildrop->n % 5 == 2;
 	dot_measure(&encoder, contents);
 	message->octets = dot_measure_end(&encoder) & MESSAGE_OCTETS_MAX;
 	maildrop->uidl_lens[maildrop->n] = uidl_len;
@@ -501,7 +502,8 @@ read_transaction(struct reader *reader, struct slice status,
 			lines = UINT64_MAX;
 		read_message(reader, status, i, true, lines);
 	} else if (is(verb, "DELE")) {
-		CHECK(i < MESSAGES_MAX && reader->allow_delete);
+		CHECK(i < MESSAGES_MAX && reader->allow_delete &&
+		    !reader->maildrop->messages[i].permanent);
 		reader->deleted[i] = true;
 	} else if (is(verb, "RSET")) {
 		CHECK(argument.len == 0);
@@ -533,6 +535,14 @@ read_ok(struct reader *reader, struct slice status, struct slice verb,
 		    is(verb, "USER") || is(verb, "AUTH") ||
 		    is(verb, "UTF8") || is(verb, "LANG") || is(verb, "QUIT"));
 	reader->logged_in |= login;
+}
+
+static bool
+may_be_deleted(const struct reader *reader, struct slice argument)
+{
+	size_t i = find_message(reader, argument);
+
+	return i < MESSAGES_MAX && !reader->maildrop->messages[i].permanent;
 }
 
 static void
@@ -567,8 +577,8 @@ read_reply(struct reader *reader, struct slice line)
 		reader->closed = slice_starts_with(status,
 		    SLICE("-ERR [SYS/"));
 	else if (is(verb, "DELE") && reader->logged_in && !too_long)
-		CHECK(!reader->allow_delete || find_message(reader,
-		    slice_trim(argument)) == MESSAGES_MAX);
+		CHECK(!reader->allow_delete || !may_be_deleted(reader,
+		    slice_trim(argument)));
 	reader->in_sasl = challenge;
 }
 
