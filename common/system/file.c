@@ -53,6 +53,16 @@ cannot_open(const char *path, int errnum, struct error *error)
 		    SLICE_ARG(name));
 }
 
+static unsigned
+line_of(const char *text, const char *at)
+{
+	unsigned line = 1;
+
+	for (; text < at; text++)
+		line += *text == '\n';
+	return line;
+}
+
 int
 file_read(const char *path, size_t max, bool secret, char **text,
     size_t *len, struct error *error)
@@ -98,9 +108,11 @@ file_read(const char *path, size_t max, bool secret, char **text,
 		    tail(path), max);
 		goto fail;
 	}
-	if (memchr(buffer, '\0', n) != NULL) {
-		error_set(error, ERROR_CONFIG, "%s: has NUL bytes",
-		    tail(path));
+	const char *nul = memchr(buffer, '\0', n);
+	if (nul != NULL) {
+		error_set(error, ERROR_CONFIG, "%s:%u: a NUL octet, which no "
+		    "text has: nothing of the file counts until it is mended",
+		    tail(path), line_of(buffer, nul));
 		goto fail;
 	}
 	buffer[n] = '\0';

@@ -364,7 +364,9 @@ test_errors(void **state)
 		{ SLICE("* smtps://joe:hun?ter22@h\n"), "relay:1: " LOGIN },
 		{ SLICE("* smtps://h?joe:hunter22@x\n"), "relay:1: " LOGIN },
 		{ SLICE("* smtps://h?ca=a@b&joe@x\n"), "relay:1: " LOGIN },
-		{ SLICE("* smtps://h\0\n"), "relay: has NUL bytes" },
+		{ SLICE("* smtps://h\0\n"),
+		    "relay:1: a NUL octet, which no text has: nothing of "
+		    "the file counts until it is mended" },
 		{ SLICE("\xEF\xBB\xBF# c\n* smtps://h\n"), "relay:1: the "
 		    "file begins with a byte order mark: save it without" },
 		/* No password in the clear. */

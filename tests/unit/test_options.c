@@ -448,7 +448,9 @@ test_file_errors(void **state)
 		    "cannot name another" },
 		{ SLICE("help = yes\n"), "conf:1: help is for the command "
 		    "line only, not 'yes'" },
-		{ SLICE("flag = yes\0\n"), "conf: has NUL bytes" },
+		{ SLICE("flag = yes\nflag = yes\0\n"),
+		    "conf:2: a NUL octet, which no text has: nothing of "
+		    "the file counts until it is mended" },
 		{ SLICE("name = a\r\t\n"), "conf:1: name: octet 0d is a "
 		    "control character, which no value may have" },
 		{ SLICE("on = no\nname = a\rnumber = 8\r"), "conf:2: name: "

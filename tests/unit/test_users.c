@@ -173,8 +173,10 @@ test_faults(void **state)
 	users_free(&users);
 	text_free(&text);
 	/* What is no text is no file of users. */
-	assert_int_equal(read_text(SLICE("joe:" SHA256 "\0\n")), -1);
-	assert_string_equal(error.text, "users: has NUL bytes");
+	assert_int_equal(read_text(SLICE("# c\nann:" SHA256 "\njoe:" SHA256
+	    "\0\n")), -1);
+	assert_string_equal(error.text, "users:3: a NUL octet, which no text "
+	    "has: nothing of the file counts until it is mended");
 	assert_null(users.items);
 }
 
