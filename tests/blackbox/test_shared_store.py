@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 from mailtest import POP3, Pop3Peer, TestCase, wait_for
+from traced import Traced
 
 TEXT = b"Subject: x\n\nbody\n"
 OLD = 1_600_000_000
@@ -184,3 +185,53 @@ class Delivery(Shared):
             pop.expect(f"DELE {n}", r"\+OK")
         pop.quit()
         self.assertEqual(list((self.box / "new").iterdir()), [])
+
+
+class Stale(Traced):
+    """ESTALE: what NFS says of a file that the server does not know any
+    more, as another machine renamed it."""
+
+    time_limit = 120
+    program = POP3
+    SESSION = (b"USER joe\r\nPASS x\r\nUIDL\r\nRETR 1\r\nDELE 1\r\n"
+               b"QUIT\r\n")
+    NAME = "1.a.h:2,"
+
+    def run_it(self, *strace):
+        """What it said, and is the file there yet?"""
+        self.make_maildir()
+        path = self.put("cur/" + self.NAME, TEXT)
+        out = self.session(*strace, options=["--allow-delete"])
+        self.assertEqual(self.status, 0)
+        return out, path.exists()
+
+    def test_once(self):
+        """It is looked for again, and found: the session is as without."""
+        self.make_maildir()
+        self.put("cur/" + self.NAME, TEXT)
+        calls = [call for call in self.calls(options=["--allow-delete"])
+                 if f'"{self.NAME}"' in call.line]
+        self.assertIn(b"\r\nbody\r\n.\r\n+OK", self.undisturbed)
+        self.assertEqual([call.name for call in calls],
+                         ["openat", "openat", "unlinkat"])
+        for call in calls:
+            with self.subTest(call=call):
+                out, there = self.run_it(
+                    "-e", f"inject={call.name}:error=ESTALE:when={call.nth}")
+                self.assertIn(b"\r\nbody\r\n.\r\n+OK Marked to be deleted"
+                              b"\r\n+OK Bye\r\n", out)
+                self.assertFalse(there)
+
+    def test_for_good(self):
+        """One that cannot be read is there all the same, and one that cannot
+        be removed stays; each has an end."""
+        out, there = self.run_it("-P", self.NAME, "-e",
+                                 "inject=openat:error=ESTALE")
+        self.assertIn(b"\r\n1 1.a.h\r\n.\r\n-ERR [SYS/TEMP] Cannot read "
+                      b"that message\r\n+OK", out)
+        out, there = self.run_it("-P", self.NAME, "-e",
+                                 "inject=unlinkat:error=ESTALE")
+        self.assertIn(b"\r\nbody\r\n.\r\n+OK Marked to be deleted\r\n"
+                      b"-ERR [SYS/TEMP] Some messages were not removed\r\n",
+                      out)
+        self.assertTrue(there)

@@ -55,6 +55,30 @@ test_names(void **state)
 	assert_false(maildir_holds_mail(SLICE("")));
 }
 
+/* As many directories as a file's number of its own can tell apart. */
+static void
+test_most_folders(void **state)
+{
+	struct maildir_index index = { .n = 0 };
+	struct error error;
+	char path[16];
+
+	(void)state;
+	add_folder(&index, "");
+	for (unsigned i = 1; i < MAILDIR_FOLDERS_MAX; i++) {
+		snprintf(path, sizeof(path), ".%u/cur", i);
+		add_folder(&index, path);
+	}
+	add_file(&index, MAILDIR_FOLDERS_MAX - 1, "1.x.h", 1);
+	assert_int_equal(index.files[0].folder, MAILDIR_FOLDERS_MAX - 1);
+	assert_int_equal(maildir_index_add_folder(&index, SLICE("more"), 0,
+	    &error), -1);
+	assert_int_equal(error.kind, ERROR_SYSTEM);
+	assert_string_equal(error.text, "maildrop with too many directories");
+	assert_int_equal(index.n_folders, MAILDIR_FOLDERS_MAX);
+	maildir_index_free(&index);
+}
+
 static void
 test_times(void **state)
 {
@@ -288,6 +312,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_most_folders),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_order_of_the_sorted),
