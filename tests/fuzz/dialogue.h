@@ -99,17 +99,7 @@ dialogue_end(struct dialogue *dialogue)
 	text_free(&dialogue->transcript);
 }
 
-static inline void
-dialogue_drain(struct dialogue *dialogue)
-{
-	struct buf *out = &dialogue->wire->out;
-	struct slice contents = buf_contents(out);
-	size_t n = fuzz_piece(&dialogue->dealer, contents.len);
-
-	text_add(&dialogue->sent, (struct slice){ contents.data, n });
-	buf_consume(out, n);
-}
-
+/* Before there is too much of it, for then lines are lost. */
 static inline void
 dialogue_note_transcript(struct dialogue *dialogue)
 {
@@ -117,6 +107,18 @@ dialogue_note_transcript(struct dialogue *dialogue)
 
 	text_add(&dialogue->transcript, trace);
 	buf_consume(&dialogue->trace, trace.len);
+}
+
+static inline void
+dialogue_drain(struct dialogue *dialogue)
+{
+	struct buf *out = &dialogue->wire->out;
+	struct slice contents = buf_contents(out);
+	size_t n = fuzz_piece(&dialogue->dealer, contents.len);
+
+	dialogue_note_transcript(dialogue);
+	text_add(&dialogue->sent, (struct slice){ contents.data, n });
+	buf_consume(out, n);
 }
 
 static inline void
