@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -83,8 +84,9 @@ connect(int fd, const struct sockaddr *address, socklen_t len)
 	    ? ntohl(v4->sin_addr.s_addr) : 0;
 	if (i >= calls.n_connects)
 		i = calls.n_connects - 1;
-	errno = calls.connects[i];
-	return errno == 0 ? 0 : -1;
+	/* What success leaves in errno says nothing. */
+	errno = calls.connects[i] != 0 ? calls.connects[i] : ENOTTY;
+	return calls.connects[i] == 0 ? 0 : -1;
 }
 
 int
@@ -359,6 +361,27 @@ test_too_late(void **state)
 		sched_yield();
 }
 
+static void
+test_no_descriptor(void **state)
+{
+	struct rlimit limit, none;
+
+	(void)state;
+	add_address(HERE);
+	/* No thread is needed for it, which would need descriptors too. */
+	account.hop.host = "localhost";
+	getrlimit(RLIMIT_NOFILE, &limit);
+	none = limit;
+	none.rlim_cur = 0;
+	setrlimit(RLIMIT_NOFILE, &none);
+	int fd = relay_connect(&relay, &account, clock_now() + 10000, &error);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	assert_int_equal(fd, -1);
+	assert_text(error.text,
+	    "localhost port 25: socket: Too many open files");
+	assert_int_equal(calls.n_called, 0);
+}
+
 /* ---- UNIX sockets ---- */
 
 static void
@@ -497,6 +520,7 @@ main(void)
 		TEST(test_no_such_name),
 		TEST(test_localhost),
 		TEST(test_too_late),
+		TEST(test_no_descriptor),
 		TEST(test_path),
 		TEST(test_crowded_path),
 		TEST(test_ourselves),

@@ -309,6 +309,7 @@ test_reply(void **state)
 	box.said.len = 0;
 	static const struct { unsigned code; const char *enhanced; } bad[] = {
 		{ 199, NULL }, { 600, NULL }, { 354, NULL }, { 0, NULL },
+		{ 300, NULL }, { 399, NULL },
 		{ 250, "5.7.1" }, { 550, "5.7" }, { 550, "5.7.1234" },
 		{ 550, "5..1" }, { 550, "x" }, { 550, "5.7.1\r\n" },
 		{ 550, "55.7.1" },
@@ -334,7 +335,6 @@ static void
 test_facts(void **state)
 {
 	struct box box;
-	char out[4096];
 
 	(void)state;
 	box_open(&box, MH_SMTP, MH_OFFER_CLEAR_LOGIN | MH_OFFER_DSN);
@@ -359,6 +359,37 @@ test_facts(void **state)
 	assert_int_equal(mh_recipients(box.session), 1);
 	assert_int_equal(mh_recipient(box.session, 0).len, 3);
 	assert_int_equal(mh_recipient(box.session, 1).len, 0);
+	/* Once it is over it has no sender. */
+	accept(&box);
+	assert_int_equal(say(&box, ".\r\n"), MH_MESSAGE);
+	accept(&box);
+	assert_int_equal(say(&box, ""), MH_IO);
+	assert_slice(FACT(MH_REVERSE_PATH), "");
+	assert_slice(FACT(MH_ENVID), "");
+	assert_slice(FACT(MH_USER), "joe");
+	box_close(&box);
+
+	box_open(&box, MH_POP3, MH_OFFER_CLEAR_LOGIN);
+	assert_slice(FACT(MH_REVERSE_PATH), "");
+	assert_slice(FACT(MH_ENVID), "");
+	assert_slice(FACT(MH_USER), "");
+	until(&box, "AUTH PLAIN AGoAYg==\r\n", MH_LOGIN);
+	assert_int_equal(mh_maildrop(box.session, NULL, 0), 0);
+	assert_slice(FACT(MH_USER), "j");
+	box_close(&box);
+}
+
+static void
+test_received(void **state)
+{
+	struct box box;
+	char out[4096];
+
+	(void)state;
+	box_open(&box, MH_SMTP, MH_OFFER_CLEAR_LOGIN);
+	assert_int_equal(mh_set_peer(box.session, "192.0.2.1"), 0);
+	until(&box, "EHLO me.example\r\nAUTH PLAIN AGpvZQBi\r\n"
+	    "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n", MH_BEGIN);
 	size_t len = mh_received(box.session, "i1", 0, out, sizeof(out));
 	assert_slice(((struct slice){ out, len }),
 	    "Received: from me.example ([192.0.2.1])\n"
@@ -378,6 +409,8 @@ test_login_offers(void **state)
 		{ 0, "502 " }, { MH_OFFER_LOGIN, "538 " },
 		{ MH_OFFER_CLEAR_LOGIN, "334 " },
 		{ MH_OFFER_LOGIN | MH_OFFER_CLEAR_LOGIN, "334 " },
+		{ MH_IMPLICIT_TLS, "502 " },
+		{ MH_IMPLICIT_TLS | MH_OFFER_LOGIN, "334 " },
 	};
 
 	(void)state;
@@ -1131,6 +1164,7 @@ main(void)
 		cmocka_unit_test(test_pop3_refusals),
 		cmocka_unit_test(test_reply),
 		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_received),
 		cmocka_unit_test(test_login_offers),
 		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_long_user),
