@@ -79,11 +79,6 @@ TESTS = {
     "common/library/": ["replay/session", "unit/test_session",
                         "unit/test_server"],
 }
-# As the Makefile links them
-WRAPPED = {
-    "unit/test_server": ["-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc"],
-}
-
 # What a slip of the hand does.
 CHANGES = [
     (r"(?<![<>=!+\-*/&|^%])==(?!=)", "!="), (r"!=", "=="),
@@ -177,6 +172,13 @@ def tests_for(source):
     return []
 
 
+def wrapped_calls():
+    """{unit test: options for ld}, as the Makefile links them."""
+    return {f"unit/{name}": words.split() for name, words in re.findall(
+        r"tests/unit/(\w+): TEST_LIBS = \\\n\t(.*)",
+        (ROOT / "Makefile").read_text())}
+
+
 class Tests:
     """Compiles and links mutants, and runs tests with them."""
 
@@ -185,6 +187,7 @@ class Tests:
         self.archives = [BUILD / name for name in (
             "smtp-handler.a", "liblibrary.a", "libpop3.a", "libsmtp.a",
             "libcommon.a")]
+        self.wrapped = wrapped_calls()
         self.lock = threading.Lock()
         self.killers = collections.defaultdict(list)    # latest first
         self.limits = {}        # seconds, and seconds of CPU
@@ -211,7 +214,7 @@ class Tests:
         # What the mutant has is not looked for in the archives
         made = subprocess.run(
             [self.compile[0], "-pthread", "-pie", "-fsanitize=leak", "-o",
-             program, *changed, *more, *WRAPPED.get(test, []),
+             program, *changed, *more, *self.wrapped.get(test, []),
              "-Wl,--start-group", *self.archives, "-Wl,--end-group",
              "-ltls", "-lcrypto", "-lcrypt"],
             cwd=ROOT, capture_output=True, check=False)
@@ -236,8 +239,7 @@ class Tests:
         wall, cpu = limits
         with open(folder / "output", "w+b") as output:
             process = subprocess.Popen(
-                ["sh", "-c", f"ulimit -t {cpu}; ulimit -f 400000; "
-                 "ulimit -c 0; exec \"$@\"",
+                ["sh", "-c", f"ulimit -t {cpu}; ulimit -c 0; exec \"$@\"",
                  "sh", program, *words], cwd=ROOT, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={**os.environ, "MAILTEST_DIR": str(folder),

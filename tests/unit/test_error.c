@@ -124,6 +124,21 @@ test_system(void **state)
 	}
 }
 
+static void
+test_tail(void **state)
+{
+	static const char path[] = "/var/mail/joe";
+
+	(void)state;
+	assert_string_equal(error_tail(path, 3), "joe");
+	assert_string_equal(error_tail(path, 1), "e");
+	assert_string_equal(error_tail(path, 0), "");
+	assert_string_equal(error_tail(path, strlen(path) - 1), path + 1);
+	assert_ptr_equal(error_tail(path, strlen(path)), path);
+	assert_ptr_equal(error_tail(path, 1000), path);
+	assert_string_equal(error_tail("", 3), "");
+}
+
 int
 main(void)
 {
@@ -132,6 +147,7 @@ main(void)
 		cmocka_unit_test(test_set),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_system),
+		cmocka_unit_test(test_tail),
 	};
 
 	return cmocka_run_group_tests_name("error", tests, NULL, NULL);

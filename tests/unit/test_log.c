@@ -7,10 +7,28 @@
 #include "drive.h"
 
 #include <signal.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "system/log.h"
+
+/* ---- chance ---- */
+
+static enum { BY_CHANCE, ALWAYS_THE_SAME, NONE_LEFT } entropy;
+
+/* Stands before the C library's own. */
+int
+getentropy(void *random, size_t size)
+{
+	ssize_t n = (ssize_t)size;
+
+	if (entropy == ALWAYS_THE_SAME)
+		memset(random, 0x5A, size);
+	else if (entropy == BY_CHANCE)
+		n = getrandom(random, size, 0);
+	return entropy == NONE_LEFT || n != (ssize_t)size ? -1 : 0;
+}
 
 /* ---- a process and its standard error ---- */
 
@@ -271,6 +289,36 @@ log_session_lines(void)
 	log_reason(LOG_KIND_NOTICE, "%d of %s", 7, "them");
 	/* Its own words, for the test to compare. */
 	dprintf(STDERR_FILENO, "%s\n", log_session());
+}
+
+static void
+log_session_names(void)
+{
+	char want[16];
+	const pid_t pid = getpid();
+	const unsigned char *octets = (const void *)&pid;
+
+	entropy = ALWAYS_THE_SAME;
+	log_set_session(SLICE("local"));
+	dprintf(STDERR_FILENO, "%s\n", log_session());
+	/* Without randomness the process makes the difference. */
+	entropy = NONE_LEFT;
+	log_set_session(SLICE("local"));
+	snprintf(want, sizeof(want), "%02X%02X%02X%02X0000", octets[0],
+	    octets[1], octets[2], octets[3]);
+	dprintf(STDERR_FILENO, "%s\n", strcmp(log_session(), want) == 0
+	    ? "the pid" : log_session());
+}
+
+static void
+test_session_names(void **state)
+{
+	struct text text = { .data = NULL };
+
+	(void)state;
+	run_child(log_session_names, &text);
+	assert_slice(text_slice(&text), "5A5A5A5A5A5A\nthe pid\n");
+	text_free(&text);
 }
 
 /* Every line of a session begins with its name. */
@@ -713,6 +761,7 @@ main(void)
 		cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_long_line_shows_cut),
 		cmocka_unit_test(test_session),
+		cmocka_unit_test(test_session_names),
 		cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_cap),
