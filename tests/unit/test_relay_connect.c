@@ -18,12 +18,14 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "relay/relay_private.h"
 #include "relay/relay_resolve.h"
 #include "system/clock.h"
 #include "system/connect.h"
+#include "system/process.h"
 
 #define ADDRESSES_MAX 4
 
@@ -422,6 +424,45 @@ test_crowded_path(void **state)
 	assert_int_equal(calls.n_waited, calls.n_called - 1);
 }
 
+/* SIGTERM ends what waits, and is then what is said; not what had an answer.
+ * In a process of its own, for it stays requested. */
+static void
+test_stopped(void **state)
+{
+	static const struct { int outcome; const char *text; } rows[] = {
+		{ EAGAIN, "/nowhere/socket: connect: stopped" },
+		{ ETIMEDOUT, "/nowhere/socket: connect: stopped" },
+		{ EINPROGRESS, "/nowhere/socket: connect: stopped" },
+		{ ECONNREFUSED,
+		    "/nowhere/socket: connect: Connection refused" },
+	};
+	int status;
+
+	(void)state;
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		process_init();
+		raise(SIGTERM);
+		sigprocmask(SIG_SETMASK, process_wait_mask(), NULL);
+		account.hop.scheme = NEXT_HOP_LMTP_UNIX;
+		account.hop.host = path;
+		add_connect(0);
+		for (size_t i = 0; i < COUNT(rows); i++) {
+			calls.n_called = 0;
+			calls.connects[0] = rows[i].outcome;
+			if (relay_connect(&relay, &account, clock_now() +
+			    10000, &error) != -1 || calls.n_called != 1 ||
+			    strcmp(error.text, rows[i].text) != 0)
+				_exit(1 + (int)i);
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* ---- this server itself ---- */
 
 static void
@@ -523,6 +564,7 @@ main(void)
 		TEST(test_no_descriptor),
 		TEST(test_path),
 		TEST(test_crowded_path),
+		TEST(test_stopped),
 		TEST(test_ourselves),
 		TEST(test_is_here),
 	};

@@ -759,7 +759,7 @@ test_trace(void **state)
 	say_response(SASL_CLIENT_LOGIN, SLICE("joe"), SLICE("secret"), 0);
 	hear(SLICE("334 UGFzc3dvcmQ6\r\n"));
 	say_response(SASL_CLIENT_LOGIN, SLICE("joe"), SLICE("secret"), 1);
-	hear(SLICE("235 secret\r\n250 secret\r\nsecret\r\n"));
+	hear(SLICE("235 secret\r\n290 secret\r\nsecret\r\n"));
 	smtp_client_mail(&client, &(struct envelope){
 	    .reverse_path = SLICE("a@b") });
 	hear(SLICE("250 fine\r\n"));
@@ -772,7 +772,7 @@ test_trace(void **state)
 	    "> 250-x\n> 250 AUTH PLAIN\n< AUTH PLAIN (SASL response)\n"
 	    "> 535 (not shown)\n> 535 (not shown)\n< AUTH LOGIN\n"
 	    "> 334 (not shown)\n< (SASL response)\n> 334 (not shown)\n"
-	    "< (SASL response)\n> 235 (not shown)\n> 250 (not shown)\n"
+	    "< (SASL response)\n> 235 (not shown)\n> 290 (not shown)\n"
 	    "> xxx (not shown)\n< MAIL FROM:<a@b>\n> 250 fine\n< DATA\n"
 	    "> 354 go\n> what?\n");
 }
