@@ -87,7 +87,7 @@ def running(command, port, what, **kwargs):
         try:
             wait_for(lambda: answers(port) or process.poll() is not None,
                      what)
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait()
@@ -166,7 +166,8 @@ def dovecot(maildir, fsync="optimized", more=""):
         work=work, maildir=maildir, fsync=fsync, cert=rig.CERT, key=rig.KEY,
         pop3s=ports.pop3s, lmtp=ports.lmtp, auth=ports.auth, more=more))
     with running(["dovecot", "-F", "-c", work / "dovecot.conf"], ports.lmtp,
-                 "Dovecot"):
+                 "Dovecot") as process:
+        ports.pid = process.pid
         yield ports
     subprocess.run(["rm", "-rf", work], check=True)
 
