@@ -118,7 +118,7 @@ int kevent(int kq, const struct kevent *changes, int n_changes,
     struct kevent *events, int n_events, const struct timespec *timeout);
 END
 for system in -D__OpenBSD__ \
-    '-DEVFILT_USER=-11 -DNOTE_TRIGGER=0x01000000'
+    '-D__OpenBSD__ -DEVFILT_USER=-11 -DNOTE_TRIGGER=0x01000000'
 do
 	# shellcheck disable=SC2086
 	find common pop3-handler smtp-handler -name '*.c' -exec cc -std=c17 \
