@@ -23,7 +23,8 @@ PKG_CONFIG ?= pkg-config
 INSTALL ?= install
 
 # SYSTEMD=no builds without libsystemd; WERROR=no lets warnings pass;
-# SANITIZE=address,undefined builds with sanitizers; V=1 shows commands.
+# SANITIZE=address,undefined builds with sanitizers, and make check tests what
+# was built so, with limits four times as long; V=1 shows commands.
 SYSTEMD ?= yes
 WERROR ?= no
 SANITIZE ?=
