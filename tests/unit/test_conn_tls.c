@@ -272,7 +272,7 @@ test_much(void **state)
 	struct text want = { .data = NULL }, got = { .data = NULL };
 
 	(void)state;
-	for (unsigned i = 0; want.len < 60000; i++)
+	for (unsigned i = 0; want.len < 250000; i++)
 		text_format(&want, "%u ", i);
 	start_peer(play_echo);
 	assert_int_equal(conn_start_tls(&conn, context, &error), 0);
