@@ -36,7 +36,7 @@ def make_system_certs():
     name = subprocess.run(["openssl", "x509", "-noout", "-hash", "-in",
                            rig.CERT], check=True, stdout=subprocess.PIPE,
                           text=True).stdout.strip()
-    (CERTS / f"{name}.0").symlink_to(rig.CERT)
+    (CERTS / f"{name}.0").write_bytes(rig.CERT.read_bytes())
     with open(CERTS / "ca-certificates.crt", "ab") as bundle:
         bundle.write(rig.CERT.read_bytes())
 
