@@ -25,7 +25,6 @@
 #define CONNECT_SECONDS 10
 #define STEP_SECONDS 30
 #define END_SECONDS 300
-#define END_MOST_SECONDS 570
 
 union address {
 	struct sockaddr any;
@@ -164,12 +163,6 @@ limit_answer(struct milter_link *link, enum milter_step step)
 	    : step == MILTER_NEGOTIATION ? CONNECT_SECONDS : STEP_SECONDS);
 	if (step == MILTER_END && link->end_by < link->conn->hard_deadline)
 		link->conn->hard_deadline = link->end_by;
-}
-
-void
-milter_link_begin_end(struct milter_link *link)
-{
-	link->end_by = clock_now() + END_MOST_SECONDS * 1000;
 }
 
 int

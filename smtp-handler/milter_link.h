@@ -25,10 +25,12 @@ struct milter_link {
 	bool indifferent; /* or the whole session */
 	struct milter milter;
 
+	int64_t end_by;   /* ms, clock_now(): whatever it says, the end of the
+	                   * message is over */
+
 	/* milter_link.c's own. */
 	struct conn *conn;
 	char *storage;
-	int64_t end_by; /* whatever it says, the end of the message is over */
 };
 
 /* "unix:/PATH" or "inet:PORT@HOST", HOST being this machine's own loopback.
@@ -43,9 +45,6 @@ int milter_link_open(struct milter_link *link, struct error *error);
 
 /* Hands on what was put; -1: broken. */
 int milter_link_flush(struct milter_link *link, struct error *error);
-
-/* Its time for all it says at the end of a message begins. */
-void milter_link_begin_end(struct milter_link *link);
 
 /*
  * The answer to a step, which was put before: never MORE and never BROKEN,

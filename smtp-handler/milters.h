@@ -21,6 +21,9 @@
 
 /* Octets of a header that filters are shown, at most. */
 #define MILTERS_HEADER_MAX 1048576
+/* For all of them together, at the end of a message: a client waits ten
+ * minutes (RFC 5321 4.5.3.2.6), and a hook has its time after them. */
+#define MILTERS_END_SECONDS 510
 
 struct milters {
 	struct milter_link links[OPTION_LIST_MAX];

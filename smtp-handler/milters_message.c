@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "header_edit.h"
+#include "system/clock.h"
 #include "system/log.h"
 
 /* Octets read at a time: with CRs added they fit into a packet. */
@@ -122,7 +123,6 @@ static int
 take_changes(struct milter_link *link, struct header_edit *edit,
     enum milter_answer *answer, struct error *why)
 {
-	milter_link_begin_end(link);
 	for (;;) {
 		if (milter_link_ask(link, MILTER_END, answer, why) < 0)
 			return -1;
@@ -245,9 +245,11 @@ show_message(struct milters *milters, const struct milters_facts *facts,
 		*by = "milter";
 		return;
 	}
+	int64_t end_by = clock_now() + MILTERS_END_SECONDS * 1000;
 	for (size_t i = 0; i < milters->n; i++) {
 		struct milter_link *link = &milters->links[i];
 
+		link->end_by = end_by;
 		if (milters_goes_on(link, made))
 			message_one(milters, link, facts, message, made);
 		if (made->decision == HOOK_GO_ON)

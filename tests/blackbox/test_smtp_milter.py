@@ -542,6 +542,23 @@ class Scripted(Milter):
                 self.assertIn(reason, self.log)
                 self.assert_nothing_kept()
 
+    def test_all_have_one_end(self):
+        """A client waits for ten minutes, for however many filters."""
+        clock = Clock(self)
+
+        def answer(connection, send):
+            clock.advance(250)
+            send(b"c")
+
+        def be_late(connection, send):
+            clock.advance(261)
+            clock.go()
+            connection.recv(1)      # until it is given up
+        for second, reply in ((answer, "250 2.0.0"), (be_late, "451 4.7.1")):
+            self.assertEqual(self.outcome(
+                self.answering({"E": answer}), "--milter",
+                self.answering({"E": second}), env=clock.env), reply)
+
     def test_nobody_there(self):
         gone = self.path("gone")
         for address in (f"unix:{gone}", f"inet:{free_port()}@127.0.0.1",
