@@ -453,6 +453,7 @@ class Scripted(Milter):
                     send(b"c")
         self.assertEqual(self.outcome(self.serve_filter(behave)),
                          "250 2.0.0")
+        wait_for(lambda: seen[-1] == "Q", "the session's end")
         self.assertEqual([one for one in seen if one != "D"],
                          ["O", "E", "Q"])
 
