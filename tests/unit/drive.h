@@ -215,6 +215,13 @@ check_equal(struct slice got, struct slice want, const char *what,
 #define assert_text(got, literal) \
 	check_equal(slice_from(got), SLICE(literal), #got, __FILE__, __LINE__)
 
+/* What was put out since the last time. */
+#define assert_output(wire, want) \
+	do { \
+		assert_slices(buf_contents(&(wire)->out), want); \
+		buf_consume(&(wire)->out, buf_contents(&(wire)->out).len); \
+	} while (0)
+
 /* ---- chance that is the same each time ---- */
 
 static inline uint32_t

@@ -1,10 +1,12 @@
 /*
- * keypair: certificates for tests, by openssl(1).
+ * keypair: certificates for tests, by openssl(1), and a server with one.
  */
 #ifndef KEYPAIR_H
 #define KEYPAIR_H
 
 #include "drive.h"
+
+#include <tls.h>
 
 /* Makes NAME.crt and NAME.key in the working directory. */
 static inline void
@@ -17,6 +19,23 @@ keypair_make(const char *name)
 	    "-addext subjectAltName=DNS:%s -keyout %s.key -out %s.crt "
 	    "2>/dev/null", name, name, name, name);
 	assert_int_equal(system(command), 0);
+}
+
+/* The context of a server that has them; tls_free() it. */
+static inline struct tls *
+keypair_server(const char *name)
+{
+	struct tls_config *config = tls_config_new();
+	struct tls *server = tls_server();
+	char cert[64], key[64];
+
+	keypair_make(name);
+	snprintf(cert, sizeof(cert), "%s.crt", name);
+	snprintf(key, sizeof(key), "%s.key", name);
+	assert_int_equal(tls_config_set_keypair_file(config, cert, key), 0);
+	assert_int_equal(tls_configure(server, config), 0);
+	tls_config_free(config);
+	return server;
 }
 
 #endif

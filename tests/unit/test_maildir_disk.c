@@ -11,10 +11,8 @@
 #include <limits.h>
 #include <sys/random.h>
 #include <time.h>
-#ifdef __linux__
-#include <sys/vfs.h>
-#endif
 
+#include "file_system.h"
 #include "maildir/maildir_deliver.h"
 
 #define OK(call) \
@@ -40,7 +38,6 @@ static struct {
 	int link_errno;
 	int read_errno; /* of the first read; -1: the file's end */
 	bool no_entropy;
-	bool shared;
 } calls;
 
 int
@@ -86,17 +83,6 @@ getentropy(void *random, size_t size)
 	return calls.no_entropy ? -1 : 0;
 }
 
-#ifdef __linux__
-int
-fstatfs(int fd, struct statfs *st)
-{
-	(void)fd;
-	memset(st, 0, sizeof(*st));
-	st->f_type = calls.shared ? 0x65735546 : 0xEF53; /* FUSE, ext4 */
-	return 0;
-}
-#endif
-
 /* ---- one maildir ---- */
 
 static int
@@ -104,6 +90,7 @@ set_up(void **state)
 {
 	(void)state;
 	memset(&calls, 0, sizeof(calls));
+	file_system_is_shared = false;
 	memset(&deliver, 0, sizeof(deliver));
 	directory_make(&directory);
 	snprintf(box, sizeof(box), "%s/x/box", directory.path);
@@ -291,7 +278,7 @@ test_shared(void **state)
 	make_maildir();
 	age("x", 1000);
 	age("x/box", 1000);
-	calls.shared = true;
+	file_system_is_shared = true;
 	OK(deliver_all());
 	assert_int_equal(fstat(deliver.fd, &st), 0);
 	const ino_t want[] = { st.st_ino, inode_of("x/box/new"), st.st_ino };

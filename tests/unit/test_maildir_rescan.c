@@ -10,10 +10,8 @@
 
 #include <dlfcn.h>
 #include <time.h>
-#ifdef __linux__
-#include <sys/vfs.h>
-#endif
 
+#include "file_system.h"
 #include "maildir/maildir.h"
 #include "maildir/maildir_uidl.h"
 
@@ -27,7 +25,6 @@ static struct {
 	time_t later;   /* than it is, the clock goes */
 	unsigned reads; /* of directories */
 	void (*before_read)(void);
-	bool shared;
 } calls;
 
 int
@@ -54,17 +51,6 @@ fdopendir(int fd)
 	return real(fd);
 }
 
-#ifdef __linux__
-int
-fstatfs(int fd, struct statfs *st)
-{
-	(void)fd;
-	memset(st, 0, sizeof(*st));
-	st->f_type = calls.shared ? 0x65735546 : 0xEF53; /* FUSE, ext4 */
-	return 0;
-}
-#endif
-
 /* ---- maildrops ---- */
 
 static int
@@ -72,6 +58,7 @@ set_up(void **state)
 {
 	(void)state;
 	memset(&calls, 0, sizeof(calls));
+	file_system_is_shared = false;
 	directory_make(&directory);
 	directory_make(&cache);
 	directory_mkdir(&directory, "new");
@@ -299,7 +286,7 @@ static void
 test_shared(void **state)
 {
 	(void)state;
-	calls.shared = true;
+	file_system_is_shared = true;
 	put("new/a", "1\n");
 	assert_changed("a 3\n");
 	for (int i = 0; i < 2; i++) {

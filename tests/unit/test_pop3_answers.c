@@ -25,15 +25,7 @@ begin(const struct pop3_options *options)
 	buf_init(&transcript, seen, sizeof(seen));
 }
 
-/* What was replied since the last time. */
-static void
-check_replies(struct slice want)
-{
-	assert_slices(buf_contents(&pop3.wire.out), want);
-	buf_consume(&pop3.wire.out, want.len);
-}
-
-#define assert_replies(literal) check_replies(SLICE(literal))
+#define assert_replies(literal) assert_output(&pop3.wire, SLICE(literal))
 
 static enum pop3_event
 say(struct slice line)
@@ -134,7 +126,7 @@ test_every_command(void **state)
 		    rows[i].shown));
 		if (rows[i].asked)
 			pop3_go_on(&pop3);
-		check_replies(rows[i].reply);
+		assert_output(&pop3.wire, rows[i].reply);
 	}
 }
 
@@ -257,11 +249,11 @@ test_texts(void **state)
 		greet(&usual);
 		give_password();
 		pop3_refused(&pop3, "-ERR [X]", rows[i].text);
-		check_replies(rows[i].line);
+		assert_output(&pop3.wire, rows[i].line);
 		/* Instead of a greeting it is the last that is said. */
 		begin(&usual);
 		pop3_refused(&pop3, "-ERR [X]", rows[i].text);
-		check_replies(rows[i].line);
+		assert_output(&pop3.wire, rows[i].line);
 		assert_int_equal(pop3_next(&pop3), POP3_CLOSED);
 	}
 }
@@ -288,7 +280,7 @@ test_long_texts(void **state)
 		greet(&usual);
 		give_password();
 		pop3_refused(&pop3, status, (struct slice){ text, len });
-		check_replies(text_slice(&line));
+		assert_output(&pop3.wire, text_slice(&line));
 
 		/* "n,\1auth=Bearer t\1\1" */
 		assert_int_equal(say(SLICE("AUTH OAUTHBEARER "
@@ -298,7 +290,7 @@ test_long_texts(void **state)
 		assert_true(slice_starts_with(said, SLICE("+ ")));
 		buf_consume(&pop3.wire.out, said.len);
 		assert_int_equal(say(SLICE("AQ==")), POP3_WANT_IO);
-		check_replies(text_slice(&line));
+		assert_output(&pop3.wire, text_slice(&line));
 		assert_true(wire_is_idle(&pop3.wire));
 		text_free(&line);
 	}

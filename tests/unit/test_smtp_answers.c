@@ -18,15 +18,7 @@ static const struct smtp_options usual = {
 	.mechanisms = SASL_USUAL | SASL_TOKENS,
 };
 
-/* What was replied since the last time. */
-static void
-check_replies(struct slice want)
-{
-	assert_slices(buf_contents(&smtp.wire.out), want);
-	buf_consume(&smtp.wire.out, want.len);
-}
-
-#define assert_replies(literal) check_replies(SLICE(literal))
+#define assert_replies(literal) assert_output(&smtp.wire, SLICE(literal))
 
 static enum smtp_event
 say(const char *line)
@@ -186,7 +178,7 @@ test_lmtp_verdicts(void **state)
 		smtp_accept(&smtp);
 		assert_int_equal(smtp_next(&smtp), rows[i].ends
 		    ? SMTP_CLOSED : SMTP_WANT_IO);
-		check_replies(rows[i].replies);
+		assert_output(&smtp.wire, rows[i].replies);
 	}
 }
 

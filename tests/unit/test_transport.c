@@ -19,18 +19,11 @@ static struct tls *server; /* a context */
 static int
 set_up(void **state)
 {
-	struct tls_config *config = tls_config_new();
-
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
 	directory_make(&directory);
 	assert_int_equal(chdir(directory.path), 0);
-	keypair_make("one.test");
-	assert_int_equal(tls_config_set_keypair_file(config, "one.test.crt",
-	    "one.test.key"), 0);
-	server = tls_server();
-	assert_int_equal(tls_configure(server, config), 0);
-	tls_config_free(config);
+	server = keypair_server("one.test");
 	return 0;
 }
 
