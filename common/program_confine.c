@@ -67,8 +67,6 @@ program_confine_calls(struct program *program)
 	log_prepare();
 	tzset();
 	gather(program, &confine, false);
-	if (confine.nothing)
-		return;
 	note(program, confine_calls(&confine, &error), "seccomp", &error);
 }
 
@@ -79,7 +77,5 @@ program_confine_files(struct program *program)
 	struct error error;
 
 	gather(program, &confine, true);
-	if (confine.nothing)
-		return;
 	note(program, confine_files(&confine, &error), "Landlock", &error);
 }
