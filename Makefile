@@ -219,7 +219,9 @@ check: ## all tests, after installing what they need
 .PHONY: build-unit-tests
 build-unit-tests: $(unit_tests)
 
-check-unit: $(unit_tests) ## unit tests only
+check-unit: ## unit tests only
+	@BUILD='$(BUILD)' tests/setup.sh unit
+	@$(MAKE) --no-print-directory build-unit-tests
 	@BUILD='$(BUILD)' tests/run tests/unit
 
 .PHONY: analyse
@@ -233,6 +235,7 @@ COVERED = BUILD=$(BUILD)/coverage CPPFLAGS=-DCONFINE_NOTHING \
 	CFLAGS='-Og -g --coverage'
 .PHONY: coverage
 coverage: ## lines that the unit tests reach, by file
+	@BUILD='$(BUILD)' tests/setup.sh unit
 	$(MAKE) --no-print-directory $(COVERED) all build-unit-tests \
 	    build-replays
 	find $(BUILD)/coverage -name '*.gcda' -exec rm {} +
@@ -241,15 +244,20 @@ coverage: ## lines that the unit tests reach, by file
 
 .PHONY: fuzz-coverage
 fuzz-coverage: ## lines of its module that each fuzzer's corpus reaches
+	@BUILD='$(BUILD)' tests/setup.sh unit
 	$(MAKE) --no-print-directory $(COVERED) build-replays
 	@tests/fuzz/coverage.sh '$(BUILD)/coverage'
 
 # Which benchmarks there are: tests/bench/bench.py --help. BENCH names some,
 # MILLION=yes adds the one that takes gigabytes, RECORD=yes writes the results
 # to tests/bench/RESULTS.md, the plot beside it and README.md.
-bench_programs = bare client latency readall sender
-bench: all $(bench_programs:%=$(BUILD)/tests/bench/%) ## measure, beside others
+.PHONY: build-bench
+build-bench: $(patsubst %,$(BUILD)/tests/bench/%,\
+    bare client latency readall sender)
+
+bench: ## measure, beside others
 	@BUILD='$(BUILD)' tests/setup.sh bench
+	@$(MAKE) --no-print-directory all build-bench
 	@BUILD='$(BUILD)' tests/bench/bench.py \
 	    $(if $(filter yes,$(RECORD)),--record) \
 	    $(if $(filter yes,$(MILLION)),--million) $(BENCH)
@@ -348,7 +356,9 @@ $(BUILD)/tests/exhaust/%: $(OBJ)/tests/exhaust/exhaust_%.o \
 
 # One slip of the hand at a time: does a test notice? MUTANTS names modules.
 .PHONY: mutants
-mutants: build-unit-tests build-exhaust ## do tests notice changes of the code?
+mutants: ## do tests notice changes of the code?
+	@BUILD='$(BUILD)' tests/setup.sh unit
+	@$(MAKE) --no-print-directory build-unit-tests build-exhaust
 	BUILD='$(BUILD)' tests/mutants/mutants.py $(MUTANTS)
 
 # Three hosts with one maildir store, and failures: STORES names what is tried,
@@ -356,8 +366,9 @@ mutants: build-unit-tests build-exhaust ## do tests notice changes of the code?
 .PHONY: check-hosts
 STORES ?= moosefs glusterfs
 MESSAGES ?= 2000
-check-hosts: all ## several hosts over MooseFS and GlusterFS, with failures
-	BUILD='$(BUILD)' tests/setup.sh hosts
+check-hosts: ## several hosts over MooseFS and GlusterFS, with failures
+	@BUILD='$(BUILD)' tests/setup.sh hosts
+	@$(MAKE) --no-print-directory all
 	for store in $(STORES); do BUILD='$(BUILD)' tests/hosts/hosts.py \
 	    $$store $(MESSAGES) || exit; done
 
@@ -365,15 +376,20 @@ check-hosts: all ## several hosts over MooseFS and GlusterFS, with failures
 # behind?
 .PHONY: soak
 SESSIONS ?= 200000
-soak: all ## SESSIONS=n of all kinds against warm programs
+soak: ## SESSIONS=n of all kinds against warm programs
+	@BUILD='$(BUILD)' tests/setup.sh soak
+	@$(MAKE) --no-print-directory all
 	BUILD='$(BUILD)' tests/soak/soak.py $(SESSIONS)
 
 DEPTH ?= 5
-exhaust: $(exhaust_programs) ## every dialogue of up to DEPTH lines
+exhaust: ## every dialogue of up to DEPTH lines
+	@BUILD='$(BUILD)' tests/setup.sh build
+	@$(MAKE) --no-print-directory build-exhaust
 	for program in $(exhaust_programs); do $$program $(DEPTH) || exit; done
 
 SECONDS ?= 60
 fuzz: ## FUZZ=name SECONDS=n: fuzz one module
+	@BUILD='$(BUILD)' tests/setup.sh fuzz
 	$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang \
 	    SANITIZE=fuzzer-no-link,address,undefined fuzzer-$(FUZZ)
 	mkdir -p $(BUILD)/fuzz/corpus/$(FUZZ) $(BUILD)/fuzz/found
@@ -385,6 +401,7 @@ fuzz: ## FUZZ=name SECONDS=n: fuzz one module
 
 .PHONY: fuzz-all
 fuzz-all: ## SECONDS=n of CPU time for each fuzzer, in turn
+	@BUILD='$(BUILD)' tests/setup.sh fuzz
 	$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang \
 	    SANITIZE=fuzzer-no-link,address,undefined $(fuzzers:%=fuzzer-%)
 	BUILD=$(BUILD) tests/fuzz/campaign.py $(SECONDS)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install what one of the Makefile's targets needs and this machine lacks.
 #
-#	tests/setup.sh build|demo|check|analyse|bench|thunderbird|hosts|deb
+#	tests/setup.sh build|demo|check|unit|analyse|bench|thunderbird|hosts|
+#	    deb|fuzz|soak
 #
 # Debian and its kin: missing packages are named and installed with apt-get.
 # Servers and proxies, and clients that bring a user or a service along, are
@@ -233,6 +234,12 @@ check) set -- "$check_packages" "$check_unpacked" \
 analyse) set -- "$build_packages clang clang-tools clang-tidy cppcheck" '' \
 		"$build_commands clang scan-build clang-tidy cppcheck" \
 		"$build_modules" ;;
+unit)  set -- "$build_packages libcmocka-dev python3" '' \
+		"$build_commands python3" "$build_modules cmocka" ;;
+fuzz)  set -- "$build_packages clang libclang-rt-dev python3" '' \
+		"$build_commands clang python3" "$build_modules" ;;
+soak)  set -- "$demo_packages python3" '' \
+		"$demo_commands python3" "$build_modules" ;;
 bench) set -- "$bench_packages" "$bench_unpacked" \
 		"$bench_commands" "$build_modules" ;;
 thunderbird) set -- "$check_packages thunderbird" "$check_unpacked" \
@@ -241,7 +248,8 @@ deb) set -- "$deb_packages" '' "$build_commands dpkg-deb dpkg-shlibdeps" \
 		"$build_modules" ;;
 hosts) set -- "$hosts_packages" "$hosts_unpacked" \
 		"$demo_commands" "$build_modules" ;;
-*)     echo "usage: $0 build|demo|check|analyse|bench|thunderbird|hosts|deb" >&2
+*)     echo "usage: $0 build|demo|check|unit|analyse|bench|thunderbird|hosts|" \
+		"deb|fuzz|soak" >&2
 	exit 64 ;;
 esac
 

@@ -97,8 +97,12 @@ def run(name, options):
     """In a process of its own where the peers must be under /usr."""
     start = time.monotonic()
     if name in WITH_PEERS and not peers.inside() and peers.can_enter():
+        # Its folder is its own: what this process has is no tests/run's.
+        environment = {key: value for key, value in os.environ.items()
+                       if key != "MAILTEST_DIR"}
         done = subprocess.run(peers.enter(
-            [sys.executable, __file__, "-n", options.n, name]))
+            [sys.executable, __file__, "-n", options.n, name]),
+            env=environment)
         if done.returncode != 0:
             sys.exit(done.returncode)
         return
