@@ -206,8 +206,7 @@ end_chunk(struct smtp *smtp)
 
 	if (smtp->chunk_last && !smtp->text_ended) {
 		smtp->text_ended = true;
-		if (smtp->refused)
-			return true;
+		/* Also of what is refused: it may end in a bare CR. */
 		size_t made = dot_decode_end(&smtp->decoder, &line_end);
 		hand_on(smtp, made > 0 ? SLICE("\n") : SLICE(""));
 		return true;

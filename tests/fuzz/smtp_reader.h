@@ -348,9 +348,7 @@ reader_judge_chunk(struct smtp_reader *reader, struct chunk chunk,
 {
 	struct found found = { .size = 0 };
 
-	/* The last line end is only looked at where all was well. */
-	reader_decode_chunks(reader, chunk.last && !reader->refused &&
-	    !too_big, &found);
+	reader_decode_chunks(reader, chunk.last, &found);
 	if (refuse_at > 0 && found.text.len >= refuse_at &&
 	    !reader->refused) {
 		reader->refused = true;
