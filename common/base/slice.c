@@ -145,10 +145,21 @@ slice_has_control(struct slice s)
 bool
 slice_is_ascii(struct slice s)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.data[i] >= 0x80)
+	const uint64_t high_bits = UINT64_C(0x8080808080808080);
+	uint64_t words[4];
+	unsigned char high = 0;
+	size_t i = 0;
+
+	/* Whole messages come through here: 32 octets at a time. */
+	for (; s.len - i >= sizeof(words); i += sizeof(words)) {
+		memcpy(words, s.data + i, sizeof(words));
+		if (((words[0] | words[1] | words[2] | words[3]) &
+		    high_bits) != 0)
 			return false;
-	return true;
+	}
+	for (; i < s.len; i++)
+		high |= (unsigned char)s.data[i];
+	return high < 0x80;
 }
 
 /*

@@ -315,6 +315,26 @@ test_octets(void **state)
 	assert_true(slice_is_utf8(slice_from(NULL)));
 }
 
+/* Looked at many octets at a time: one among them at each place. */
+static void
+test_ascii_in_long_text(void **state)
+{
+	char text[100];
+
+	(void)state;
+	for (size_t len = 0; len <= sizeof(text); len++) {
+		memset(text, 0x7f, sizeof(text));
+		assert_true(slice_is_ascii(
+		    at_edge((struct slice){ text, len })));
+		for (size_t i = 0; i < len; i++) {
+			text[i] = (char)0x80;
+			assert_false(slice_is_ascii(
+			    at_edge((struct slice){ text, len })));
+			text[i] = 0x7f;
+		}
+	}
+}
+
 /* A code point by RFC 3629 section 3, for the model below. */
 static size_t
 encode_utf8(uint32_t c, char *out)
@@ -406,6 +426,7 @@ main(void)
 		cmocka_unit_test(test_trim),
 		cmocka_unit_test(test_to_number),
 		cmocka_unit_test(test_octets),
+		cmocka_unit_test(test_ascii_in_long_text),
 		cmocka_unit_test(test_utf8_every_code_point),
 		cmocka_unit_test(test_utf8_wrong_forms),
 	};
