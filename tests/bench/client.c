@@ -199,10 +199,12 @@ dialogue_retr(struct session *s, size_t octets)
 	dialogue_quit(s, 0);
 }
 
-/* Lines of text, 16 KiB at a time. */
+/* Lines of text, 16 KiB at a time; they begin with a header, as a message
+ * does. */
 static void
 give(struct session *s, size_t octets)
 {
+	static const char header[] = "Subject: a message\r\n\r\n";
 	static char text[RECORD / (LINE + 2) * (LINE + 2)];
 	size_t i, n;
 
@@ -210,6 +212,7 @@ give(struct session *s, size_t octets)
 		memset(text + i, 'x', LINE);
 		memcpy(text + i + LINE, "\r\n", 2);
 	}
+	memcpy(text, header, sizeof(header) - 1);
 	for (; octets > 0; octets -= n) {
 		n = octets < sizeof(text) ? octets : sizeof(text);
 		send_all(s, text, n);
