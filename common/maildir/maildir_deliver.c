@@ -33,6 +33,10 @@
 /* Octets copied at a time. */
 #define COPY_SIZE 65536
 
+/* Octets of a long message after which the disk is set to work, while more of
+ * it comes: the client waits less for its 250. */
+#define WRITEBACK_SIZE 4194304
+
 static const char *const parts[] = { "tmp", "new", "cur" };
 #define N_PARTS (sizeof(parts) / sizeof(parts[0]))
 
@@ -276,7 +280,10 @@ maildir_deliver_write(struct maildir_deliver *deliver, struct slice text,
 	if (file_write(deliver->fd, text) != 0)
 		return error_system(error, errno, "writing in %.120s/tmp",
 		    deliver->path);
+	uint64_t written = deliver->octets;
 	deliver->octets += text.len;
+	if (deliver->octets / WRITEBACK_SIZE != written / WRITEBACK_SIZE)
+		file_start_writeback(deliver->fd);
 	while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) !=
 	    NULL) {
 		deliver->lines++;

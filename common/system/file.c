@@ -144,6 +144,17 @@ file_write(int fd, struct slice text)
 	return 0;
 }
 
+void
+file_start_writeback(int fd)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+	/* What fails here fails at fsync(2) again: this takes no error away. */
+	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+#else
+	(void)fd;
+#endif
+}
+
 size_t
 file_parent_len(const char *path, size_t len)
 {

@@ -31,6 +31,11 @@ int file_read(const char *path, size_t max, bool secret, char **text,
  * written. */
 int file_write(int fd, struct slice text);
 
+/* Begins to put on disk what the file has got so far, without waiting, so that
+ * fsync(2) has less to wait for. Only that tells whether it is there: this
+ * promises nothing, and does nothing where the system has no such call. */
+void file_start_writeback(int fd);
+
 /* The first len octets of path are a path, too: how many of them are its
  * parent directory, without the slash behind it? 1 for "/x", 0 for "x",
  * whose parent is ".". */

@@ -10,7 +10,8 @@ import subprocess
 
 import model
 from certs import certificates
-from mailtest import NOBODY, POP3, SMTP, SmtpPeer, TestCase, split_stored
+from mailtest import (NOBODY, POP3, SMTP, SmtpPeer, TestCase, smtp_wire,
+                      split_stored)
 from nexthop import ScriptedHop
 from traced import ERRORS, TEXT, Traced
 
@@ -176,6 +177,28 @@ class Failing(Delivery):
                 self.assertEqual(self.final_reply(out), 250)
                 self.check(out, killed=False)
                 self.assertEqual(list((self.mail / "tmp").iterdir()), [])
+
+    def test_written_back_early(self):
+        """The disk is set to work while a long text comes; what becomes of
+        that is no matter, for fsync comes after it."""
+        text = TEXT * 800
+        session = self.SESSION.replace(smtp_wire(TEXT), smtp_wire(text))
+        for inject in ((), ("-e", "inject=sync_file_range:error=EIO")):
+            self.clean()
+            self.make_maildir()
+            with self.subTest(inject=inject):
+                out = self.session("-e", "trace=sync_file_range,fsync",
+                                   *inject, session=session)
+                self.assertEqual(self.final_reply(out), 250)
+                [(name, content)] = self.stored().items()
+                self.assertEqual(split_stored(content)[1], text)
+                trace = self.path("trace").read_text(errors="replace")
+                unique = name.partition(",")[0]
+                self.assertEqual(
+                    re.findall(rf"(\w+)\(\d+<[^>]*{re.escape(unique)}",
+                               trace),
+                    len(content) // (4 << 20) * ["sync_file_range"]
+                    + ["fsync"])
 
     def test_relayed_and_kept(self):
         """Whatever fails here, no 250 unless both have it."""

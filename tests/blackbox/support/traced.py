@@ -11,6 +11,8 @@ from mailtest import (DEADLINE, SMTP, TestCase, clean_environment, plain,
 
 TEXT = b"Subject: precious\n\n.do not lose\n" + b"line of text\n" * 1000
 
+PIPE_SIZE = 65536       # of Linux
+
 # What a system call on files fails with; others with EIO
 ERRORS = {
     "openat": ("EIO", "ENOSPC", "EMFILE", "EACCES"),
@@ -44,14 +46,12 @@ class Traced(TestCase):
 
     def session(self, *strace, options=(), session=None):
         """Run it under strace; what it said."""
-        reader, writer = os.pipe()
-        os.write(writer, session or self.SESSION)
-        os.close(writer)
+        stdin = self.filled(session or self.SESSION)
         argv = ["strace", "-f", "-y", "-qq", "-s", "99", "-o",
                 self.path("trace"), *strace,
                 *self.argv(self.program, "--tls", "off", "--auth", "any",
                            "--maildir", self.mail, *options)]
-        with os.fdopen(reader, "rb") as stdin:
+        with stdin:
             done = subprocess.run(
                 [str(arg) for arg in argv], stdin=stdin,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -61,6 +61,15 @@ class Traced(TestCase):
                      + ":detect_leaks=0"}))
         self.status = done.returncode
         return done.stdout
+
+    def filled(self, session):
+        """What a pipe has no room for is read from a file."""
+        if len(session) > PIPE_SIZE:
+            return open(self.write("session", session), "rb")
+        reader, writer = os.pipe()
+        os.write(writer, session)
+        os.close(writer)
+        return os.fdopen(reader, "rb")
 
     def final_reply(self, out):
         """The code that answered the message, None where none came."""
