@@ -24,8 +24,13 @@ def retr(options):
     contest.add("ours", pop3(large), f"retr:{BULK}")
     rate = rates(contest.run())
     shutil.rmtree(large)
-    table = report.Comparison(f"RETR of {MEGABYTES} MB under TLS",
-                              "MB/s, best round")
+    table = report.Comparison(
+        f"RETR of {MEGABYTES} MB under TLS", "MB/s, best round",
+        note="The bare program sends the same 16 KB again and again. Ours "
+        "reads a file, looks for the end of each line and puts a CR there: "
+        "for these 80 octets a line that takes as long as it takes a "
+        "processor with AVX-512 to encrypt them, and where encryption is "
+        "slower the ratio is nearer to 1.")
     table.row("RETR / bare tls_write from memory", rate["ours"],
               rate["bare"], report.at_least(0.9), 0)
     return [table]

@@ -211,7 +211,8 @@ All processes of each server, from the first connection until the last message
 is in the maildir: with two processors it is this that limits how many are
 taken in a second. Postfix's includes its delivery, which comes after its 250
 and is no part of the rate of its queue above. Of ours, a process's birth, first
-touch of its memory and end are about a third."""
+touch of its memory and end are about a third, which those whose processes are
+used again do not pay: where twice their rate is missed, that is why."""
 
 
 # What a warm program is to be twice as fast as

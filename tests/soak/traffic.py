@@ -90,8 +90,8 @@ class Traffic:
         lost = [token for token in self.accepted
                 if not self.fetched[token] and token not in self.maybe]
         twice = [token for token, n in self.fetched.items() if n > 1]
-        foreign = [token for token in self.fetched
-                   if token not in self.accepted | self.unknown]
+        known = self.accepted | self.unknown
+        foreign = [token for token in self.fetched if token not in known]
         return [f"{len(tokens)} messages {what}: {tokens[:5]}"
                 for what, tokens in (("lost", lost), ("fetched twice", twice),
                                      ("never accepted", foreign)) if tokens]
