@@ -4,11 +4,15 @@ what each setting of the sandbox costs."""
 import contextlib
 import ctypes
 import os
+import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 import time
 import unittest
 
+import bench_small as small
 import peers
 import report
 import rig
@@ -27,6 +31,7 @@ CALLS = ("CapabilityBoundingSet", "NoNewPrivileges", "RestrictAddressFamilies",
          "SystemCallErrorNumber", "MemoryDenyWriteExecute", "LockPersonality",
          "RestrictRealtime", "RestrictSUIDSGID", "RestrictNamespaces",
          "RemoveIPC")
+SMALL = "var/lib/mail-handlers/small"
 SESSIONS = 12           # of one variant, one after the other
 
 
@@ -187,6 +192,74 @@ def sessions(machine, number):
     return table
 
 
+def small_units(machine):
+    """Sockets for units that keep mail of anybody.  {what: port}"""
+    ports = {}
+    for way, accept in ("smtp-handler@", "yes"), ("smtp-handler-warm", "no"):
+        unit = machine.path(
+            f"usr/local/lib/systemd/system/{way}.service").read_text()
+        for protocol in "SMTP", "LMTP":
+            number = len(ports)
+            name = f"small{number}{'@' * (accept == 'yes')}.service"
+            machine.path(f"{UNITS}/{name}").write_text(re.sub(
+                r"(?m)^(ExecStart=\S+) --config \S+",
+                r"\1 --tls off --no-auth-required --max-per-source 40 "
+                f"--maildir /{SMALL}{' --lmtp' * (protocol == 'LMTP')}", unit))
+            ports[f"{protocol}, {way}"] = port = 3500 + number
+            machine.path(f"{UNITS}/small{number}.socket").write_text(
+                f"[Socket]\nListenStream=127.0.0.1:{port}\nAccept={accept}\n"
+                "TriggerLimitIntervalSec=0\nNoDelay=yes\n"
+                + "MaxConnections=128\n" * (accept == "yes"))
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", *(
+        f"small{number}.socket" for number in range(len(ports))))
+    return ports
+
+
+def deliveries(machine, rounds):
+    """Messages of 20 clients at once, where no disk is waited for."""
+    kept = machine.path(SMALL)
+    # No link on its way that somebody could turn
+    memory = pathlib.Path(tempfile.mkdtemp(dir="/dev/shm"))
+    owner = machine.path("var/lib/mail-handlers").stat().st_uid
+    ports = small_units(machine)
+    best = {}
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, memory)
+        listen = [rig.SMTP, "--tls", "off", "--no-auth-required",
+                  "--maildir", memory / "kept"]
+        folders = {name: kept for name in ports}
+        for protocol, more in ("SMTP", ()), ("LMTP", ("--lmtp",)):
+            name = f"{protocol}, --listen"
+            ports[name] = stack.enter_context(rig.warm([*listen, *more]))
+            folders[name] = memory / "kept"
+        for _ in range(rounds):
+            for name, port in ports.items():
+                rig.make_settled_maildir(
+                    folders[name], owner if folders[name] == kept else None)
+                seconds = peers.smtp_source(
+                    port, small.NUMBER, "-s", str(small.AT_ONCE[0]),
+                    *["-L"] * name.startswith("LMTP"))
+                found = len(list((folders[name] / "new").iterdir()))
+                if found != small.NUMBER:
+                    raise RuntimeError(f"{name} kept {found} of "
+                                       f"{small.NUMBER}")
+                best[name] = max(best.get(name, 0), small.NUMBER / seconds)
+    table = report.Comparison(
+        f"Deliveries under the units, {small.AT_ONCE[0]} at once",
+        "messages/s, best round",
+        note="Messages of 4 KB without TLS or login, into a maildir in "
+        "memory; each with its lines in the log, in the journal or, of "
+        "--listen, in a file. Beside others: --listen, warm, above.")
+    for protocol in "SMTP", "LMTP":
+        listen = best[f"{protocol}, --listen"]
+        table.row(f"{protocol}, units, executed / --listen",
+                  best[f"{protocol}, smtp-handler@"], listen, None, 0)
+        table.row(f"{protocol}, warm units / --listen",
+                  best[f"{protocol}, smtp-handler-warm"], listen, None, 0)
+    return table
+
+
 def units(options):
     from booted import Systemd
     try:
@@ -196,6 +269,7 @@ def units(options):
     try:
         enter_network(Systemd.machine)
         prices = Prices(Systemd.machine).table(max(options.n // 2, 2))
-        return [sessions(Systemd.machine, options.n * 20), prices]
+        return [sessions(Systemd.machine, options.n * 20),
+                deliveries(Systemd.machine, max(options.n // 2, 3)), prices]
     finally:
         Systemd.doClassCleanups()
