@@ -5,9 +5,10 @@ import os
 import re
 import shutil
 import subprocess
+import unittest
 
 from booted import PASSWORD, SETTINGS, Systemd
-from mailtest import BUILD, ROOT, Pop3Peer, SmtpPeer
+from mailtest import BUILD, ROOT, SANITIZED, Pop3Peer, SmtpPeer
 
 
 def build(folder, suffix=""):
@@ -27,6 +28,13 @@ def build(folder, suffix=""):
 
 class Packages(Systemd):
     sockets = ()
+
+    @classmethod
+    def setUpClass(cls):
+        if SANITIZED:
+            raise unittest.SkipTest("no packages of a sanitizer's programs")
+        super().setUpClass()
+
     @classmethod
     def install(cls):
         """By dpkg alone; then what an administrator adds."""

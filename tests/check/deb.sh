@@ -6,6 +6,10 @@ set -eu
 cd "$(dirname "$0")/../.."
 BUILD=$(realpath --relative-to=. "${BUILD:-build}")
 export BUILD
+if grep -q __asan_init "$BUILD/pop3-handler"; then
+	echo "deb: no packages of a sanitizer's programs"
+	exit 77
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM

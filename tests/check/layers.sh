@@ -107,6 +107,7 @@ done
 may_need='^(mem[a-z]*|str[a-z]*|v?snprintf|explicit_bzero)$'
 may_need="$may_need"'|^__((mem|str)[a-z]*|v?snprintf|explicit_bzero)_chk$'
 may_need="$may_need"'|^(__stack_chk_fail|__assert_fail|_GLOBAL_OFFSET_TABLE_)$'
+may_need="$may_need"'|^__(a|l|t|ub)san_'
 never='^(strn?dup|strdupa|strtok|strtok_r)$'
 
 # object FILE.c
