@@ -374,14 +374,15 @@ check-hosts: ## several hosts over MooseFS and GlusterFS, with failures
 	for store in $(STORES); do BUILD='$(BUILD)' tests/hosts/hosts.py \
 	    $$store $(MESSAGES) || exit; done
 
-# Good, rude, cut off and slow clients, half an hour of them: is anything left
-# behind?
+# Good, rude, cut off and slow clients: is anything left behind? As root, for
+# units in a systemd of their own; LISTEN=yes needs neither.
 .PHONY: soak
 SESSIONS ?= 200000
-soak: ## SESSIONS=n of all kinds against warm programs
+soak: ## SESSIONS=n of all kinds against the warm units
 	@BUILD='$(BUILD)' tests/setup.sh soak
 	@$(MAKE) --no-print-directory all
-	BUILD='$(BUILD)' tests/soak/soak.py $(SESSIONS)
+	BUILD='$(BUILD)' tests/soak/soak.py \
+	    $(if $(filter yes,$(LISTEN)),--listen) $(SESSIONS)
 
 DEPTH ?= 5
 exhaust: ## every dialogue of up to DEPTH lines

@@ -50,14 +50,16 @@ check_unpacked='openbsd-inetd/inetd xinetd/xinetd ucspi-tcp-ipv6/tcpserver
 	moosefs-chunkserver/mfschunkserver moosefs-client/mfsmount
 	clamav-daemon/clamd clamav-milter/clamav-milter'
 # Where it is not what runs the machine, its package would make users.
+systemd=
 [ -e /usr/bin/systemd-socket-activate ] ||
-	check_unpacked="$check_unpacked systemd/systemd-socket-activate"
+	systemd=systemd/systemd-socket-activate
+check_unpacked="$check_unpacked $systemd"
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
 bench_packages="$demo_packages libmilter-dev python3 python3-aiosmtpd nodejs
 	ucspi-tcp strace libsasl2-modules"
-bench_unpacked='postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
-	courier-pop/courierpop3d'
+bench_unpacked="postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
+	courier-pop/courierpop3d $systemd"
 bench_commands="$demo_commands python3 tcpserver strace"
 
 # Debian packages, and what finds fault with them.
@@ -238,7 +240,7 @@ unit)  set -- "$build_packages libcmocka-dev python3" '' \
 		"$build_commands python3" "$build_modules cmocka" ;;
 fuzz)  set -- "$build_packages clang libclang-rt-dev python3" '' \
 		"$build_commands clang python3" "$build_modules" ;;
-soak)  set -- "$demo_packages python3" '' \
+soak)  set -- "$demo_packages python3 mount util-linux" "$systemd" \
 		"$demo_commands python3" "$build_modules" ;;
 bench) set -- "$bench_packages" "$bench_unpacked" \
 		"$bench_commands" "$build_modules" ;;

@@ -2,16 +2,19 @@
 """Many sessions of all kinds against both programs, warm, and then: is
 anything left behind?
 
-    tests/soak/soak.py [SESSIONS [CLIENTS]]
+    tests/soak/soak.py [--listen] [SESSIONS [CLIENTS]]
 
-Good clients submit messages and fetch them; others are rude (HTTP, noise,
-resets), cut off in every state, or slow.  At the end every message that was
-accepted has been fetched exactly once, there is no process, no descriptor, no
-memory of the parents and no file in tmp more than after the beginning, and
+Under the warm units of a systemd booted for it, which needs root, or with
+--listen.  Good clients submit messages and fetch them; others are rude (HTTP,
+noise, resets), cut off in every state, or slow.  At the end every message that
+was accepted has been fetched exactly once, there is no process, no descriptor,
+no memory of the parents and no file in tmp more than after the beginning, and
 nothing crashed.  Exit 0 where all of that is so."""
 
+import argparse
 import collections
 import contextlib
+import ctypes
 import os
 import pathlib
 import random
@@ -26,70 +29,121 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 
 from traffic import LIMIT, RETRIES, USERS, Traffic
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build")
+CLONE_NEWNET = 0x40000000
+OPTIONS = ("--hostname", "mail.test", "--auth", "any", "--timeout", "20",
+           "--max-per-source", "200", "--max-connections", "200",
+           "--idle-exit", "3600", "--log-level", "warning")
+MORE = {"smtp-handler": ("--create-maildirs",),
+        "pop3-handler": ("--allow-delete", "--scan", "inbox")}
 
 
 class Handler:
-    """A warm program: --listen, and what is known of its process."""
+    """A warm program, and what is known of the process that stays: name, port
+    and pid."""
 
-    def __init__(self, folder, program, *options):
+    def children(self):
+        path = f"/proc/{self.pid}/task/{self.pid}/children"
+        return pathlib.Path(path).read_text().split()
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def kibibytes(self):
+        """Its own memory, which no child shares."""
+        text = pathlib.Path(f"/proc/{self.pid}/smaps_rollup")
+        return sum(int(n) for n in re.findall(
+            r"(?m)^(?:Private|Shared)_Dirty:\s+(\d+) kB", text.read_text()))
+
+
+class Listening(Handler):
+    def __init__(self, folder, program):
         self.name = program
-        self.log = folder / f"{program}.log"
+        self.file = folder / f"{program}.log"
         port_file = folder / f"{program}.port"
-        with open(self.log, "wb") as log:
+        with open(self.file, "wb") as log:
             self.process = subprocess.Popen(
                 [BUILD / program, "--listen", "127.0.0.1:0", "--port-file",
-                 port_file, "--hostname", "mail.test", "--auth", "any",
-                 "--maildir", f"{folder}/mail/%n", "--tls-cert",
+                 port_file, "--maildir", f"{folder}/mail/%n", "--tls-cert",
                  folder / "tls.crt", "--tls-key", folder / "tls.key",
-                 "--timeout", "20", "--max-per-source", "200",
-                 "--max-connections", "200", "--log", "stderr",
-                 "--log-level", "warning", *options],
+                 "--log", "stderr", *OPTIONS, *MORE[program]],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.pid = self.process.pid
         deadline = time.monotonic() + LIMIT
         while not port_file.exists():
             if self.process.poll() is not None or \
                     time.monotonic() > deadline:
-                sys.exit(f"{program}: {self.log.read_text()}")
+                sys.exit(f"{program}: {self.log()}")
             time.sleep(0.01)
         self.port = int(port_file.read_text())
 
-    def children(self):
-        path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        return pathlib.Path(path).read_text().split()
-
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def kibibytes(self):
-        """Its own memory, which no child shares."""
-        text = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup")
-        return sum(int(n) for n in re.findall(
-            r"(?m)^(?:Private|Shared)_Dirty:\s+(\d+) kB", text.read_text()))
+    def log(self):
+        return self.file.read_text("utf-8", "replace")
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(LIMIT)
 
 
+class Unit(Handler):
+    PORTS = {"smtp-handler": 465, "pop3-handler": 995}
+
+    def __init__(self, machine, program):
+        self.machine, self.name = machine, program
+        self.unit = f"{program}-warm.service"
+        self.port = self.PORTS[program]
+        words = (f"/usr/local/sbin/{program}", "--accept", "--maildir",
+                 "/var/lib/mail-handlers/%%n", "--tls-cert", "tls.crt",
+                 "--tls-key", "tls.key", *OPTIONS, *MORE[program])
+        drop_in = machine.path(f"etc/systemd/system/{self.unit}.d/soak.conf")
+        drop_in.parent.mkdir()
+        drop_in.write_text("[Service]\nExecStart=\n"
+                           f"ExecStart={' '.join(words)}\n")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", f"{program}-warm.socket", self.unit)
+        self.pid = self.outside(int(self.show("MainPID")))
+
+    def show(self, name):
+        return self.machine.run("systemctl", "show", "--value", "-p", name,
+                                self.unit).strip()
+
+    def outside(self, pid):
+        """The number that a process of the machine has here."""
+        there = os.readlink(f"/proc/{self.machine.pid}/ns/pid")
+        for path in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                numbers = re.search(r"(?m)^NSpid:(.*)$",
+                                    (path / "status").read_text())[1].split()
+                if int(numbers[-1]) == pid and \
+                        os.readlink(path / "ns/pid") == there:
+                    return int(path.name)
+        sys.exit(f"soak: {self.unit} has no process\n{self.log()}")
+
+    def log(self):
+        return self.machine.run("journalctl", "--no-pager", "-o", "cat",
+                                "-u", self.unit)
+
+    def stop(self):
+        self.machine.run("systemctl", "stop", f"{self.name}-warm.socket",
+                         self.unit)
+        return int(self.show("ExecMainStatus"))
+
+
 class Soak:
-    def __init__(self, folder, sessions, clients):
-        self.folder, self.clients = folder, clients
-        make_certificate(folder)
-        (folder / "mail").mkdir()
-        self.smtp = Handler(folder, "smtp-handler", "--create-maildirs")
-        self.pop3 = Handler(folder, "pop3-handler", "--allow-delete",
-                            "--scan", "inbox")
-        self.context = ssl.create_default_context(
-            cafile=str(folder / "tls.crt"))
+    """mail: the folder of all maildirs; context: a client's."""
+
+    def __init__(self, smtp, pop3, mail, context, clients):
+        self.smtp, self.pop3, self.mail = smtp, pop3, mail
+        self.context, self.clients = context, clients
         self.traffic = Traffic(self.smtp.port, self.pop3.port, self.context,
                                "secret")
         self.lock = threading.Lock()
-        self.left = sessions
+        self.left = 0
         self.counts = collections.Counter()
         self.wrong = []
 
@@ -214,17 +268,16 @@ class Soak:
             if after[name] > value + (64 if "kibi" in name else 0):
                 wrong.append(f"{name}: {value} before, {after[name]} after")
         for user in range(USERS):
-            if (self.folder / f"mail/u{user}").is_dir():
+            if (self.mail / f"u{user}").is_dir():
                 self.traffic.fetch(user)
         wrong += self.traffic.wrong()
-        left = [path for path in self.folder.glob("mail/*/tmp/*")]
+        left = [path for path in self.mail.glob("*/tmp/*")]
         if left:
             wrong.append(f"{len(left)} files in tmp: {left[:3]}")
         for handler in (self.smtp, self.pop3):
             if (status := handler.stop()) != 0:
                 wrong.append(f"{handler.name} ended with {status}")
-            bad = [line for line in handler.log.read_text(
-                "utf-8", "replace").splitlines()
+            bad = [line for line in handler.log().splitlines()
                 if re.search(r"trouble|crash|signal|config", line)]
             if bad:
                 wrong.append(f"{handler.name}: {len(bad)} lines like "
@@ -243,28 +296,73 @@ def make_certificate(folder):
         check=True, stderr=subprocess.DEVNULL)
 
 
-def main():
-    sessions = int(sys.argv[1]) if len(sys.argv) > 1 else 200000
-    clients = int(sys.argv[2]) if len(sys.argv) > 2 else 24
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="soak-"))
-    seed = random.randrange(1 << 30)
-    print(f"{sessions} sessions, {clients} clients at once, seed {seed}")
+@contextlib.contextmanager
+def listening(clients):
+    """Both programs with --listen, in a folder of their own."""
     with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="soak-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        soak = Soak(folder, sessions, clients)
-        for handler in (soak.smtp, soak.pop3):
-            stack.callback(handler.process.kill)
+        make_certificate(folder)
+        (folder / "mail").mkdir()
+        handlers = []
+        for program in "smtp-handler", "pop3-handler":
+            handlers.append(Listening(folder, program))
+            stack.callback(handlers[-1].process.kill)
+        yield Soak(*handlers, folder / "mail", ssl.create_default_context(
+            cafile=str(folder / "tls.crt")), clients)
+
+
+@contextlib.contextmanager
+def units(clients):
+    """Both warm units of a systemd, whose network we enter for good."""
+    sys.path.insert(0, str(ROOT / "tests/blackbox/support"))
+    from booted import Systemd
+
+    class Booted(Systemd):
+        sockets = "pop3-handler-warm.socket", "smtp-handler-warm.socket"
+
+    try:
+        Booted.setUpClass()
+        machine = Booted.machine
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open(f"/proc/{machine.pid}/ns/net", "rb") as network:
+            if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        yield Soak(Unit(machine, "smtp-handler"), Unit(machine, "pop3-handler"),
+                   machine.path("var/lib/mail-handlers"),
+                   Booted.certs.client_context(), clients)
+    except unittest.SkipTest as why:
+        sys.exit(f"soak: {why}; --listen needs none")
+    finally:
+        Booted.doClassCleanups()
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--listen", action="store_true")
+    parser.add_argument("sessions", type=int, nargs="?", default=200000)
+    parser.add_argument("clients", type=int, nargs="?", default=24)
+    options = parser.parse_args()
+    seed = random.randrange(1 << 30)
+    start = time.monotonic()
+    with (listening if options.listen else units)(options.clients) as soak:
+        print(f"{options.sessions} sessions, {options.clients} clients at "
+              f"once, seed {seed}", flush=True)
         # What grows once, grows now.
-        soak.left = sessions // 100
+        first = max(options.sessions // 100, 10)
+        soak.left = first
         soak.run(seed)
         soak.wait_idle()
         before = soak.state()
-        soak.left = sessions - sessions // 100
-        soak.run(seed + clients)
+        soak.left = max(options.sessions - first, 0)
+        soak.run(seed + options.clients)
         wrong = soak.check(before)
     for line in wrong[:20]:
         print("WRONG:", line)
-    print("nothing is left behind" if not wrong else f"{len(wrong)} wrong")
+    print(f"{time.monotonic() - start:.0f} s:",
+          "nothing is left behind" if not wrong else f"{len(wrong)} wrong")
     return 1 if wrong else 0
 
 
