@@ -57,7 +57,7 @@ check_unpacked="$check_unpacked $systemd"
 
 # The benchmark's driver is Python; its yardsticks run under tcpserver.
 bench_packages="$demo_packages libmilter-dev python3 python3-aiosmtpd nodejs
-	ucspi-tcp strace libsasl2-modules"
+	ucspi-tcp strace libsasl2-modules iproute2 mount util-linux"
 bench_unpacked="postfix/smtp-source dovecot-pop3d/dovecot dovecot-lmtpd/lmtp
 	courier-pop/courierpop3d $systemd"
 bench_commands="$demo_commands python3 tcpserver strace"
@@ -240,7 +240,8 @@ unit)  set -- "$build_packages libcmocka-dev python3" '' \
 		"$build_commands python3" "$build_modules cmocka" ;;
 fuzz)  set -- "$build_packages clang libclang-rt-dev python3" '' \
 		"$build_commands clang python3" "$build_modules" ;;
-soak)  set -- "$demo_packages python3 mount util-linux" "$systemd" \
+soak)  set -- "$demo_packages python3 iproute2 mount util-linux" \
+		"$systemd" \
 		"$demo_commands python3" "$build_modules" ;;
 bench) set -- "$bench_packages" "$bench_unpacked" \
 		"$bench_commands" "$build_modules" ;;
