@@ -24,9 +24,9 @@ but for million, which takes minutes and gigabytes.
 
 --record writes what was measured, now or before, to tests/bench/RESULTS.md
 and to README.md.  The programs are those in $BUILD (default: build); files
-go to $BUILD/bench.  Peers come unpacked from tests/setup.sh bench and are put
-over /usr in a mount namespace, which needs root; without it they are left
-out, loudly.
+go to $BUILD/bench, or below /var/tmp where nobody else may go there.  Peers
+come unpacked from tests/setup.sh bench and are put over /usr in a mount
+namespace, which needs root; without it they are left out, loudly.
 """
 
 import argparse
