@@ -24,9 +24,9 @@ but for million, which takes minutes and gigabytes.
 
 --record writes what was measured, now or before, to tests/bench/RESULTS.md
 and to README.md.  The programs are those in $BUILD (default: build); files
-go to $BUILD/bench, or below /var/tmp where nobody else may go there.  Peers
-come unpacked from tests/setup.sh bench and are put over /usr in a mount
-namespace, which needs root; without it they are left out, loudly.
+go to $BUILD/bench, where others must be able to go.  Peers come unpacked from
+tests/setup.sh bench and are put over /usr in a mount namespace, which needs
+root; without it they are left out, loudly.
 """
 
 import argparse
@@ -138,6 +138,10 @@ def main():
     for program in rig.BARE, rig.CLIENT, rig.POP3, rig.SMTP:
         if not os.access(program, os.X_OK):
             sys.exit(f"bench: no {program}: use make bench")
+    for path in rig.BUILD, *rig.BUILD.parents:
+        if os.geteuid() == 0 and not path.stat().st_mode & 0o001:
+            sys.exit(f"bench: some of the programs run as nobody, who may not "
+                     f"enter {path}: use make bench BUILD=/var/tmp/build")
     rig.WORK.mkdir(exist_ok=True)
     if not peers.inside():
         lock = open(rig.WORK / "lock", "w")     # held until the end

@@ -7,10 +7,8 @@ import pathlib
 import shutil
 import socket
 import ssl
-import stat
 import statistics
 import subprocess
-import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -20,22 +18,7 @@ CLIENT = BUILD / "tests" / "bench" / "client"
 POP3 = BUILD / "pop3-handler"
 SMTP = BUILD / "smtp-handler"
 
-
-def work_folder():
-    """Dovecot and Postfix are not root, and where root's own folder is, say,
-    they may not go."""
-    above = [path for path in (BUILD, *BUILD.parents) if path.exists()]
-    if all(path.stat().st_mode & 0o001 for path in above):
-        return BUILD / "bench"
-    folder = pathlib.Path(f"/var/tmp/mail-handlers-bench-{os.geteuid()}")
-    folder.mkdir(mode=0o755, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        sys.exit(f"bench: {folder} is somebody else's: remove it")
-    return folder
-
-
-WORK = work_folder()
+WORK = BUILD / "bench"
 CERT = WORK / "tls.crt"
 KEY = WORK / "tls.key"
 MAILDIR = WORK / "maildir"
