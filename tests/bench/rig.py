@@ -17,7 +17,6 @@ BARE = BUILD / "tests" / "bench" / "bare"
 CLIENT = BUILD / "tests" / "bench" / "client"
 POP3 = BUILD / "pop3-handler"
 SMTP = BUILD / "smtp-handler"
-
 WORK = BUILD / "bench"
 CERT = WORK / "tls.crt"
 KEY = WORK / "tls.key"

@@ -10,8 +10,8 @@ import subprocess
 
 import model
 from certs import certificates
-from mailtest import (NOBODY, POP3, SMTP, SmtpPeer, TestCase, smtp_wire,
-                      split_stored)
+from mailtest import (NOBODY, POP3, SANITIZED, SMTP, SmtpPeer, TestCase,
+                      smtp_wire, split_stored)
 from nexthop import ScriptedHop
 from traced import ERRORS, TEXT, Traced
 
@@ -321,6 +321,8 @@ class Pop3Faults(Traced):
         return rb"^\+OK [^\r]*\r\n\+OK[^\r]*\r\n"
 
     def test_each_call_on_the_maildrop_fails(self):
+        if SANITIZED:
+            self.skipTest("how often a sanitizer reads is not always the same")
         calls = [call for call in self.of_the_delivery()
                  if str(self.mail) in call.line and call.name in (
                      "openat", "open", "read", "pread64", "getdents64",

@@ -41,12 +41,8 @@ class Warm:
         else:
             argv += ["--accept"]
             stdin = sock
-        # A search for leaks never ends where a signal comes meanwhile, as to
-        # a child that is ended as it ends.
-        options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         self.process = Process(argv, stdin, subprocess.DEVNULL,
-                               test.fresh_path("log"), user=user,
-                               env={"ASAN_OPTIONS": options, **(env or {})},
+                               test.fresh_path("log"), env=env, user=user,
                                pass_fds=fds)
         self.pid = self.process.pid
         test.addCleanup(self.stop)
