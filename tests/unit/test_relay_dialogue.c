@@ -1,225 +1,15 @@
 /*
  * test_relay_dialogue.c - what is said to a next hop, line by line, and what
- * the client hears of its answers.
- *
- * The hop is a process that plays a script: "< 250 x" it says, "> RSET" it
- * must hear, "= text" is a message's text with | for line ends, "!" ends the
- * connection, and "@" waits for that. After that comes the next connection; at
- * the end it waits for ours. Lines that it must hear before it says anything
- * came in one go.
+ * the client hears of its answers. The hop is a process of its own
+ * (relay_hop.h).
  */
 #include "drive.h"
 
-#include <signal.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
-#include "loopback.h"
-#include "relay/relay.h"
+#include "relay_hop.h"
 
-#define GREETING "< 220 x\n"
-#define EHLO "> EHLO me.test\n"
-#define HELLO GREETING EHLO "< 250 x\n"
-#define OFFERS(words) GREETING EHLO "< 250-x\n" words
-#define MAIL "> MAIL FROM:<s@x>\n< 250 2.1.0 ok\n"
-#define RCPT_A "> RCPT TO:<a@b>\n< 250 2.1.5 ok\n"
-#define RCPT_B "> RCPT TO:<b@b>\n< 250 2.1.5 ok\n"
-#define DATA "> DATA\n< 354 go\n"
-#define QUIT "> QUIT\n"
-#define LATER "The next hop cannot be reached now, try again later"
-#define NOT_NOW "The next hop does not take mail from here now, try again " \
-	"later"
-
-static struct relay relay;
-static struct error error;
-static struct smtp_reply verdict;
-static pid_t hop_pid;
-static char port[8];
-static struct account account, other;
-static struct envelope_recipient recipients[3];
-static struct envelope envelope;
-
-/* ---- the hop ---- */
-
-static FILE *hop;
-
-static void
-hop_fails(const char *wanted, const char *got)
-{
-	fprintf(stderr, "hop: wanted %s, got %s\n", wanted, got);
-	_exit(1);
-}
-
-/* A line without its end; NULL where the connection has ended. */
-static char *
-hop_hears(char *line, size_t size)
-{
-	if (fgets(line, (int)size, hop) == NULL)
-		return NULL;
-	size_t len = strlen(line);
-	if (len < 2 || strcmp(line + len - 2, "\r\n") != 0)
-		hop_fails("CRLF", line);
-	line[len - 2] = '\0';
-	return line;
-}
-
-static void
-hop_hears_text(const char *wanted)
-{
-	struct text got = { .data = NULL };
-	char line[4096];
-
-	text_add(&got, SLICE(""));
-	while (hop_hears(line, sizeof(line)) != NULL &&
-	    strcmp(line, ".") != 0)
-		text_format(&got, "%s|", line);
-	text_add(&got, SLICE("\0"));
-	if (strcmp(got.data, wanted) != 0)
-		hop_fails(wanted, got.data);
-}
-
-static void
-hop_plays(int listener, const char *script)
-{
-	char line[4096];
-
-	for (struct slice rest = slice_from(script), step; rest.len > 0;) {
-		char wanted[4096];
-
-		slice_cut(rest, '\n', &step, &rest);
-		if (hop == NULL) {
-			int fd = accept(listener, NULL, NULL);
-
-			hop = fdopen(fd, "r+");
-			setvbuf(hop, NULL, _IONBF, 0);
-		}
-		snprintf(wanted, sizeof(wanted), "%.*s",
-		    SLICE_ARG(slice_skip(step, 2)));
-		if (step.data[0] == '<') {
-			dprintf(fileno(hop), "%s\r\n", wanted);
-		} else if (step.data[0] == '=') {
-			hop_hears_text(wanted);
-		} else if (step.data[0] == '>') {
-			const char *got = hop_hears(line, sizeof(line));
-
-			if (got == NULL || strcmp(got, wanted) != 0)
-				hop_fails(wanted, got != NULL ? got : "end");
-		}
-		if (step.data[0] == '@' &&
-		    hop_hears(line, sizeof(line)) != NULL)
-			hop_fails("end", line);
-		if (step.data[0] == '!' || step.data[0] == '@' ||
-		    slice_equal(step, SLICE("> QUIT"))) {
-			fclose(hop);
-			hop = NULL;
-		}
-	}
-	if (hop != NULL && hop_hears(line, sizeof(line)) != NULL)
-		hop_fails("end", line);
-	_exit(0);
-}
-
-/* Begins a test: a relay that has said nothing yet. */
-static void
-play(const char *script)
-{
-	struct sockaddr_in address;
-	int listener = listen_on_loopback(&address);
-
-	snprintf(port, sizeof(port), "%u", ntohs(address.sin_port));
-	fflush(NULL);
-	hop_pid = fork();
-	assert_true(hop_pid >= 0);
-	if (hop_pid == 0) {
-		alarm(60);
-		hop_plays(listener, script);
-	}
-	close(listener);
-	memset(&relay, 0, sizeof(relay));
-	relay_init(&relay, "me.test");
-	account = other = (struct account){
-		.line = 1, .sender = SLICE("*"),
-		.hop = { NEXT_HOP_SMTP_PLAIN, .host = "127.0.0.1",
-		    .port = port },
-	};
-	recipients[0] = (struct envelope_recipient){ .path = SLICE("a@b") };
-	recipients[1] = (struct envelope_recipient){ .path = SLICE("b@b") };
-	recipients[2] = (struct envelope_recipient){ .path = SLICE("c@b") };
-	envelope = (struct envelope){ .reverse_path = SLICE("s@x"),
-		.recipients = recipients, .n = 1 };
-}
-
-/* Ends it: all that the hop had to hear was said. */
-static void
-end(void)
-{
-	int status;
-
-	relay_close(&relay);
-	assert_int_equal(waitpid(hop_pid, &status, 0), hop_pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-/* ---- our side ---- */
-
-static void
-check_verdict(const char *wanted)
-{
-	char got[2048];
-
-	snprintf(got, sizeof(got), "%u %s %.*s", verdict.code,
-	    verdict.enhanced, SLICE_ARG(verdict.text));
-	if (strcmp(got, wanted) != 0)
-		fail_msg("wanted \"%s\", got \"%s\" (%s)", wanted, got,
-		    error.text);
-}
-
-/* A result of -1 has a reason; any other has none. */
-static void
-recipient(size_t i, int wanted_result, const char *wanted)
-{
-	error.text[0] = '\0';
-	if (envelope.n <= i)
-		envelope.n = i + 1;
-	int result = relay_recipient(&relay, &account, &envelope, i, &verdict,
-	    &error);
-	check_verdict(wanted);
-	assert_int_equal(result, wanted_result);
-	assert_int_equal(recipients[i].relayed, verdict.code / 100 == 2);
-	assert_true(result == 0 || error.text[0] != '\0');
-}
-
-static void
-message_of(struct relay_text text, const char *content, int wanted_result,
-    const char *wanted)
-{
-	char name[] = "/tmp/test_relay.XXXXXX";
-
-	text.fd = mkstemp(name);
-	assert_int_equal(unlink(name), 0);
-	assert_int_equal(write(text.fd, content, strlen(content)),
-	    strlen(content));
-	int result = relay_message(&relay, &envelope, &text, &verdict,
-	    &error);
-	close(text.fd);
-	check_verdict(wanted);
-	assert_int_equal(result, wanted_result);
-	assert_int_equal(relay.taken.code != 0, verdict.code / 100 == 2);
-	relay_reset(&relay);
-	assert_int_equal(relay.taken.code, 0);
-	envelope.n = 1;
-}
-
-static void
-message(const char *content, int result, const char *wanted)
-{
-	message_of((struct relay_text){ .octets = 10 }, content, result,
-	    wanted);
-}
-
-#define OK_RCPT "250 2.1.5 ok"
-#define A_OK() recipient(0, 0, OK_RCPT)
+static struct account other;
 
 /* ---- a transaction ---- */
 
@@ -557,6 +347,7 @@ test_another_account(void **state)
 	(void)state;
 	play(HELLO MAIL RCPT_A DATA "= x|\n< 250 ok\n" QUIT
 	    HELLO MAIL RCPT_A QUIT);
+	other = account;
 	A_OK();
 	message("x\n", 0, "250 2.0.0 ok");
 	assert_int_equal(relay_recipient(&relay, &other, &envelope, 0,
@@ -585,7 +376,7 @@ test_ourselves(void **state)
 	/* Nobody is called. */
 	play("");
 	int listener = listen_on_loopback(&address);
-	snprintf(port, sizeof(port), "%u", ntohs(address.sin_port));
+	snprintf(hop_port, sizeof(hop_port), "%u", ntohs(address.sin_port));
 	relay_set_client(&relay, listener);
 	static const char *const hosts[] = { "127.0.0.1", "::1", "0.0.0.0",
 		"::", "::ffff:127.0.0.1", "localhost" };
