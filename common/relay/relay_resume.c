@@ -20,13 +20,31 @@ tell(struct relay *relay, const char *what, struct error *error)
 	    : relay_unexpected(relay, what, error);
 }
 
+/* One that was opened again may offer less. */
+static int
+expect_carrying(const struct relay *relay, const struct envelope *envelope,
+    size_t n, struct error *error)
+{
+	struct smtp_reply verdict;
+
+	for (size_t i = 0; i < n; i++)
+		if (envelope->recipients[i].relayed &&
+		    !relay_can_carry(relay, envelope, i, &verdict))
+			return error_set(error, ERROR_SYSTEM,
+			    "%s does not offer any more what it did",
+			    relay->account->hop.host);
+	return 0;
+}
+
 static int
 tell_envelope(struct relay *relay, const struct envelope *envelope, size_t n,
     struct error *error)
 {
 	struct smtp_client *client = &relay->client;
-	struct smtp_reply verdict;
 
+	/* Before MAIL, which says some of it (RFC 6531 3.5). */
+	if (expect_carrying(relay, envelope, n, error) < 0)
+		return -1;
 	smtp_client_mail(client, envelope);
 	if (tell(relay, "the second MAIL", error) < 0)
 		return -1;
@@ -34,10 +52,6 @@ tell_envelope(struct relay *relay, const struct envelope *envelope, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		if (!envelope->recipients[i].relayed)
 			continue;
-		if (!relay_can_carry(relay, envelope, i, &verdict))
-			return error_set(error, ERROR_SYSTEM,
-			    "%s does not offer any more what it did",
-			    relay->account->hop.host);
 		smtp_client_rcpt(client, &envelope->recipients[i]);
 		if (tell(relay, "the second RCPT", error) < 0)
 			return -1;
