@@ -838,6 +838,18 @@ test_reset(void **state)
 	assert_int_equal(error.kind, ERROR_PEER);
 	assert_text(error.text, "read: Connection reset by peer");
 	close_all();
+	/* Also where nobody waits. */
+	open_conn(TCP);
+	setsockopt(peer_in, SOL_SOCKET, SO_LINGER, &at_once,
+	    sizeof(at_once));
+	close_peer();
+	int result = 0;
+	int64_t began = clock_now();
+	while (result == 0 && clock_now() - began < MUCH_LATER)
+		result = conn_read_ready(&conn, &wire, &error);
+	assert_int_equal(result, -1);
+	assert_int_equal(error.kind, ERROR_PEER);
+	close_all();
 }
 
 static void

@@ -4,8 +4,10 @@
  */
 #include "drive.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <tls.h>
 
@@ -290,6 +292,68 @@ test_much(void **state)
 	text_free(&got);
 }
 
+static int go[2];       /* a pipe, by which the peer hears */
+static bool told_by_it; /* that we wait for it */
+
+/* In place of the library's. */
+int
+ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+    const sigset_t *mask)
+{
+	struct timespec left = *timeout;
+
+	if (told_by_it && n > 0)
+		assert_int_equal(write(go[1], "", 1), 1);
+	return (int)syscall(SYS_ppoll, fds, n, &left, mask, _NSIG / 8);
+}
+
+/* Reads nothing before that. */
+static void
+play_late_reader(void)
+{
+	struct tls *tls = start_client();
+	static char octets[1 << 18];
+	ssize_t n;
+
+	EXPECT(read(go[0], octets, 1) == 1);
+	for (size_t len = 0; len < much; len += (size_t)n) {
+		n = peer_read(tls, octets + len, much - len);
+		EXPECT(n > 0);
+	}
+	EXPECT(peer_read(tls, octets, 1) == 0);
+}
+
+/* A last reply so large that there is hardly any room left for the end, or
+ * none: the peer gets all of it, and is told that it is the end. */
+static void
+test_last_words(void **state)
+{
+	const int small = 4096;
+	struct text words = { .data = NULL };
+
+	(void)state;
+	text_repeat(&words, 'x', TRANSPORT_CIPHER_SIZE);
+	/* By how much a record is larger than its text is TLS's affair. */
+	for (much = TRANSPORT_CIPHER_SIZE - 180;
+	    much < TRANSPORT_CIPHER_SIZE - 80; much += 12) {
+		assert_int_equal(pipe(go), 0);
+		start_peer(play_late_reader);
+		setsockopt(conn.transport.out_fd, SOL_SOCKET, SO_SNDBUF,
+		    &small, sizeof(small));
+		assert_int_equal(conn_start_tls(&conn, context, &error), 0);
+		assert_int_equal(conn_flush(&conn, &wire, &error), 0);
+		assert_true(buf_append(&wire.out,
+		    (struct slice){ words.data, much }));
+		told_by_it = true;
+		conn_close(&conn, &wire, true);
+		told_by_it = false;
+		check_peer();
+		close(go[0]);
+		close(go[1]);
+	}
+	text_free(&words);
+}
+
 int
 main(void)
 {
@@ -299,6 +363,7 @@ main(void)
 		cmocka_unit_test(test_silent_peer),
 		cmocka_unit_test(test_leaving_peer),
 		cmocka_unit_test(test_much),
+		cmocka_unit_test(test_last_words),
 	};
 
 	return cmocka_run_group_tests_name("conn_tls", tests, set_up,
