@@ -299,9 +299,13 @@ pass_octets(struct channel *channel)
 	if (channel->timed_out) {
 		channel->timed_out = false;
 		/* Once more, by the clock: an answer may have taken long. */
-		if (mh_due(channel->session, server->now) <= server->now ||
-		    (server->stop_at != 0 && server->stop_at <= server->now))
-			mh_ended(channel->session, MH_TIMED_OUT);
+		if (mh_due(channel->session, server->now) > server->now &&
+		    (server->stop_at == 0 || server->stop_at > server->now))
+			return STEP_MORE;
+		/* An idle session, too, has a last word. */
+		if (lend(channel) < 0)
+			return break_off(channel);
+		mh_ended(channel->session, MH_TIMED_OUT);
 		return STEP_MORE;
 	}
 	if (len > 0)
