@@ -755,6 +755,29 @@ test_ends(void **state)
 	}
 }
 
+/* What the library asks for is enough, for few recipients, too. */
+static void
+test_few_recipients(void **state)
+{
+	struct box box;
+
+	(void)state;
+	for (unsigned dsn = 0; dsn <= MH_OFFER_DSN; dsn += MH_OFFER_DSN) {
+		box_open(&box, MH_SMTP, dsn);
+		guarded_free(&box.storage);
+		box.options.max_recipients = 1;
+		box.buffers_size = mh_buffers_size(&box.options);
+		guarded_new(&box.storage, (box.buffers_size + 15) / 16 * 16);
+		box.buffers = box.storage.data;
+		box.session = mh_open(box.core, box.buffers, &box.options);
+		until(&box, "EHLO x\r\nMAIL FROM:<a@b>\r\n"
+		    "RCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\nx\r\n.\r\n",
+		    MH_MESSAGE);
+		assert_int_equal(mh_recipients(box.session), 1);
+		box_close(&box);
+	}
+}
+
 /* Whatever it was doing: nothing is said, and its sender has an end. */
 static void
 test_drop(void **state)
@@ -1173,6 +1196,7 @@ main(void)
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_few_recipients),
 		cmocka_unit_test(test_drop),
 		cmocka_unit_test(test_due),
 		cmocka_unit_test(test_wrong_calls),
