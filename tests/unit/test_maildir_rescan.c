@@ -347,6 +347,15 @@ to_and_fro(void)
 		move("new/m", "cur/m");
 }
 
+static void
+mark_and_unmark(void)
+{
+	if (faccessat(directory.fd, "cur/k:2,", F_OK, 0) == 0)
+		move("cur/k:2,", "cur/k:2,S");
+	else
+		move("cur/k:2,S", "cur/k:2,");
+}
+
 /* Somebody who never stops does not keep a session from beginning. */
 static void
 test_never_at_rest(void **state)
@@ -365,6 +374,17 @@ test_never_at_rest(void **state)
 	text_free(&found);
 	calls.before_read = NULL;
 	assert_changed("m 3\nn 4\n");
+	/* Also where the message is there each time, by another name. */
+	put("cur/k:2,", "333\n");
+	calls.later += 10;
+	calls.reads = 0;
+	calls.before_read = mark_and_unmark;
+	found = scan(cache.path, &changed);
+	assert_slice(text_slice(&found), "m 3\nn 4\nk 5\n");
+	assert_true(calls.reads > 3 && calls.reads < 100);
+	text_free(&found);
+	calls.before_read = NULL;
+	assert_changed("m 3\nn 4\nk 5\n");
 }
 
 #define TEST(function) \
