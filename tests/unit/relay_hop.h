@@ -3,10 +3,10 @@
  * it.
  *
  * "< 250 x" it says, with | for line ends within it, "> RSET" it must hear,
- * "= text" is a message's text with | for line ends, "*" begins TLS, "."
- * takes one octet, "!" ends the connection, "@" waits for that, and "~" too,
- * whatever comes before it. After that comes the next connection; at the end
- * it waits for ours.
+ * "= text" is a message's text with | for line ends, "*" begins TLS, "." takes
+ * one octet, "^" is SIGTERM to our side, "!" ends the connection, "@" waits
+ * for that, and "~" too, whatever comes before it. After that comes the next
+ * connection; at the end it waits for ours.
  */
 #ifndef UNIT_RELAY_HOP_H
 #define UNIT_RELAY_HOP_H
@@ -155,6 +155,8 @@ hop_plays(const char *script)
 			hop_begins_tls();
 		} else if (step.data[0] == '.') {
 			hop_reads(line);
+		} else if (step.data[0] == '^') {
+			kill(getppid(), SIGTERM);
 		} else if (step.data[0] == '~') {
 			while (hop_reads(line))
 				;

@@ -100,12 +100,16 @@ test_take_back_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(answers); i++) {
 		snprintf(script, sizeof(script), "%s%s%s", HELLO MAIL RCPT_A
-		    RCPT_B, answers[i], DATA "= x|\n< 250 2.0.0 in\n" QUIT);
+		    RCPT_B, answers[i], RCPT_B "> RCPT TO:<c@b>\n"
+		    "< 250 2.1.5 ok\n" DATA "= x|\n< 250 2.0.0 in\n" QUIT);
 		play(script);
 		A_OK();
 		recipient(1, 0, OK_RCPT);
 		relay_take_back(&relay, 1);
 		envelope.n = 1;
+		recipient(1, 0, OK_RCPT);
+		assert_false(relay_is_broken(&relay));
+		recipient(2, 0, OK_RCPT);
 		message("x\n", 0, "250 2.0.0 in");
 		end();
 	}

@@ -5,9 +5,12 @@
  */
 #include "drive.h"
 
+#include <poll.h>
+#include <sys/mman.h>
 #include <sys/un.h>
 
 #include "relay_hop.h"
+#include "system/process.h"
 
 static struct account other;
 
@@ -586,7 +589,8 @@ test_out_of_step(void **state)
 	A_OK();
 	pause_ms(50);
 	recipient(1, -1, "451 4.4.2 " LATER);
-	assert_non_null(strstr(error.text, "before its turn"));
+	assert_text(error.text, "127.0.0.1 said something before its turn: "
+	    "250 2.1.5 stray");
 	assert_true(relay_is_broken(&relay));
 	relay_reset(&relay);
 	A_OK();
@@ -714,6 +718,68 @@ test_early_refusal(void **state)
 	text_free(&script);
 }
 
+/* ---- SIGTERM ---- */
+
+/* In a process of its own, for it stays requested. */
+static bool
+verdict_is(int result, int wanted_result, const char *wanted)
+{
+	char got[256];
+
+	snprintf(got, sizeof(got), "%u %s %.*s", verdict.code,
+	    verdict.enhanced, SLICE_ARG(verdict.text));
+	if (result == wanted_result && strcmp(got, wanted) == 0)
+		return true;
+	fprintf(stderr, "%d, %s, %s\n", result, got, error.text);
+	return false;
+}
+
+static int
+stop(void)
+{
+	static const char shutting_down[] = "421 4.3.2 Shutting down";
+	struct relay_text text = { .fd = memfd_create("x", 0), .octets = 3 };
+	int status;
+
+	process_init();
+	/* It is not the hop that ends this. */
+	play(HELLO MAIL "> RCPT TO:<a@b>\n< 250 2.1.5 ok\n" DATA "= x|\n^\n"
+	    "< 250 2.0.0 in\n> MAIL FROM:<s@x>\n@\n");
+	if (!verdict_is(relay_recipient(&relay, &account, &envelope, 0,
+	    &verdict, &error), 0, OK_RCPT) || write(text.fd, "x\n", 2) != 2)
+		return 1;
+	/* A hop that has the message says what became of it (RFC 1047). */
+	if (!verdict_is(relay_message(&relay, &envelope, &text, &verdict,
+	    &error), 0, "250 2.0.0 in"))
+		return 2;
+	relay_reset(&relay);
+	/* The signal is there, whoever looked first. */
+	while (!process_stop_requested())
+		ppoll(NULL, 0, NULL, process_wait_mask());
+	if (!verdict_is(relay_recipient(&relay, &account, &envelope, 0,
+	    &verdict, &error), -1, shutting_down))
+		return 3;
+	relay_close(&relay);
+	if (waitpid(hop_pid, &status, 0) != hop_pid || status != 0)
+		return 4;
+	return 0;
+}
+
+static void
+test_stopped(void **state)
+{
+	int status;
+
+	(void)state;
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(stop());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int
 main(void)
 {
@@ -742,6 +808,7 @@ main(void)
 		cmocka_unit_test(test_data_refused),
 		cmocka_unit_test(test_not_read),
 		cmocka_unit_test(test_early_refusal),
+		cmocka_unit_test(test_stopped),
 	};
 
 	/* Ours is to close a connection that has ended. */

@@ -154,6 +154,13 @@ test_readable(void **state)
 	close(fd);
 	pump_to_end(&host);
 	host_close(&host);
+	/* The end of all is told, though there is nobody. */
+	assert_int_equal(host_open(&host, &smtp), 0);
+	pump(&host);
+	assert_false(has_work(&host));
+	mh_server_stop(host.server);
+	assert_true(has_work(&host));
+	host_close(&host);
 	text_free(&said);
 }
 
