@@ -3,10 +3,10 @@
  * it.
  *
  * "< 250 x" it says, with | for line ends within it, "> RSET" it must hear,
- * "= text" is a message's text with | for line ends, "*" begins TLS, "." takes
- * one octet, "^" is SIGTERM to our side, "!" ends the connection, "@" waits
- * for that, and "~" too, whatever comes before it. After that comes the next
- * connection; at the end it waits for ours.
+ * "= text" is a message's text with | for line ends, and "%" any text, "*"
+ * begins TLS, "." takes what has come, "^" is SIGTERM to our side, "!" ends
+ * the connection, "@" waits for that, and "~" too, whatever comes before it.
+ * After that comes the next connection; at the end it waits for ours.
  */
 #ifndef UNIT_RELAY_HOP_H
 #define UNIT_RELAY_HOP_H
@@ -52,13 +52,24 @@ hop_fails(const char *wanted, const char *got)
 	_exit(1);
 }
 
+static char hop_in[16384]; /* in the clear */
+static size_t hop_in_at, hop_in_len;
+
 static bool
 hop_reads(char *octet)
 {
-	ssize_t n;
+	ssize_t n = 1;
 
-	if (hop_tls == NULL)
-		return read(hop_fd, octet, 1) == 1;
+	if (hop_tls == NULL) {
+		if (hop_in_at == hop_in_len) {
+			n = read(hop_fd, hop_in, sizeof(hop_in));
+			hop_in_at = 0;
+			hop_in_len = n > 0 ? (size_t)n : 0;
+		}
+		if (hop_in_len > 0)
+			*octet = hop_in[hop_in_at++];
+		return hop_in_len > 0;
+	}
 	do
 		n = tls_read(hop_tls, octet, 1);
 	while (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT);
@@ -120,6 +131,8 @@ hop_says(const char *words)
 static void
 hop_begins_tls(void)
 {
+	if (hop_in_at < hop_in_len)
+		hop_fails("TLS", "something in the clear");
 	if (tls_accept_socket(hop_context, &hop_tls, hop_fd) != 0)
 		hop_fails("TLS", tls_error(hop_context));
 	tls_handshake(hop_tls);
@@ -132,6 +145,7 @@ hop_hangs_up(void)
 	hop_tls = NULL;
 	close(hop_fd);
 	hop_fd = -1;
+	hop_in_at = hop_in_len = 0;
 }
 
 static void
@@ -155,6 +169,12 @@ hop_plays(const char *script)
 			hop_begins_tls();
 		} else if (step.data[0] == '.') {
 			hop_reads(line);
+			hop_in_at = hop_in_len;
+		} else if (step.data[0] == '%') {
+			do
+				if (hop_hears(line, sizeof(line)) == NULL)
+					hop_fails("text", "end");
+			while (strcmp(line, ".") != 0);
 		} else if (step.data[0] == '^') {
 			kill(getppid(), SIGTERM);
 		} else if (step.data[0] == '~') {

@@ -78,6 +78,24 @@ test_take_back_all(void **state)
 	end();
 }
 
+/* What it wanted is not asked for any more. */
+static void
+test_take_back_utf8(void **state)
+{
+	(void)state;
+	play(OFFERS("< 250 SMTPUTF8\n") "> MAIL FROM:<s@x> SMTPUTF8\n< 250 ok\n"
+	    RCPT_A "> RCPT TO:<\xC3\xA4@b>\n< 250 2.1.5 ok\n> RSET\n!\n"
+	    HELLO MAIL RCPT_A DATA "= x|\n< 250 2.0.0 in\n" QUIT);
+	envelope.utf8 = true;
+	recipients[1].path = SLICE("\xC3\xA4@b");
+	A_OK();
+	recipient(1, 0, OK_RCPT);
+	relay_take_back(&relay, 1);
+	envelope.n = 1;
+	message("x\n", 0, "250 2.0.0 in");
+	end();
+}
+
 /* What a hop may answer to it. */
 static void
 test_take_back_refused(void **state)
@@ -269,6 +287,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_take_back),
 		cmocka_unit_test(test_take_back_all),
+		cmocka_unit_test(test_take_back_utf8),
 		cmocka_unit_test(test_take_back_refused),
 		cmocka_unit_test(test_joined),
 		cmocka_unit_test(test_transcript),

@@ -567,6 +567,17 @@ test_no_resume(void **state)
 		A_OK();
 		end();
 	}
+	/* It comes back, and cannot do what it could. */
+	play(OFFERS("< 250 SMTPUTF8\n") "> MAIL FROM:<s@x> SMTPUTF8\n< 250 ok\n"
+	    RCPT_A "> RCPT TO:<\xC3\xA4@b>\n< 250 2.1.5 ok\n!\n" HELLO "@\n");
+	envelope.utf8 = true;
+	recipients[1].path = SLICE("\xC3\xA4@b");
+	A_OK();
+	recipient(1, 0, OK_RCPT);
+	message("x\n", -1, "451 4.4.2 " LATER);
+	assert_text(error.text,
+	    "127.0.0.1 does not offer any more what it did");
+	end();
 	/* The next recipient hears of it, and so does who asks. */
 	play(HELLO MAIL RCPT_A "!\n" "< 554 no\n!\n" HELLO MAIL RCPT_A QUIT);
 	A_OK();
@@ -698,9 +709,9 @@ test_not_read(void **state)
 
 /* More than any buffer holds, of which the hop has heard enough. */
 static void
-test_early_refusal(void **state)
+test_large(void **state)
 {
-	static char large[8 << 20];
+	static char large[16 << 20];
 	struct text script = { .data = NULL };
 
 	(void)state;
@@ -716,6 +727,11 @@ test_early_refusal(void **state)
 	A_OK();
 	end();
 	text_free(&script);
+	/* To one that reads on it goes, however often we wait for it. */
+	play(HELLO MAIL RCPT_A DATA "%\n< 250 2.0.0 in\n" QUIT);
+	A_OK();
+	message(large, 0, "250 2.0.0 in");
+	end();
 }
 
 /* ---- SIGTERM ---- */
@@ -807,7 +823,7 @@ main(void)
 		cmocka_unit_test(test_final),
 		cmocka_unit_test(test_data_refused),
 		cmocka_unit_test(test_not_read),
-		cmocka_unit_test(test_early_refusal),
+		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_stopped),
 	};
 
