@@ -162,6 +162,8 @@ test_no_starttls(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		play_tls(NEXT_HOP_SMTP, rows[i].script);
+		/* It does not come to the login. */
+		account.login = "joe";
 		recipient(0, -1, "451 4.4.2 " LATER);
 		assert_slices(slice_from(error.text),
 		    slice_from(rows[i].why));
@@ -216,6 +218,23 @@ test_stranger(void **state)
 			end();
 			text_free(&script);
 		}
+}
+
+/* Who cannot be known is not spoken to. */
+static void
+test_no_ca_file(void **state)
+{
+	(void)state;
+	play_tls(NEXT_HOP_SMTPS, GREETING "@\n");
+	account.hop.ca_file = "none.pem";
+	recipient(0, -1, "451 4.4.1 " LATER);
+	check_error("CA file none.pem: ");
+	end();
+	play_tls(NEXT_HOP_SMTP, OFFERS_STARTTLS "> STARTTLS\n< 220 go\n@\n");
+	account.hop.ca_file = "none.pem";
+	recipient(0, -1, "451 4.4.2 " LATER);
+	check_error("CA file none.pem: ");
+	end();
 }
 
 /* RFC 8689 4.2.1 */
@@ -456,6 +475,7 @@ main(void)
 		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_no_starttls),
 		cmocka_unit_test(test_stranger),
+		cmocka_unit_test(test_no_ca_file),
 		cmocka_unit_test(test_require_tls),
 		cmocka_unit_test(test_clear_text),
 		cmocka_unit_test(test_no_greeting),
