@@ -105,6 +105,8 @@ test_forms(void **state)
 	    "y.test SMTPS://[::1]:26/ For=a%40%62\n"
 	    "* smtps://192.0.2.1:65535"));
 	assert_int_equal(accounts.n, 5);
+	/* No password is kept. */
+	assert_null(memmem(accounts.text, accounts.text_len, "s3cret", 6));
 	check_account(0, 3, "joe@example.com", "smtp.example.com", "465",
 	    "joe", "s3cret", "joe");
 	check_account(1, 4, "example.org", "mail.example.org", "4650",

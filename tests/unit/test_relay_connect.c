@@ -38,6 +38,7 @@ static struct {
 	size_t n;
 	unsigned freed;
 	bool asked_elsewhere; /* in another thread */
+	bool no_threads;
 	pthread_t main;
 
 	/* What becomes of each connect, the last one of all further ones. */
@@ -64,6 +65,17 @@ getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
 	calls.asked_elsewhere = !pthread_equal(pthread_self(), calls.main);
 	*addresses = calls.info;
 	return 0;
+}
+
+int
+pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+    void *(*run)(void *), void *arg)
+{
+	int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+	    void *);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+	return calls.no_threads ? EAGAIN : real(thread, attributes, run, arg);
 }
 
 void
@@ -361,6 +373,45 @@ test_too_late(void **state)
 	/* The last one to let go leaves nothing. */
 	while (descriptors_open() != before)
 		sched_yield();
+	assert_int_equal(calls.freed, 1);
+}
+
+/* Without a thread to ask in, it is asked all the same. */
+static void
+test_no_thread(void **state)
+{
+	struct addrinfo *addresses;
+	unsigned before = descriptors_open();
+	char text[64];
+
+	(void)state;
+	add_address(THERE);
+	for (int thread = 0; thread < 2; thread++) {
+		calls.no_threads = !thread;
+		assert_int_equal(relay_resolve("name", "25", clock_now() +
+		    10000, &addresses, &error), 0);
+		assert_ptr_equal(addresses, calls.info);
+		assert_int_equal(calls.asked_elsewhere, thread);
+		assert_int_equal(relay_resolve("none", "25", clock_now() +
+		    10000, &addresses, &error), -1);
+		snprintf(text, sizeof(text), "%s", gai_strerror(EAI_NONAME));
+		assert_slices(slice_from(error.text), slice_from(text));
+		while (descriptors_open() != before)
+			sched_yield();
+	}
+	assert_int_equal(calls.freed, 0);
+	/* Nor where no pipe to it can be had. */
+	struct rlimit limit, none;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	none = limit;
+	none.rlim_cur = 0;
+	setrlimit(RLIMIT_NOFILE, &none);
+	int result = relay_resolve("name", "25", clock_now() + 10000,
+	    &addresses, &error);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	assert_int_equal(result, 0);
+	assert_ptr_equal(addresses, calls.info);
+	assert_false(calls.asked_elsewhere);
 }
 
 static void
@@ -561,6 +612,7 @@ main(void)
 		TEST(test_no_such_name),
 		TEST(test_localhost),
 		TEST(test_too_late),
+		TEST(test_no_thread),
 		TEST(test_no_descriptor),
 		TEST(test_path),
 		TEST(test_crowded_path),
