@@ -581,6 +581,8 @@ test_is_here(void **state)
 		{ "", "", 0, false },
 		{ "/run/a", "127.0.0.1", 25, false },
 		{ "127.0.0.1", "/run/a", 0, false },
+		/* Its octets, and its port's, spell the path. */
+		{ "/run/a", "117.110.47.97", 0x2F72, false },
 		{ "?", "127.0.0.1", 25, false },
 		{ "?", "/run/a", 0, false },
 	};
