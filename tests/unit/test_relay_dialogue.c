@@ -81,7 +81,7 @@ test_refused_mail(void **state)
 	/* It takes the recipient of no sender: nobody knows what it means. */
 	play(OFFERS("< 250 PIPELINING\n")
 	    "> MAIL FROM:<s@x>\n> RCPT TO:<a@b>\n< 550 5.7.1 no\n"
-	    "< 250 2.1.5 ok\n!\n" HELLO MAIL RCPT_A QUIT);
+	    "< 250 2.1.5 ok\n@\n" HELLO MAIL RCPT_A QUIT);
 	recipient(0, 0, "550 5.7.1 no");
 	relay_reset(&relay);
 	A_OK();
