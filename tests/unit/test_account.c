@@ -559,6 +559,36 @@ test_lengths(void **state)
 	text_free(&word);
 }
 
+/* RFC 1035 2.3.4: 253 octets, as names are written; addresses of IPv6 have 45
+ * at most. */
+static void
+test_long_hosts(void **state)
+{
+	static const char longest[] =
+	    "0000:0000:0000:0000:0000:ffff:255.255.255.255";
+	struct text name = { .data = NULL }, text = { .data = NULL };
+
+	(void)state;
+	text_repeat(&name, 'x', 253);
+	text_format(&text, "* smtps://%s\n* smtps://%s.:26\n"
+	    "* smtps://[%s]\n* smtps://[%s%%25eth0]\n", name.data, name.data,
+	    longest, longest);
+	read_good(text_slice(&text));
+	assert_string_equal(accounts.items[0].hop.host, name.data);
+	assert_string_equal(accounts.items[2].hop.host, longest);
+	accounts_free(&accounts);
+	text_free(&text);
+	text_format(&text, "* smtps://%sx\n", name.data);
+	assert_int_equal(read_text(text_slice(&text)), -1);
+	text_free(&text);
+	text_format(&text, "* smtps://[0%s]\n", longest);
+	assert_int_equal(read_text(text_slice(&text)), -1);
+	assert_text(error.text, "relay:1: what the next hop has in brackets "
+	    "is no IPv6 address");
+	text_free(&text);
+	text_free(&name);
+}
+
 /* Nothing of it is in memory but while it is needed; and what is read then is
  * what was checked before. */
 static void
@@ -792,6 +822,7 @@ main(void)
 		cmocka_unit_test(test_scheme_errors),
 		cmocka_unit_test(test_permissions),
 		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_long_hosts),
 		cmocka_unit_test(test_passwords_are_read_late),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_commands_that_fail),

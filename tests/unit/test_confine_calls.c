@@ -62,6 +62,8 @@ static const unsigned denied[] = {
 static struct sock_filter filter[BPF_MAXINSNS];
 static size_t filter_len;
 static bool no_new_privileges;
+static int failing; /* the option whose prctl(2) fails, */
+static int failure; /* and its errno */
 
 int __wrap_prctl(int option, ...);
 
@@ -76,6 +78,10 @@ __wrap_prctl(int option, ...)
 	const struct sock_fprog *program = option == PR_SET_SECCOMP
 	    ? va_arg(args, const struct sock_fprog *) : NULL;
 	va_end(args);
+	if (option == failing) {
+		errno = failure;
+		return -1;
+	}
 	if (option == PR_SET_NO_NEW_PRIVS) {
 		no_new_privileges = true;
 	} else {
@@ -207,10 +213,39 @@ test_other_numbers(void **state)
 	assert_int_equal(judge(ARCH, X32 - 1, 0), SECCOMP_RET_ALLOW);
 }
 
+/* A kernel without it is told from one that does not let us have it. */
+static void
+test_refused(void **state)
+{
+	static const struct { int option, failure, result; } rows[] = {
+		{ PR_SET_NO_NEW_PRIVS, EPERM, -1 },
+		{ PR_SET_NO_NEW_PRIVS, EINVAL, -1 },
+		{ PR_SET_SECCOMP, EPERM, -1 },
+		{ PR_SET_SECCOMP, EINVAL, CONFINE_MISSING },
+	};
+	struct confine confine = { .network = false };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct error error = { .text = "" };
+
+		failing = rows[i].option;
+		failure = rows[i].failure;
+		assert_int_equal(confine_calls(&confine, &error),
+		    rows[i].result);
+		if (rows[i].result == -1) {
+			assert_int_equal(error.kind, ERROR_SYSTEM);
+			assert_int_equal(error.errnum, rows[i].failure);
+		}
+	}
+	failing = 0;
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_every_number),
 		cmocka_unit_test(test_other_numbers),
 	};
