@@ -394,7 +394,9 @@ test_many_at_once(void **state)
 	assert_int_equal(host_open(&host, &smtp), 0);
 	for (size_t i = 0; i < COUNT(fds); i++)
 		fds[i] = peer_connect(&host);
-	pump(&host);
+	/* Not in one go: the program's own loop has its turns. */
+	while (has_work(&host))
+		pump(&host);
 	assert_int_equal(host.connects, COUNT(fds));
 	for (size_t i = 0; i < COUNT(fds); i++)
 		close(fds[i]);
