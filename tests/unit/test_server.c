@@ -482,7 +482,11 @@ test_wrong_calls(void **state)
 	assert_int_equal(mh_server_listen(host.server, listener, &options,
 	    NULL), -1);
 	assert_int_equal(errno, EINVAL);
+	int folder = open("/", O_RDONLY);
+	assert_int_equal(mh_server_listen(host.server, folder, &smtp, NULL),
+	    -1);
 	/* What failed is still ours. */
+	assert_int_equal(close(folder), 0);
 	assert_int_equal(close(listener), 0);
 	assert_int_equal(send(pair[1], "x", 1, 0), 1);
 	close(pair[0]);

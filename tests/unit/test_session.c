@@ -5,6 +5,7 @@
 #include "drive.h"
 
 #include <dirent.h>
+#include <sys/mman.h>
 
 #include "library/mailhandlers.h"
 #include "pop3/pop3.h"
@@ -755,25 +756,32 @@ test_ends(void **state)
 	}
 }
 
-/* What the library asks for is enough, for few recipients, too. */
+/* What the library asks for is enough, for few recipients, too: far behind it
+ * there is nothing. */
 static void
 test_few_recipients(void **state)
 {
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), far = 1 << 20;
 	struct box box;
 
 	(void)state;
 	for (unsigned dsn = 0; dsn <= MH_OFFER_DSN; dsn += MH_OFFER_DSN) {
 		box_open(&box, MH_SMTP, dsn);
-		guarded_free(&box.storage);
 		box.options.max_recipients = 1;
-		box.buffers_size = mh_buffers_size(&box.options);
-		guarded_new(&box.storage, (box.buffers_size + 15) / 16 * 16);
-		box.buffers = box.storage.data;
-		box.session = mh_open(box.core, box.buffers, &box.options);
+		size_t size = (mh_buffers_size(&box.options) + 15) / 16 * 16;
+		size_t pages = (size + page - 1) / page * page;
+		char *map = mmap(NULL, pages + far, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		assert_true(map != MAP_FAILED);
+		assert_int_equal(mprotect(map, pages, PROT_READ | PROT_WRITE),
+		    0);
+		box.session = mh_open(box.core, map + pages - size,
+		    &box.options);
 		until(&box, "EHLO x\r\nMAIL FROM:<a@b>\r\n"
 		    "RCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\nx\r\n.\r\n",
 		    MH_MESSAGE);
 		assert_int_equal(mh_recipients(box.session), 1);
+		munmap(map, pages + far);
 		box_close(&box);
 	}
 }
