@@ -52,6 +52,7 @@ POP3 = ["replay/pop3", "exhaust/pop3 3", "unit/test_pop3_text",
 MAILDIR = ["unit/test_maildir_index", "unit/test_maildir_cache",
            "unit/test_maildir_rescan", "unit/test_maildir"]
 RELAY = ["unit/test_relay_connect", "unit/test_relay_dialogue",
+         "unit/test_relay_aliases", "unit/test_relay_tls",
          "unit/test_relay"]
 ACCOUNT = ["replay/account", "unit/test_account"]
 TESTS = {
@@ -67,6 +68,8 @@ TESTS = {
     "common/system/conn.c": ["unit/test_conn_tls", "unit/test_conn"],
     "common/system/transport.c": ["unit/test_transport", "unit/test_conn"],
     "common/system/connect.c": ["unit/test_relay_connect"],
+    "common/system/confine_calls.c": ["unit/test_confine_calls",
+                                      "unit/test_confine"],
     "common/relay/account.c": ACCOUNT,
     "common/relay/account_secret.c": ACCOUNT,
     "common/relay/next_hop.c": ACCOUNT,
@@ -75,7 +78,9 @@ TESTS = {
                                       "unit/test_smtp_client"],
     "common/protocol/sasl_client.c": ["unit/test_sasl_client"],
     "common/login/auth.c": ["unit/test_auth"],
-    "common/library/": ["replay/session", "unit/test_session",
+    "common/library/session": ["replay/session", "unit/test_session",
+                               "unit/test_server"],
+    "common/library/": ["unit/test_server_loop", "unit/test_server_tls",
                         "unit/test_server"],
 }
 # What a slip of the hand does.
@@ -174,7 +179,7 @@ def tests_for(source):
 def wrapped_calls():
     """{unit test: options for ld}, as the Makefile links them."""
     return {f"unit/{name}": words.split() for name, words in re.findall(
-        r"tests/unit/(\w+): TEST_LIBS = \\\n\t(.*)",
+        r"tests/unit/(\w+): TEST_LIBS = (?:\\\n\t)?(.*)",
         (ROOT / "Makefile").read_text())}
 
 
