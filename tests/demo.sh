@@ -64,6 +64,13 @@ stop_all()
 	for pid in $tail_pid $pids; do
 		kill "$pid" 2>/dev/null
 	done
+	# Once more, until they are gone: what is still a shell when a signal
+	# comes, about to become the program, forgets it.
+	for pid in $tail_pid $pids; do
+		while kill "$pid" 2>/dev/null; do
+			sleep 0.1
+		done
+	done
 	wait
 	exit "$status"
 }
