@@ -360,7 +360,8 @@ $(BUILD)/tests/exhaust/%: $(OBJ)/tests/exhaust/exhaust_%.o \
 .PHONY: mutants
 mutants: ## do tests notice changes of the code?
 	@BUILD='$(BUILD)' tests/setup.sh unit
-	@$(MAKE) --no-print-directory build-unit-tests build-exhaust
+	@$(MAKE) --no-print-directory build-unit-tests build-exhaust \
+	    build-replays
 	BUILD='$(BUILD)' tests/mutants/mutants.py $(MUTANTS)
 
 # Three hosts with one maildir store, and failures: STORES names what is tried,
