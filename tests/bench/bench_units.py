@@ -2,7 +2,6 @@
 what each setting of the sandbox costs."""
 
 import contextlib
-import ctypes
 import os
 import pathlib
 import re
@@ -18,7 +17,6 @@ import report
 import rig
 from rig import CLIENT, bare, median, pop3
 
-CLONE_NEWNET = 0x40000000
 UNITS = "etc/systemd/system"
 # What stands in the unit below "it gets nothing else"
 MOUNTS = ("PrivateMounts", "ProtectSystem", "ProtectHome", "PrivateTmp",
@@ -118,14 +116,6 @@ class Prices:
             table.add(name, f"{least[n]:.1f}", f"{least[n] - least[0]:+.1f}",
                       self.exposure(n))
         return table
-
-
-def enter_network(machine):
-    """This process from here on; clients and peers are there, too."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/proc/{machine.pid}/ns/net", "rb") as network:
-        if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
 
 
 def sessions(machine, number):
@@ -262,12 +252,14 @@ def deliveries(machine, rounds):
 
 def units(options):
     from booted import Systemd
+    from mailtest import enter_network
     try:
         Systemd.setUpClass()
     except unittest.SkipTest as why:
         raise RuntimeError(why) from why
     try:
-        enter_network(Systemd.machine)
+        # Clients and peers are there, too.
+        enter_network(Systemd.machine.pid)
         prices = Prices(Systemd.machine).table(max(options.n // 2, 2))
         return [sessions(Systemd.machine, options.n * 20),
                 deliveries(Systemd.machine, max(options.n // 2, 3)), prices]

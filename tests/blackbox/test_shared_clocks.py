@@ -7,7 +7,7 @@ import os
 import pathlib
 import subprocess
 
-from frontdoor import Network, preload
+from frontdoor import Network, preload, preloaded
 from mailtest import POP3, Pop3Peer, TestCase, wait_for
 from moosefs import Moosefs, master_listens
 
@@ -50,11 +50,7 @@ def clock(offset, env=None):
     path = next(pathlib.Path("/usr/lib").glob(f"*/{LIBFAKETIME}"))
     libraries = [path, *([env["LD_PRELOAD"]] if env else [])]
     return {**(env or {}), "FAKETIME": offset, "NO_FAKE_STAT": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "LD_PRELOAD": ":".join(map(str, libraries)),
-            # Sanitizers want to be the first library, but can do without
-            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
-            + ":verify_asan_link_order=0"}
+            "DONT_FAKE_MONOTONIC": "1", **preloaded(*libraries)}
 
 
 class Clocks(TestCase):

@@ -12,7 +12,6 @@ that "tests/setup.sh hosts" unpacks.  While clients submit and fetch, the part
 of the store on one host is killed and comes back, then a whole host is."""
 
 import contextlib
-import ctypes
 import os
 import pathlib
 import random
@@ -30,11 +29,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in
                 ("soak", "blackbox/support")]
 import moosefs                                          # noqa: E402
-from mailtest import BUILD, TOOLS, wait_for             # noqa: E402
+from mailtest import (BUILD, TOOLS, enter_network,      # noqa: E402
+                      wait_for)
 from superservers import listening, tool_command        # noqa: E402
 from traffic import LIMIT, RETRIES, USERS, Traffic      # noqa: E402
 
-CLONE_NEWNET = 0x40000000
 PASSWORD = "open-sesame"
 SUBMITTERS, FETCHERS = 8, 3
 LOCKED = 240    # seconds within which a dead host's locks must be gone
@@ -347,10 +346,7 @@ class Run:
     def in_front(self, function, *args):
         """A thread in the network of the host where clients are."""
         def body():
-            libc = ctypes.CDLL(None, use_errno=True)
-            with open(f"/proc/{self.mail.front.pid}/ns/net", "rb") as net:
-                if libc.setns(net.fileno(), CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns")
+            enter_network(self.mail.front.pid)
             function(*args)
         thread = threading.Thread(target=body, daemon=True)
         thread.start()

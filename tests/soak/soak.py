@@ -14,7 +14,6 @@ nothing crashed.  Exit 0 where all of that is so."""
 import argparse
 import collections
 import contextlib
-import ctypes
 import os
 import pathlib
 import random
@@ -35,7 +34,6 @@ from traffic import LIMIT, RETRIES, USERS, Traffic
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build")
-CLONE_NEWNET = 0x40000000
 OPTIONS = ("--hostname", "mail.test", "--auth", "any", "--timeout", "20",
            "--max-per-source", "200", "--max-connections", "200",
            "--idle-exit", "3600", "--log-level", "warning")
@@ -317,6 +315,7 @@ def units(clients):
     """Both warm units of a systemd, whose network we enter for good."""
     sys.path.insert(0, str(ROOT / "tests/blackbox/support"))
     from booted import Systemd
+    from mailtest import enter_network
 
     class Booted(Systemd):
         sockets = "pop3-handler-warm.socket", "smtp-handler-warm.socket"
@@ -324,10 +323,7 @@ def units(clients):
     try:
         Booted.setUpClass()
         machine = Booted.machine
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/proc/{machine.pid}/ns/net", "rb") as network:
-            if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
+        enter_network(machine.pid)
         yield Soak(Unit(machine, "smtp-handler"), Unit(machine, "pop3-handler"),
                    machine.path("var/lib/mail-handlers"),
                    Booted.certs.client_context(), clients)

@@ -2,7 +2,6 @@
 units as `make install` puts them in place, set up with the commands of
 README.md."""
 
-import ctypes
 import json
 import os
 import pathlib
@@ -17,13 +16,12 @@ import unittest
 
 from certs import Certificates, certificates
 from mailtest import (BUILD, DEADLINE, HOST, ROOT, SANITIZED, TOOLS, Pop3Peer,
-                      SmtpPeer, TestCase, clean_environment, shared_folder,
-                      wait_for)
+                      SmtpPeer, TestCase, clean_environment, enter_network,
+                      shared_folder, wait_for)
 
 SCRIPT = ROOT / "tests" / "blackbox" / "support" / "boot_systemd.sh"
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--ipc",
            "--uts", "--net"]
-CLONE_NEWNET = 0x40000000
 PASSWORD = "Tr0ub4dor&3-hush"
 SOCKETS = ("pop3-handler.socket", "smtp-handler.socket",
            "pop3-handler-stls.socket", "smtp-handler-submission.socket")
@@ -104,10 +102,7 @@ class Machine:
         found = []
 
         def call():
-            libc = ctypes.CDLL(None, use_errno=True)
-            with open(f"/proc/{self.pid}/ns/net", "rb") as network:
-                if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns")
+            enter_network(self.pid)
             found.append(function())
 
         # Of this thread alone, which ends with it

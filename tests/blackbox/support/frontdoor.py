@@ -20,8 +20,8 @@ import threading
 import time
 
 from certs import certificates
-from mailtest import (DEADLINE, HELPERS, POP3, SMTP, Pop3Peer, SmtpPeer,
-                      TestCase, plain, shared_folder, wait_for)
+from mailtest import (CLONE_NEWNET, DEADLINE, HELPERS, POP3, SMTP, Pop3Peer,
+                      SmtpPeer, TestCase, plain, shared_folder, wait_for)
 from superservers import SuperServer, listening, tool, tool_environment
 
 BOTH = (POP3, SMTP)
@@ -359,7 +359,7 @@ class Network:
         libc = ctypes.CDLL(None, use_errno=True)
 
         def go(fd):
-            if libc.setns(fd, 0x40000000) != 0:     # CLONE_NEWNET
+            if libc.setns(fd, CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
         with open("/proc/thread-self/ns/net", "rb") as home, \
                 open(f"/proc/{self.pid}/ns/net", "rb") as there:
@@ -514,8 +514,13 @@ def preload(name, text):
             subprocess.run(["cc", "-shared", "-fPIC", "-o", made, source,
                             "-ldl"], check=True)
             made.rename(path)
+    return preloaded(path)
+
+
+def preloaded(*libraries):
+    """The environment that loads these first."""
     # Sanitizers want to be the first library, but can do without
-    return {"LD_PRELOAD": path,
+    return {"LD_PRELOAD": ":".join(map(str, libraries)),
             "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
             + ":verify_asan_link_order=0"}
 
