@@ -38,4 +38,22 @@ keypair_server(const char *name)
 	return server;
 }
 
+/* Makes a folder of its own, the working directory from here on, and the
+ * context of a server with a certificate in it. */
+static inline struct tls *
+keypair_set_up(struct directory *directory, const char *name)
+{
+	directory_make(directory);
+	assert_int_equal(chdir(directory->path), 0);
+	return keypair_server(name);
+}
+
+static inline void
+keypair_tear_down(struct directory *directory, struct tls *server)
+{
+	tls_free(server);
+	assert_int_equal(chdir("/"), 0);
+	directory_remove(directory);
+}
+
 #endif

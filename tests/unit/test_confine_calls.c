@@ -29,7 +29,8 @@
 #define X32 0x40000000U
 #define NUMBERS_MAX 1024U
 
-/* What nobody may call, whatever is set. */
+/* What nobody may call, whatever is set: said once more, for the filter is to
+ * be held to it. */
 static const unsigned denied[] = {
 	SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf,
 	SYS_perf_event_open, SYS_userfaultfd, SYS_keyctl, SYS_add_key,

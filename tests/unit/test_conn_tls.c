@@ -31,9 +31,7 @@ set_up(void **state)
 {
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
-	directory_make(&directory);
-	assert_int_equal(chdir(directory.path), 0);
-	context = keypair_server("one.test");
+	context = keypair_set_up(&directory, "one.test");
 	return 0;
 }
 
@@ -41,9 +39,7 @@ static int
 tear_down(void **state)
 {
 	(void)state;
-	tls_free(context);
-	assert_int_equal(chdir("/"), 0);
-	directory_remove(&directory);
+	keypair_tear_down(&directory, context);
 	return 0;
 }
 

@@ -80,10 +80,8 @@ set_up(void **state)
 {
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
-	directory_make(&directory);
-	assert_int_equal(chdir(directory.path), 0);
+	hop_context = keypair_set_up(&directory, "localhost");
 	keypair_make("other.test");
-	hop_context = keypair_server("localhost");
 	return 0;
 }
 
@@ -91,9 +89,7 @@ static int
 tear_down(void **state)
 {
 	(void)state;
-	tls_free(hop_context);
-	assert_int_equal(chdir("/"), 0);
-	directory_remove(&directory);
+	keypair_tear_down(&directory, hop_context);
 	return 0;
 }
 

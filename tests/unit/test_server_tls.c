@@ -21,9 +21,7 @@ static int
 set_up(void **state)
 {
 	(void)state;
-	directory_make(&directory);
-	assert_int_equal(chdir(directory.path), 0);
-	context = keypair_server("h");
+	context = keypair_set_up(&directory, "h");
 	return 0;
 }
 
@@ -31,9 +29,7 @@ static int
 tear_down(void **state)
 {
 	(void)state;
-	tls_free(context);
-	assert_int_equal(chdir("/"), 0);
-	directory_remove(&directory);
+	keypair_tear_down(&directory, context);
 	return 0;
 }
 

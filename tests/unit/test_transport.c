@@ -21,9 +21,7 @@ set_up(void **state)
 {
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
-	directory_make(&directory);
-	assert_int_equal(chdir(directory.path), 0);
-	server = keypair_server("one.test");
+	server = keypair_set_up(&directory, "one.test");
 	return 0;
 }
 
@@ -31,9 +29,7 @@ static int
 tear_down(void **state)
 {
 	(void)state;
-	tls_free(server);
-	assert_int_equal(chdir("/"), 0);
-	directory_remove(&directory);
+	keypair_tear_down(&directory, server);
 	return 0;
 }
 
