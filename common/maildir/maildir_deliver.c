@@ -4,6 +4,7 @@
  */
 #include "maildir/maildir_deliver.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -61,19 +62,18 @@ sync_directory(const char *path)
 	return result;
 }
 
-/* So many octets of path as a path of its own; "." for none. */
-static int
-path_prefix(const char *path, size_t len, char *copy, size_t size)
+/* So many octets of path as a path of its own; "." for none. None that is
+ * begun is as long as PATH_MAX. */
+static void
+path_prefix(const char *path, size_t len, char copy[PATH_MAX])
 {
-	if (len >= size) {
-		errno = ENAMETOOLONG;
-		return -1;
+	assert(len < PATH_MAX);
+	if (len == 0) {
+		path = ".";
+		len = 1;
 	}
 	memcpy(copy, path, len);
 	copy[len] = '\0';
-	if (len == 0)
-		memcpy(copy, path[0] == '/' ? "/" : ".", 2);
-	return 0;
 }
 
 /* A directory's entry lives in its parent: that too must be on disk before
@@ -84,8 +84,7 @@ sync_parent(const char *path, size_t len)
 	char parent[PATH_MAX];
 
 	len = file_parent_len(path, len);
-	if (path_prefix(path, len, parent, sizeof(parent)) != 0)
-		return -1;
+	path_prefix(path, len, parent);
 	return sync_directory(parent);
 }
 
@@ -165,8 +164,7 @@ sync_if_young(const struct maildir_deliver *deliver, struct error *error)
 
 	for (size_t len = deliver->fixed;
 	    (len = next_component(path, len)) > 0;) {
-		if (path_prefix(path, len, part, sizeof(part)) != 0)
-			return error_system(error, errno, "%.120s", path);
+		path_prefix(path, len, part);
 		if (stat(part, &st) != 0 || time(NULL) - st.st_mtime > YOUNG)
 			continue;
 		if (sync_directory(part) != 0 ||
@@ -181,7 +179,7 @@ static void
 make_unique(struct maildir_deliver *deliver, const char *host_name)
 {
 	struct timespec now;
-	uint32_t random = 0;
+	uint32_t random;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	/* Without randomness the pid and the time still differ. */

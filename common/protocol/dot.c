@@ -208,7 +208,8 @@ struct cursor {
 	char *out;
 };
 
-/* The rest of a line up to its LF, if that is there, in one piece. */
+/* The rest of a line up to its LF, if that is there, in one piece. It begins
+ * with another octet than LF. */
 static void
 take_line(struct dot_decoder *decoder, struct cursor *at)
 {
@@ -218,7 +219,7 @@ take_line(struct dot_decoder *decoder, struct cursor *at)
 	if (lf != NULL)
 		len = (size_t)(lf - at->in);
 	/* Leave a CR before the LF, or at the very end, to the state. */
-	bool cr = len > 0 && at->in[len - 1] == '\r';
+	bool cr = at->in[len - 1] == '\r';
 	size_t text = cr ? len - 1 : len;
 	if (memchr(at->in, '\r', text) != NULL)
 		decoder->bare_cr = true;

@@ -16,6 +16,7 @@ static struct directory directory;
 static struct maildir_deliver deliver;
 static struct error error;
 static char box[100]; /* the maildir: directory/box */
+static unsigned descriptors; /* that are open without any delivery */
 
 static int
 set_up(void **state)
@@ -24,6 +25,7 @@ set_up(void **state)
 	directory_make(&directory);
 	snprintf(box, sizeof(box), "%s/box", directory.path);
 	memset(&deliver, 0, sizeof(deliver));
+	descriptors = descriptors_open();
 	return 0;
 }
 
@@ -32,6 +34,7 @@ tear_down(void **state)
 {
 	(void)state;
 	maildir_deliver_close(&deliver);
+	assert_int_equal(descriptors_open(), descriptors);
 	directory_remove(&directory);
 	return 0;
 }
@@ -371,6 +374,18 @@ test_stale(void **state)
 	assert_int_equal(utimensat(directory.fd, "box/tmp/read", read_now,
 	    0), 0);
 
+	/* Written today, though nobody has read it for long. */
+	directory_put(&directory, "box/tmp/written", SLICE("x"));
+	const struct timespec written_now[2] = {
+		{ .tv_sec = 1 }, { .tv_sec = now },
+	};
+	assert_int_equal(utimensat(directory.fd, "box/tmp/written",
+	    written_now, 0), 0);
+	/* No delivery makes links. */
+	assert_int_equal(symlinkat("x", directory.fd, "box/tmp/link"), 0);
+	assert_int_equal(utimensat(directory.fd, "box/tmp/link", times,
+	    AT_SYMLINK_NOFOLLOW), 0);
+
 	begin();
 	maildir_deliver_sweep(&deliver);
 	for (size_t i = 0; i < COUNT(rows); i++)
@@ -380,6 +395,30 @@ test_stale(void **state)
 	assert_int_equal(fstatat(directory.fd, "box/tmp/directory", &st, 0),
 	    0);
 	assert_int_equal(fstatat(directory.fd, "box/tmp/read", &st, 0), 0);
+	assert_int_equal(fstatat(directory.fd, "box/tmp/written", &st, 0), 0);
+	assert_int_equal(fstatat(directory.fd, "box/tmp/link", &st,
+	    AT_SYMLINK_NOFOLLOW), 0);
+}
+
+/* A delivery does not wait for thousands of them to be looked at. */
+static void
+test_many_stale(void **state)
+{
+	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	char name[64];
+
+	(void)state;
+	directory_mkdir(&directory, "box/tmp");
+	for (int i = 0; i < 150; i++) {
+		snprintf(name, sizeof(name), "box/tmp/%d", i);
+		directory_put(&directory, name, SLICE("x"));
+		assert_int_equal(utimensat(directory.fd, name, times, 0), 0);
+	}
+	begin();
+	maildir_deliver_sweep(&deliver);
+	assert_true(count_in("box/tmp") >= 1 + 50);
+	maildir_deliver_sweep(&deliver);
+	assert_int_equal(count_in("box/tmp"), 1);
 }
 
 /* ---- several places ---- */
@@ -617,6 +656,22 @@ test_long_path(void **state)
 	assert_int_equal(maildir_deliver_begin(&deliver, path.data, 0,
 	    "host.test", &error), -1);
 	assert_int_equal(error.errnum, ENAMETOOLONG);
+	/* With its files' names it must be shorter than PATH_MAX. */
+	path.len = 0;
+	for (size_t len; (len = PATH_MAX - sizeof(deliver.name) - path.len)
+	    > 0;) {
+		text_add(&path, SLICE("/"));
+		text_repeat(&path, 'x', len > 200 ? 200 : len - 1);
+	}
+	assert_int_equal(maildir_deliver_begin(&deliver, path.data, 0,
+	    "host.test", &error), -1);
+	assert_int_equal(error.errnum, ENAMETOOLONG);
+	assert_true(slice_starts_with(slice_from(error.text),
+	    SLICE("maildir ")));
+	path.data[path.len - 1] = '\0';
+	assert_int_equal(maildir_deliver_begin(&deliver, path.data,
+	    path.len, "host.test", &error), -1);
+	assert_int_equal(error.errnum, ENOENT);
 	text_free(&path);
 }
 
@@ -753,6 +808,16 @@ test_check(void **state)
 	assert_int_equal(error.kind, ERROR_CONFIG);
 	assert_true(slice_ends_with(slice_from(error.text),
 	    SLICE("/file: not a directory")));
+	/* Whose owner may not have a maildir there: the error says who. */
+	if (geteuid() == 0) {
+		assert_int_equal(fchownat(directory.fd, "box", 65534, 65534,
+		    0), 0);
+		assert_int_equal(fchown(directory.fd, 65533, 65533), 0);
+		assert_int_equal(maildir_deliver_check(box, &error), -1);
+		assert_int_equal(error.kind, ERROR_CONFIG);
+		assert_non_null(strstr(error.text, "its owner, user 65534,"));
+	}
+	assert_int_equal(descriptors_open(), descriptors);
 }
 
 static void
@@ -791,6 +856,7 @@ main(void)
 		TEST(test_abandoned),
 		TEST(test_undo_of_several),
 		TEST(test_stale),
+		TEST(test_many_stale),
 		TEST(test_copy_stopped),
 		TEST(test_copy),
 		TEST(test_park),

@@ -27,6 +27,7 @@ static struct directory directory;
 static struct maildir_deliver deliver;
 static struct error error;
 static char box[100]; /* the maildir: directory/x/box */
+static unsigned descriptors; /* that are open without any delivery */
 
 /* ---- system calls ---- */
 
@@ -35,6 +36,10 @@ static struct {
 	unsigned n_synced;
 	unsigned failing_sync; /* counted from 1; 0: none */
 	int sync_errno;
+	unsigned opens;
+	unsigned failing_open; /* counted from 1, with EIO; 0: none */
+	unsigned writebacks;
+	bool no_list; /* fdopendir fails */
 	int link_errno;
 	int read_errno; /* of the first read; -1: the file's end */
 	bool no_entropy;
@@ -63,6 +68,50 @@ linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
 	    : real(from_dir, from, to_dir, to, flags);
 }
 
+/* The C library's own, unless it is this one that is to fail. */
+static int
+open_or_fail(int dir, const char *path, int flags, mode_t mode)
+{
+	int (*real)(int, const char *, int, ...);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "openat");
+	errno = EIO;
+	return ++calls.opens == calls.failing_open ? -1
+	    : real(dir, path, flags, mode);
+}
+
+int
+open(const char *path, int flags, ...)
+{
+	return open_or_fail(AT_FDCWD, path, flags, 0600);
+}
+
+int
+openat(int dir, const char *path, int flags, ...)
+{
+	return open_or_fail(dir, path, flags, 0600);
+}
+
+DIR *
+fdopendir(int fd)
+{
+	DIR *(*real)(int);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "fdopendir");
+	errno = ENOMEM;
+	return calls.no_list ? NULL : real(fd);
+}
+
+#ifdef __linux__
+int
+sync_file_range(int fd, off_t from, off_t n, unsigned flags)
+{
+	(void)fd, (void)from, (void)n, (void)flags;
+	calls.writebacks++;
+	return 0;
+}
+#endif
+
 ssize_t
 pread(int fd, void *data, size_t size, off_t at)
 {
@@ -71,7 +120,8 @@ pread(int fd, void *data, size_t size, off_t at)
 
 	*(void **)&real = dlsym(RTLD_NEXT, "pread");
 	calls.read_errno = 0;
-	errno = failure;
+	/* At a file's end errno says nothing, whatever it is. */
+	errno = failure < 0 ? EINTR : failure;
 	return failure == 0 ? real(fd, data, size, at)
 	    : failure < 0 ? 0 : -1;
 }
@@ -94,6 +144,7 @@ set_up(void **state)
 	memset(&deliver, 0, sizeof(deliver));
 	directory_make(&directory);
 	snprintf(box, sizeof(box), "%s/x/box", directory.path);
+	descriptors = descriptors_open();
 	return 0;
 }
 
@@ -102,6 +153,7 @@ tear_down(void **state)
 {
 	(void)state;
 	maildir_deliver_close(&deliver);
+	assert_int_equal(descriptors_open(), descriptors);
 	directory_remove(&directory);
 	return 0;
 }
@@ -223,6 +275,96 @@ test_old_is_not_synced(void **state)
 	OK(begin());
 	const ino_t young[] = { inode_of("x/box"), inode_of("x") };
 	check_synced(young, COUNT(young));
+}
+
+/* A relative path begins where the session is. */
+static void
+test_relative_is_synced(void **state)
+{
+	const ino_t root = inode_of(".");
+
+	(void)state;
+	assert_int_equal(chdir(directory.path), 0);
+	OK(maildir_deliver_begin(&deliver, "b", 0, "host.test", &error));
+	assert_int_equal(chdir("/"), 0);
+	const ino_t box_itself = inode_of("b");
+	const ino_t want[] = { box_itself, box_itself, root };
+	check_synced(want, COUNT(want));
+	deliver.path = directory_path(&directory, "b");
+}
+
+/* The disk is set to work while more of a long message comes. */
+static void
+test_writeback(void **state)
+{
+	enum { PIECE = 1 << 20, PIECES = 17 };
+	char *piece = calloc(1, PIECE);
+
+	(void)state;
+	assert_non_null(piece);
+	OK(begin());
+	for (int i = 0; i < PIECES; i++)
+		OK(maildir_deliver_write(&deliver,
+		    (struct slice){ piece, PIECE }, &error));
+#ifdef __linux__
+	assert_int_equal(calls.writebacks, PIECES / 4);
+#endif
+	free(piece);
+}
+
+/* Whatever cannot be opened, the message is not kept, and nothing of it is
+ * left: neither a file nor a descriptor. */
+static void
+test_each_open_fails(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	file_system_is_shared = true;
+	do {
+		calls.n_synced = 0;
+		calls.opens = 0;
+		calls.failing_open = ++n;
+		int result = deliver_all();
+		bool failed = calls.opens >= n;
+		calls.failing_open = 0;
+		if (result != (failed ? -1 : 0))
+			fail_msg("the one no. %u", n);
+		if (!failed)
+			break;
+		assert_int_equal(error.errnum, EIO);
+		assert_non_null(strstr(error.text, "/x"));
+		maildir_deliver_undo(&deliver);
+		maildir_deliver_close(&deliver);
+		assert_int_equal(count_in("x/box/new"), 0);
+		assert_int_equal(count_in("x/box/tmp"), 0);
+		assert_int_equal(descriptors_open(), descriptors);
+		remove_tree(directory.fd, "x");
+	} while (true);
+	assert_true(n > 10);
+}
+
+/* What was not begun need not be closed. */
+static void
+test_not_begun(void **state)
+{
+	(void)state;
+	make_maildir();
+	for (unsigned n = 1; n <= 2; n++) {
+		calls.n_synced = 0;
+		calls.failing_sync = n;
+		calls.sync_errno = EIO;
+		assert_int_equal(begin(), -1);
+		assert_int_equal(count_in("x/box/tmp"), 0);
+		assert_int_equal(descriptors_open(), descriptors);
+	}
+	/* Nor where there is no place for the file. */
+	remove_tree(directory.fd, "x/box/tmp");
+	directory_put(&directory, "x/box/tmp", SLICE(""));
+	assert_int_equal(begin(), -1);
+	assert_true(slice_ends_with(slice_from(error.text),
+	    SLICE("/x/box/tmp: Not a directory")));
+	assert_int_equal(descriptors_open(), descriptors);
 }
 
 static void
@@ -359,6 +501,79 @@ test_reading_back_fails(void **state)
 	close(text.fd);
 }
 
+/* Of a text in the middle of a file, not an octet more. */
+static void
+test_middle_of_a_file(void **state)
+{
+	struct maildir_text text = { .offset = 4, .end = 8, .lines = 1 };
+
+	(void)state;
+	directory_put(&directory, "text", SLICE("one\ntwo\nthree\n"));
+	text.fd = openat(directory.fd, "text", O_RDONLY);
+	OK(begin());
+	OK(maildir_deliver_copy(&deliver, &text, &error));
+	assert_int_equal(deliver.octets, 4);
+	close(text.fd);
+}
+
+/* The maildir went while the message waited for others'. */
+static void
+test_parked_and_lost(void **state)
+{
+	(void)state;
+	OK(begin());
+	maildir_deliver_park(&deliver);
+	remove_tree(directory.fd, "x");
+	assert_int_equal(maildir_deliver_link(&deliver, &error), -1);
+	assert_int_equal(error.errnum, ENOENT);
+	assert_int_equal(maildir_deliver_settle(&deliver, &error), -1);
+	maildir_deliver_undo(&deliver);
+	maildir_deliver_close(&deliver);
+	assert_int_equal(descriptors_open(), descriptors);
+}
+
+/* Once taken away, another's file by that name is another's. */
+static void
+test_nothing_goes_twice(void **state)
+{
+	char in_new[sizeof(deliver.name) + 16];
+	char in_tmp[sizeof(deliver.unique) + 16];
+
+	(void)state;
+	calls.link_errno = EPERM; /* renamed instead, out of tmp */
+	OK(deliver_all());
+	snprintf(in_new, sizeof(in_new), "x/box/new/%s", deliver.name);
+	snprintf(in_tmp, sizeof(in_tmp), "x/box/tmp/%s", deliver.unique);
+	directory_put(&directory, in_tmp, SLICE(""));
+	maildir_deliver_undo(&deliver);
+	directory_put(&directory, in_new, SLICE(""));
+	maildir_deliver_undo(&deliver);
+	maildir_deliver_close(&deliver);
+	assert_int_equal(count_in("x/box/new"), 1);
+	assert_int_equal(count_in("x/box/tmp"), 1);
+
+	calls.n_synced = 0;
+	OK(begin());
+	snprintf(in_tmp, sizeof(in_tmp), "x/box/tmp/%s", deliver.unique);
+	maildir_deliver_close(&deliver);
+	directory_put(&directory, in_tmp, SLICE(""));
+	maildir_deliver_close(&deliver);
+	assert_int_equal(count_in("x/box/tmp"), 2);
+}
+
+/* Sweeping is done for others: where it cannot be done, nothing happens. */
+static void
+test_no_sweep(void **state)
+{
+	(void)state;
+	OK(begin());
+	calls.no_list = true;
+	maildir_deliver_sweep(&deliver);
+	calls.no_list = false;
+	calls.failing_open = calls.opens + 1;
+	maildir_deliver_sweep(&deliver);
+}
+
 /* Names differ by chance; without any, by the time. */
 static void
 test_no_entropy(void **state)
@@ -383,6 +598,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_is_synced),
 		TEST(test_old_is_not_synced),
+		TEST(test_relative_is_synced),
+		TEST(test_writeback),
+		TEST(test_each_open_fails),
+		TEST(test_not_begun),
 		TEST(test_each_sync_fails),
 		TEST(test_directories_that_cannot),
 #ifdef __linux__
@@ -390,6 +609,10 @@ main(void)
 #endif
 		TEST(test_link_fails),
 		TEST(test_reading_back_fails),
+		TEST(test_middle_of_a_file),
+		TEST(test_parked_and_lost),
+		TEST(test_nothing_goes_twice),
+		TEST(test_no_sweep),
 		TEST(test_no_entropy),
 	};
 
