@@ -72,7 +72,8 @@ maildir_cache_is_inside(const char *dir, const char *maildrop)
 	if (cache != NULL && real != NULL) {
 		size_t len = strlen(real);
 
-		if (len > 0 && real[len - 1] == '/')
+		/* "/" is the one real path that ends in a slash. */
+		if (real[len - 1] == '/')
 			len--;
 		inside = strncmp(cache, real, len) == 0 &&
 		    (cache[len] == '/' || cache[len] == '\0');
@@ -350,12 +351,7 @@ put_arrays(struct writer *writer, const struct maildir_index *index,
 {
 	size_t at = files_text;
 
-	for (size_t i = 0; i < index->n; i++) {
-		struct message message = index->messages[i];
-
-		message.deleted = 0;
-		put(writer, &message, sizeof(message));
-	}
+	put(writer, index->messages, index->n * sizeof(struct message));
 	end_array(writer);
 	for (size_t i = 0; i < index->n; i++) {
 		struct maildir_file file = index->files[i];

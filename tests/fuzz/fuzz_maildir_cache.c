@@ -18,25 +18,10 @@
 
 #include <limits.h>
 
-#include "maildir/maildir_cache.h"
+#include "../unit/cache_file.h"
 #include "maildir/maildir_sort.h"
 #include "maildir/maildir_uidl.h"
 
-/* The file's header, and how much is summed at a time. That it is so is
- * looked at with every file that is written. */
-struct header {
-	char magic[8];
-	uint32_t version;
-	uint32_t layout;
-	uint64_t checksum;
-	uint64_t n;
-	uint64_t n_folders;
-	uint64_t text_len;
-	struct maildir_cache_key key;
-};
-
-#define SUMMED_AT offsetof(struct header, n)
-#define BLOCK 65536
 #define FILE_MAX 65536
 
 static const struct maildir_cache_key key = {
@@ -147,37 +132,11 @@ struct file {
 	bool changed;
 };
 
-static uint64_t
-sum_of(const struct file *file, const struct header *header)
-{
-	const uint64_t lens[] = {
-		header->n * sizeof(struct message),
-		header->n * sizeof(struct maildir_file),
-		header->n_folders * sizeof(struct maildir_folder),
-		header->text_len,
-	};
-	uint64_t sum = maildir_hash(header->version, (struct slice){
-	    (const char *)header + SUMMED_AT, sizeof(*header) - SUMMED_AT });
-	size_t at = sizeof(*header);
-
-	for (size_t i = 0; i < COUNT(lens); i++) {
-		if (header->n > file->len || header->n_folders > file->len ||
-		    lens[i] > file->len - at)
-			return 0; /* it does not fit */
-		for (size_t done = 0; done < lens[i]; done += BLOCK)
-			sum = maildir_hash(sum, (struct slice){
-			    file->octets + at + done, lens[i] - done < BLOCK
-			    ? lens[i] - done : BLOCK });
-		at += lens[i];
-	}
-	return sum;
-}
-
 /* False where it is larger than need be tried. */
 static bool
 write_file(struct file *file, const struct maildir_index *index)
 {
-	struct header header;
+	struct cache_file_header header;
 	struct error error;
 	struct stat st;
 
@@ -189,7 +148,7 @@ write_file(struct file *file, const struct maildir_index *index)
 	CHECK(pread(file->fd, file->octets, file->len, 0) == st.st_size);
 	memcpy(&header, file->octets, sizeof(header));
 	CHECK(header.n == index->n && header.n_folders == index->n_folders);
-	CHECK(header.checksum == sum_of(file, &header));
+	CHECK(header.checksum == cache_file_sum(file->octets, file->len));
 	return true;
 }
 
@@ -217,13 +176,7 @@ cut(struct file *file, struct slice line)
 static void
 write_changed(struct file *file)
 {
-	struct header header;
-
-	if (file->len >= sizeof(header)) {
-		memcpy(&header, file->octets, sizeof(header));
-		header.checksum = sum_of(file, &header);
-		memcpy(file->octets, &header, sizeof(header));
-	}
+	cache_file_seal(file->octets, file->len);
 	CHECK(ftruncate(file->fd, 0) == 0);
 	CHECK(pwrite(file->fd, file->octets, file->len, 0) ==
 	    (ssize_t)file->len);
