@@ -328,11 +328,11 @@ maildir_scan(struct maildir_index *index, int fd, bool inbox,
 		return -1;
 	if (maildir_index_order_folders(index, error) == 0 &&
 	    gather_known(&scan) == 0 && visit_all(&scan) == 0 &&
-	    visit_changed(&scan) == 0 && drop_gone(&scan) == 0) {
-		maildir_table_free(&scan.known);
-		result = finish(&scan);
-	}
+	    visit_changed(&scan) == 0 && drop_gone(&scan) == 0)
+		result = 0;
 	maildir_table_free(&scan.known);
+	if (result == 0)
+		result = finish(&scan);
 	/* Where times of directories show nothing, the files that were found
 	 * tell whether anything changed. */
 	if (index->shared && folders == index->n_folders &&

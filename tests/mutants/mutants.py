@@ -50,7 +50,8 @@ SMTP = ["replay/smtp", "exhaust/smtp 2", "unit/test_smtp_answers",
 POP3 = ["replay/pop3", "exhaust/pop3 3", "unit/test_pop3_text",
         "unit/test_pop3_answers", "unit/test_pop3"]
 MAILDIR = ["unit/test_maildir_index", "unit/test_maildir_cache",
-           "unit/test_maildir_rescan", "unit/test_maildir"]
+           "unit/test_maildir_rescan", "unit/test_maildir_meanwhile",
+           "unit/test_maildir"]
 RELAY = ["unit/test_relay_connect", "unit/test_relay_dialogue",
          "unit/test_relay_aliases", "unit/test_relay_tls",
          "unit/test_relay"]

@@ -14,12 +14,14 @@
 static struct directory directory;
 static struct maildir maildir;
 static struct error error;
+static unsigned descriptors; /* that are open without a session */
 
 static int
 set_up(void **state)
 {
 	(void)state;
 	directory_make(&directory);
+	descriptors = descriptors_open();
 	return 0;
 }
 
@@ -27,6 +29,7 @@ static int
 tear_down(void **state)
 {
 	(void)state;
+	assert_int_equal(descriptors_open(), descriptors);
 	directory_remove(&directory);
 	return 0;
 }
@@ -277,6 +280,7 @@ test_maildir(void **state)
 		/* Directories in new and cur are no messages. */
 		{ "cur/sub/m7", false },
 		{ "new/.sub/m14", false },
+		{ "cur/deep/new/m16", true },
 		/* Names that begin with a dot. */
 		{ ".hidden", false },
 		{ "new/.hidden", false },
