@@ -196,6 +196,8 @@ $(BUILD)/tests/unit/test_server: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=accept4
 $(BUILD)/tests/unit/test_maildir_meanwhile: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(BUILD)/tests/unit/test_maildir_remove: TEST_LIBS = \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The filter of system calls is looked at, not loaded.
 $(BUILD)/tests/unit/test_confine_calls: TEST_LIBS = -Wl,--wrap=prctl
 $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries) $(smtp_parts)

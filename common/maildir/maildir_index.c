@@ -343,14 +343,17 @@ maildir_table_init(struct maildir_table *table, size_t files, size_t end,
     struct error *error)
 {
 	/* Slots to spare make chains short; there is not memory for many. */
-	table->n = files + files / 4 + 16;
-	table->number_bits = 1;
+	const size_t n = files + files / 4 + 16;
+
+	*table = (struct maildir_table){ .number_bits = 1 };
 	while (table->number_bits < 32 &&
 	    UINT64_C(1) << table->number_bits <= end)
 		table->number_bits++;
-	table->slots = calloc(table->n, sizeof(*table->slots));
-	return table->slots != NULL ? 0
-	    : error_system(error, ENOMEM, "maildrop");
+	table->slots = calloc(n, sizeof(*table->slots));
+	if (table->slots == NULL)
+		return error_system(error, ENOMEM, "maildrop");
+	table->n = n;
+	return 0;
 }
 
 void

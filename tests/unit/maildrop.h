@@ -32,6 +32,9 @@ static struct {
 	const char *closed; /* a name that is not opened, */
 	int closed_errno;   /* for this reason, */
 	bool hidden;        /* nor even looked at */
+	const char *kept; /* a name that is not removed, */
+	int kept_errno;   /* for this reason */
+	unsigned rests; /* that were taken: they take no time */
 } calls;
 
 int
@@ -43,6 +46,16 @@ clock_gettime(clockid_t clock, struct timespec *now)
 	int result = real(clock, now);
 	now->tv_sec += calls.later;
 	return result;
+}
+
+int
+nanosleep(const struct timespec *time, struct timespec *left)
+{
+	(void)left;
+	calls.rests++;
+	/* The clock goes on, for it takes at least that long. */
+	calls.later += 1 + time->tv_sec;
+	return 0;
 }
 
 DIR *
@@ -100,6 +113,17 @@ fstatat(int dir, const char *path, struct stat *st, int flags)
 	*(void **)&real = dlsym(RTLD_NEXT, "fstatat");
 	return calls.hidden && is_closed(path) ? -1
 	    : real(dir, path, st, flags);
+}
+
+int
+unlinkat(int dir, const char *path, int flags)
+{
+	int (*real)(int, const char *, int);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "unlinkat");
+	errno = calls.kept_errno;
+	return calls.kept != NULL && strcmp(path, calls.kept) == 0 ? -1
+	    : real(dir, path, flags);
 }
 
 /* ---- maildrops ---- */

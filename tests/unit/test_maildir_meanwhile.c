@@ -3,6 +3,7 @@
  * directories are read, and what then cannot be read.
  */
 #include "maildrop.h"
+#include "no_memory.h"
 
 /* ---- what moves ---- */
 
@@ -401,43 +402,6 @@ test_too_long(void **state)
 
 /* ---- no memory ---- */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static unsigned allocations;
-static unsigned failing; /* the one that fails, from 1; 0: none */
-
-static bool
-fails(void)
-{
-	if (failing == 0 || ++allocations != failing)
-		return false;
-	errno = ENOMEM;
-	return true;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *old, size_t size)
-{
-	return fails() ? NULL : __real_realloc(old, size);
-}
-
 /* Is there a session without the allocation no. N? If so, with all mail. */
 static bool
 opens_without(unsigned n, const char *cache_dir, struct slice want)
@@ -446,10 +410,10 @@ opens_without(unsigned n, const char *cache_dir, struct slice want)
 	struct text text = { .data = NULL };
 	char room[MAILDIR_UIDL_MAX];
 
-	allocations = 0;
-	failing = n;
+	allocations.n = 0;
+	allocations.failing = n;
 	int result = maildir_open(&maildir, directory.path, &options, &error);
-	failing = 0;
+	allocations.failing = 0;
 	if (result != 0) {
 		assert_int_equal(error.kind, ERROR_SYSTEM);
 		assert_int_equal(error.errnum, ENOMEM);
@@ -493,8 +457,8 @@ test_no_memory(void **state)
 			calls.before_read = to_new_at_once;
 			failed += !opens_without(n, dirs[i],
 			    SLICE("a/.A\nb\nm\nc\n"));
-			if (allocations > most)
-				most = allocations;
+			if (allocations.n > most)
+				most = allocations.n;
 			calls.before_read = NULL;
 			if (faccessat(directory.fd, "new/m", F_OK, 0) == 0)
 				move("new/m", "cur/m");
