@@ -123,11 +123,14 @@ find_fixed(const char *path, size_t fixed, struct error *error)
 	char part[PATH_MAX];
 	struct stat st;
 
-	if (snprintf(part, sizeof(part), "%.*s", (int)fixed,
-	    fixed > 0 ? path : ".") >= (int)sizeof(part))
+	/* Nothing of it is: it begins in the session's own directory. */
+	if (fixed == 0)
+		return 0;
+	if (snprintf(part, sizeof(part), "%.*s", (int)fixed, path) >=
+	    (int)sizeof(part))
 		return error_system(error, ENAMETOOLONG, "maildrop %.120s",
 		    path);
-	if (fixed > 0 && stat(part, &st) != 0)
+	if (stat(part, &st) != 0)
 		return error_system(error, errno, "maildrop %.120s is not "
 		    "there, nor is %.120s to make it in", path, part);
 	return 0;

@@ -49,8 +49,10 @@ SMTP = ["replay/smtp", "exhaust/smtp 2", "unit/test_smtp_answers",
         "unit/test_smtp_bdat", "unit/test_smtp", "unit/test_smtp_extensions"]
 POP3 = ["replay/pop3", "exhaust/pop3 3", "unit/test_pop3_text",
         "unit/test_pop3_answers", "unit/test_pop3"]
-MAILDIR = ["unit/test_maildir_index", "unit/test_maildir_cache",
+MAILDIR = ["unit/test_maildir_index", "unit/test_maildir_open",
+           "unit/test_maildir_cache",
            "unit/test_maildir_rescan", "unit/test_maildir_meanwhile",
+           "unit/test_maildir_remove", "unit/test_maildir_measure",
            "unit/test_maildir"]
 RELAY = ["unit/test_relay_connect", "unit/test_relay_dialogue",
          "unit/test_relay_aliases", "unit/test_relay_tls",
@@ -68,6 +70,7 @@ TESTS = {
     "common/maildir/maildir_cache.c": ["replay/maildir_cache",
                                        "unit/test_maildir_cache_file",
                                        *MAILDIR],
+    "common/maildir/": MAILDIR,
     "common/system/conn.c": ["unit/test_conn_tls", "unit/test_conn"],
     "common/system/transport.c": ["unit/test_transport", "unit/test_conn"],
     "common/system/connect.c": ["unit/test_relay_connect"],

@@ -9,6 +9,7 @@
 #include "drive.h"
 
 #include <dlfcn.h>
+#include <sys/file.h>
 #include <time.h>
 
 #include "file_system.h"
@@ -35,6 +36,11 @@ static struct {
 	const char *kept; /* a name that is not removed, */
 	int kept_errno;   /* for this reason */
 	unsigned rests; /* that were taken: they take no time */
+	bool no_entries;  /* can be read from directories, with EIO */
+	int read_errno;   /* of messages' files; 0: none */
+	unsigned refused; /* opens, for that closed name */
+	time_t slow;      /* seconds that each read takes */
+	int lock_errno;   /* of the next lock; 0: none */
 } calls;
 
 int
@@ -71,6 +77,39 @@ fdopendir(int fd)
 	return calls.reads == calls.failing_read ? NULL : real(fd);
 }
 
+struct dirent *
+readdir(DIR *dir)
+{
+	struct dirent *(*real)(DIR *);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "readdir");
+	if (!calls.no_entries)
+		return real(dir);
+	errno = EIO;
+	return NULL;
+}
+
+ssize_t
+read(int fd, void *data, size_t size)
+{
+	ssize_t (*real)(int, void *, size_t);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "read");
+	calls.later += calls.slow;
+	errno = calls.read_errno;
+	return calls.read_errno != 0 ? -1 : real(fd, data, size);
+}
+
+int
+flock(int fd, int operation)
+{
+	int (*real)(int, int);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "flock");
+	errno = calls.lock_errno;
+	return calls.lock_errno != 0 ? -1 : real(fd, operation);
+}
+
 int
 closedir(DIR *dir)
 {
@@ -102,7 +141,10 @@ openat(int dir, const char *path, int flags, ...)
 	*(void **)&real = dlsym(RTLD_NEXT, "openat");
 	/* Nothing else is opened in this way. */
 	calls.opened += (flags & O_NOCTTY) != 0;
-	return is_closed(path) ? -1 : real(dir, path, flags, 0600);
+	if (!is_closed(path))
+		return real(dir, path, flags, 0600);
+	calls.refused++;
+	return -1;
 }
 
 int
@@ -128,7 +170,7 @@ unlinkat(int dir, const char *path, int flags)
 
 /* ---- maildrops ---- */
 
-static int
+static inline int
 set_up(void **state)
 {
 	(void)state;
@@ -142,7 +184,7 @@ set_up(void **state)
 	return 0;
 }
 
-static int
+static inline int
 tear_down(void **state)
 {
 	(void)state;
@@ -154,7 +196,7 @@ tear_down(void **state)
 }
 
 /* Messages are ordered by these times. */
-static void
+static inline void
 put(const char *name, const char *text)
 {
 	static time_t seconds = 1000;
@@ -166,13 +208,13 @@ put(const char *name, const char *text)
 	assert_int_equal(utimensat(directory.fd, name, times, 0), 0);
 }
 
-static void
+static inline void
 move(const char *from, const char *to)
 {
 	assert_int_equal(renameat(directory.fd, from, directory.fd, to), 0);
 }
 
-static struct text
+static inline struct text
 scan(const char *cache_dir, bool *changed)
 {
 	const struct maildir_options options = { .cache_dir = cache_dir };
@@ -200,7 +242,7 @@ scan(const char *cache_dir, bool *changed)
 }
 
 /* A session a while later finds this, and what it was not has changed. */
-static void
+static inline void
 check_session(struct slice want, bool changes, const char *file, int line)
 {
 	bool changed, ignored;

@@ -462,6 +462,7 @@ test_depth(void **state)
 	/* In the directory of the deepest level, not in those below. */
 	assert_int_equal(maildir.index.n, 1);
 	assert_int_equal(maildir.index.messages[0].octets, 3);
+	assert_true(maildir_is_too_deep(&maildir));
 	int fd = maildir_open_message(&maildir, 0, &error);
 	assert_true(fd >= 0);
 	close(fd);

@@ -117,7 +117,38 @@ test_gone_counts_as_removed(void **state)
 	assert_int_equal(unlinkat(directory.fd, "new/a", 0), 0);
 	remove_tree(directory.fd, ".F");
 	assert_removed(3, 0);
+	/* What has just changed may have changed once more, unseen. */
+	assert_true(calls.rests > 0);
 	assert_left(" 6");
+	/* A file is where its folder was. */
+	directory_mkdir(&directory, ".G");
+	directory_mkdir(&directory, ".G/cur");
+	put(".G/cur/g", "7777777\n");
+	begin();
+	mark(9);
+	remove_tree(directory.fd, ".G");
+	directory_put(&directory, ".G", SLICE(""));
+	assert_removed(1, 0);
+	assert_left(" 6");
+}
+
+/* It has just changed, though its time was put back: ctime tells. */
+static void
+test_gone_and_time_put_back(void **state)
+{
+	const struct timespec times[2] = {
+		{ .tv_sec = 1000 }, { .tv_sec = 1000 },
+	};
+
+	(void)state;
+	put_four();
+	begin();
+	mark(3);
+	assert_int_equal(unlinkat(directory.fd, "new/a", 0), 0);
+	assert_int_equal(utimensat(directory.fd, "new", times, 0), 0);
+	assert_removed(1, 0);
+	assert_true(calls.rests > 0);
+	assert_left(" 4 5 6");
 }
 
 /* Read, marked, moved back by another client before QUIT. */
@@ -138,9 +169,50 @@ test_renamed(void **state)
 		mark(5);
 		move("new/a", names[i]);
 		assert_removed(2, 0);
+		assert_int_equal(calls.rests, 0);
 		assert_left(" 4");
 		assert_int_equal(unlinkat(directory.fd, "new/ab", 0), 0);
 	}
+}
+
+/* Many in one directory: it is read once, and one that is as it was is not. */
+static void
+test_all_renamed(void **state)
+{
+	(void)state;
+	put("new/a", "1\n");
+	put("new/b", "22\n");
+	put("new/c", "333\n");
+	put("cur/x", "4444\n");
+	calls.later = 10;
+	begin();
+	mark(3);
+	mark(4);
+	mark(5);
+	move("new/a", "new/a:2,S");
+	move("new/b", "new/b:2,S");
+	move("new/c", "new/c:2,S");
+	calls.reads = 0;
+	assert_removed(3, 0);
+	assert_int_equal(calls.reads, 1);
+	assert_left(" 6");
+}
+
+/* Another QUIT, so to speak: what was read for the first is read again. */
+static void
+test_removed_twice(void **state)
+{
+	(void)state;
+	put("new/a", "1\n");
+	put("new/b", "22\n");
+	begin();
+	mark(3);
+	move("new/a", "new/a:2,S");
+	assert_removed(1, 0);
+	mark(4);
+	move("new/b", "new/b:2,S");
+	assert_removed(2, 0);
+	assert_left("");
 }
 
 /* In a folder that is no maildir the name may change, too. */
@@ -300,6 +372,8 @@ test_stale(void **state)
 	calls.kept = "d";
 	calls.kept_errno = ESTALE;
 	assert_removed(0, 1);
+	assert_true(slice_starts_with(slice_from(error.text),
+	    SLICE("messages are renamed faster ")));
 	assert_left(" 3 4 5 6");
 }
 
@@ -327,6 +401,14 @@ test_each_directory_fails(void **state)
 	calls.closed_errno = EACCES;
 	assert_removed(0, 1);
 	assert_int_equal(error.errnum, EACCES);
+	assert_left(" 3 4 5 6");
+	begin();
+	mark(3);
+	move("cur/a:2,S", "new/a:2,S");
+	calls.no_entries = true;
+	assert_removed(0, 1);
+	assert_int_equal(error.errnum, EIO);
+	calls.no_entries = false;
 	assert_left(" 3 4 5 6");
 }
 
@@ -415,6 +497,135 @@ test_folder_is_made(void **state)
 	assert_left(" 4");
 }
 
+/* The other way round: the last directory that is read tells of no change. */
+static void
+make_new(int fd)
+{
+	(void)fd;
+	if (faccessat(directory.fd, "new", F_OK, 0) == 0)
+		return;
+	directory_mkdir(&directory, "new");
+	move("cur/a:2,S", "new/a:2,S");
+}
+
+static void
+test_first_folder_is_made(void **state)
+{
+	(void)state;
+	remove_tree(directory.fd, "new");
+	put("cur/a:2,", "1\n");
+	put("cur/b:2,", "22\n");
+	begin();
+	mark(3);
+	move("cur/a:2,", "cur/a:2,S");
+	calls.before_read = make_new;
+	assert_removed(1, 0);
+	assert_left(" 4");
+}
+
+/* It was elsewhere while both were read, and comes back to the one or to the
+ * other, each of which had been at rest. */
+static const char *back;
+
+static void
+bring_back(void)
+{
+	if (calls.reads == 2 && faccessat(directory.fd, "x", F_OK, 0) == 0)
+		move("x", back);
+}
+
+static void
+test_comes_back(void **state)
+{
+	static const char *const places[] = { "new/a", "cur/a:2,S" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(places); i++) {
+		put("new/a", "1\n");
+		put("cur/b", "22\n");
+		calls.later = 10;
+		begin();
+		mark(3);
+		move("new/a", "x");
+		put("cur/c", "333\n");
+		back = places[i];
+		calls.reads = 0;
+		calls.later = 20;
+		calls.after_read = bring_back;
+		assert_removed(1, 0);
+		assert_int_equal(faccessat(directory.fd, "x", F_OK, 0), -1);
+		assert_left(" 4 5");
+		remove_tree(directory.fd, "cur");
+		directory_mkdir(&directory, "cur");
+	}
+}
+
+/* ---- opening ---- */
+
+/* Whoever renames a message for ever keeps it from being opened, not the
+ * session from going on. */
+static void
+test_open_is_given_up(void **state)
+{
+	(void)state;
+	put("new/a", "1\n");
+	begin();
+	move("new/a", "new/a:2,S");
+	renames = 1000;
+	calls.before_read = rename_again;
+	calls.reads = 0;
+	/* Each time it is found, and gone when it is opened. */
+	assert_int_equal(maildir_open_message(&maildir, 0, &error), -1);
+	assert_true(slice_ends_with(slice_from(error.text),
+	    SLICE(" is gone")));
+	assert_true(calls.reads > 2 && calls.reads <= 10);
+	calls.before_read = NULL;
+	int fd = maildir_open_message(&maildir, 0, &error);
+	assert_true(fd >= 0);
+	close(fd);
+	/* Where it may be cannot be read. */
+	calls.no_entries = true;
+	move(faccessat(directory.fd, "cur/a:2,S", F_OK, 0) == 0 ? "cur/a:2,S"
+	    : "new/a:2,S", "new/a:2,F");
+	assert_int_equal(maildir_open_message(&maildir, 0, &error), -1);
+	assert_int_equal(error.errnum, EIO);
+	calls.no_entries = false;
+	maildir_close(&maildir);
+}
+
+/* What has changed is counted anew, in a time of its own. */
+static void
+test_open_changed(void **state)
+{
+	const struct maildir_options options = { .timeout = 100 };
+	struct text long_text = { .data = NULL };
+
+	(void)state;
+	text_repeat(&long_text, '\n', 2 << 20);
+	put("new/a", "1\n");
+	begin_with(&options);
+	put("new/a", long_text.data);
+	calls.later += 1000;
+	int fd = maildir_open_message(&maildir, 0, &error);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(maildir.index.messages[0].octets, 4 << 20);
+	put("new/a", long_text.data);
+	calls.slow = 10;
+	assert_int_equal(maildir_open_message(&maildir, 0, &error), -1);
+	assert_string_equal(error.text,
+	    "maildrop: reading it took too long");
+	calls.slow = 0;
+	calls.read_errno = EIO;
+	assert_int_equal(maildir_open_message(&maildir, 0, &error), -1);
+	assert_int_equal(error.errnum, EIO);
+	assert_true(slice_starts_with(slice_from(error.text),
+	    SLICE("message a: ")));
+	calls.read_errno = 0;
+	maildir_close(&maildir);
+	text_free(&long_text);
+}
+
 /* ---- no memory ---- */
 
 static void
@@ -432,26 +643,36 @@ test_no_memory(void **state)
 		put("new/c", "333\n");
 		put("cur/t", "1\n");
 		put("new/t", "22\n");
+		directory_mkdir(&directory, ".F");
+		directory_mkdir(&directory, ".F/new");
+		put(".F/new/f", "55555\n");
 		begin();
 		mark(3);
 		mark(4);
+		mark(7);
 		move("new/a", "cur/a:2,a-name-so-long-that-text-must-grow");
+		directory_mkdir(&directory, ".F/cur");
+		move(".F/new/f", ".F/cur/f:2,S");
 		allocations.n = 0;
 		allocations.failing = n;
 		int result = maildir_remove_marked(&maildir, &removed, &kept,
 		    &error);
 		allocations.failing = 0;
-		assert_int_equal(removed + kept, 2);
+		assert_int_equal(removed + kept, 3);
 		assert_int_equal(result, kept == 0 ? 0 : -1);
 		if (kept > 0)
 			assert_int_equal(error.errnum, ENOMEM);
 		failed += kept > 0;
 		maildir_close(&maildir);
 		begin();
-		assert_int_equal(maildir.index.n, 5 - removed);
+		/* What is said to be removed is gone; of the others it was not
+		 * found out whether they have another name. */
+		assert_true(maildir.index.n <= 6 - removed);
+		assert_true(maildir.index.n >= 3);
 		maildir_close(&maildir);
 		remove_tree(directory.fd, "new");
 		remove_tree(directory.fd, "cur");
+		remove_tree(directory.fd, ".F");
 		directory_mkdir(&directory, "new");
 		directory_mkdir(&directory, "cur");
 	}
@@ -514,7 +735,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_marked_alone),
 		TEST(test_gone_counts_as_removed),
+		TEST(test_gone_and_time_put_back),
 		TEST(test_renamed),
+		TEST(test_all_renamed),
+		TEST(test_removed_twice),
 		TEST(test_plain_folder),
 		TEST(test_doubles),
 		TEST(test_twins),
@@ -527,6 +751,10 @@ main(void)
 		TEST(test_renamed_while_it_is_looked_for),
 		TEST(test_renamed_for_ever),
 		TEST(test_folder_is_made),
+		TEST(test_first_folder_is_made),
+		TEST(test_comes_back),
+		TEST(test_open_is_given_up),
+		TEST(test_open_changed),
 		TEST(test_no_memory),
 		TEST(test_cache_after_a_search),
 		TEST(test_corrected_octets),
