@@ -128,9 +128,11 @@ is_closed(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
+	if (calls.closed == NULL || (strcmp(path, calls.closed) != 0 &&
+	    (slash == NULL || strcmp(slash + 1, calls.closed) != 0)))
+		return false;
 	errno = calls.closed_errno;
-	return calls.closed != NULL && (strcmp(path, calls.closed) == 0 ||
-	    (slash != NULL && strcmp(slash + 1, calls.closed) == 0));
+	return true;
 }
 
 int
