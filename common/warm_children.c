@@ -271,8 +271,13 @@ end_check(struct warm *warm, int status)
 		warm_execute(warm);
 		return;
 	}
-	log_reason(LOG_KIND_CONFIG, "SIGHUP: the settings are wrong, "
-	    "those from before stay");
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+		log_reason(LOG_KIND_TROUBLE, "SIGHUP: looking at the settings "
+		    "took more than %d seconds, those from before stay",
+		    WARM_CHECK_SECONDS);
+	else
+		log_reason(LOG_KIND_CONFIG, "SIGHUP: the settings are wrong, "
+		    "those from before stay");
 	if (warm->check_again)
 		warm_reload(warm);
 	warm->check_again = false;

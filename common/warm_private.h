@@ -48,7 +48,9 @@ void warm_say_ready(struct warm *warm);
 /* Removes --port-file. */
 void warm_forget_port(struct warm *warm);
 
-/* SIGHUP: are the settings right? The answer is the end of warm->checking. */
+/* SIGHUP: are the settings right? The answer is the end of warm->checking,
+ * after so many seconds at the latest. */
+#define WARM_CHECK_SECONDS 60
 void warm_reload(struct warm *warm);
 
 /* They are: executes the program anew, in this process. Returns where that

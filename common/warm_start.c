@@ -232,6 +232,9 @@ warm_reload(struct warm *warm)
 	argv[n] = "--check-config";
 	warm->checking = fork();
 	if (warm->checking == 0) {
+		/* Nobody would hear of the next SIGHUP while this one waits for
+		 * a file that does not come; execve(2) keeps the alarm. */
+		alarm(WARM_CHECK_SECONDS);
 		execvp(program_path(warm, path, sizeof(path)), argv);
 		_exit(127);
 	}

@@ -14,12 +14,26 @@ import unittest
 
 from certs import certificates
 from clock import Clock, until_process_waits
+from frontdoor import preload
 from mailtest import (DEADLINE, POP3, SANITIZED, SMTP, Pop3Peer, Process,
                       SmtpPeer, TestCase, clean_environment, kill_quietly,
                       wait_for)
 from warm import Warm, cpu_seconds, status_of
 
 TEXT = b"Subject: one\n\nbody\n"
+# A minute is a second.
+ALARM_SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+
+unsigned
+alarm(unsigned seconds)
+{
+	unsigned (*real)(unsigned) = dlsym(RTLD_NEXT, "alarm");
+
+	return real(seconds / 60);
+}
+"""
 
 
 class WarmCase(TestCase):
@@ -377,6 +391,27 @@ class Reload(WarmCase):
         self.submit(warm)
         go.touch()
         warm.wait_log("SIGHUP: the settings are wrong")
+        warm.wait_log(" listening: ", 2)
+        self.submit(warm)
+
+    def test_looking_hangs(self):
+        """It is given up, and the next SIGHUP is heard."""
+        program = self.path("program")
+        script = self.path("script")
+        script.write_text("#!/bin/sh\nexec sleep 1000\n")
+        script.chmod(0o755)
+        program.symlink_to(SMTP)
+        warm = self.start(program, "--no-auth-required",
+                          env=preload("alarm_shim", ALARM_SHIM))
+        program.unlink()
+        program.symlink_to(script)
+        warm.signal(signal.SIGHUP)
+        warm.wait_log("SIGHUP: looking at the settings took more than 60 "
+                      "seconds, those from before stay")
+        self.submit(warm)
+        program.unlink()
+        program.symlink_to(SMTP)
+        warm.signal(signal.SIGHUP)
         warm.wait_log(" listening: ", 2)
         self.submit(warm)
 
