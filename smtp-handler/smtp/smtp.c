@@ -194,7 +194,8 @@ end_transaction(struct smtp *smtp)
 {
 	smtp->state = SMTP_READY;
 	smtp->in_transaction = false;
-	smtp->chunked = smtp->path_refused = false;
+	smtp->chunked = smtp->path_refused = smtp->refused = false;
+	smtp->size = smtp->octets = 0;
 	smtp->recipient = 0;
 	envelope_reset(&smtp->envelope);
 }

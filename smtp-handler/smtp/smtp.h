@@ -116,10 +116,15 @@ struct smtp {
 	/* With SMTP_DATA. */
 	struct slice text;
 
-	/* With SMTP_DATA_END, of the whole message: as RFC 1870 counts, and
-	 * what it makes with CRLF line ends. */
+	/* With SMTP_DATA_END, of the whole message, and with SMTP_RESET, of
+	 * what came of it: as RFC 1870 counts, and what it makes with CRLF
+	 * line ends. */
 	uint64_t size;
 	uint64_t octets;
+
+	/* With SMTP_RESET: the text was refused, and what is said of it. */
+	bool refused;
+	struct smtp_reply refusal; /* the program's text is kept in out */
 
 	size_t recipient; /* LMTP: an index into the envelope */
 
@@ -151,9 +156,6 @@ struct smtp {
 	                    * in the same batch is no fault of its own */
 	struct dot_decoder decoder;
 	bool text_ended;
-	bool refused;     /* what remains of the text is dropped, and then
-	                   * the refusal is said */
-	struct smtp_reply refusal; /* the program's text is kept in out */
 	char refusal_enhanced[12];
 	size_t verdicts;  /* so often it is still to be said */
 	bool chunked;     /* the transaction's text comes by BDAT */

@@ -18,8 +18,7 @@ smtp_begin_text(struct smtp *smtp)
 {
 	smtp->state = smtp->chunked ? SMTP_CHUNK : SMTP_TEXT;
 	smtp->wire.text = true;
-	smtp->text_ended = smtp->refused = false;
-	smtp->size = 0;
+	smtp->text_ended = false;
 	dot_decoder_init(&smtp->decoder, smtp->options.bare_lf);
 	smtp->decoder.unstuffed = smtp->chunked;
 }

@@ -209,6 +209,21 @@ class Events(Log):
         self.assertRegex(log, 'end: peer=local reason="closed by peer" '
                          "accepted=0 refused=1 ")
 
+    def test_refused_once(self):
+        """What was refused is over: a later transaction that is given up is
+        not refused with the words for another one's text."""
+        smtp = self.smtp().ready()
+        smtp.envelope()
+        smtp.text(b"a\nb\r\n.\r\n")
+        smtp.envelope()
+        smtp.expect("RSET", "250 2.0.0")
+        smtp.envelope()
+        smtp.quit()
+        smtp.process.wait()
+        log = smtp.process.log()
+        self.assertEqual(log.count("refused: "), 1, log)
+        self.assertIn(" accepted=0 refused=1 ", log)
+
     def test_why_we_hung_up(self):
         smtp = self.smtp()
         smtp.hello()
