@@ -134,17 +134,6 @@ take_input(struct smtp *smtp)
 	}
 }
 
-/* LMTP: a message is whole, and of its recipients one is asked about after
- * the other, as there is room for the replies (RFC 2033 4.2). */
-static bool
-ask_next_recipient(struct smtp *smtp)
-{
-	if (smtp->recipient == 0)
-		return false;
-	smtp->pending = SMTP_DATA_END;
-	return true;
-}
-
 /* The last things that happen: SMTP_RESET where it is due. */
 static enum smtp_event
 end_session(struct smtp *smtp)
@@ -175,8 +164,7 @@ smtp_next(struct smtp *smtp)
 			return end_session(smtp);
 		if (buf_room(&smtp->wire.out) < SMTP_REPLY_MAX)
 			return SMTP_WANT_IO;
-		if (smtp_put_next_verdict(smtp) ||
-		    ask_next_recipient(smtp) || take_input(smtp))
+		if (smtp_put_next_verdict(smtp) || take_input(smtp))
 			continue;
 		if (smtp->wire.out.end > smtp->wire.out.start)
 			return SMTP_WANT_IO;
@@ -203,6 +191,9 @@ end_transaction(struct smtp *smtp)
 static void
 answer_end(struct smtp *smtp)
 {
+	/* RFC 2033 4.2: of the recipients one is asked about after the other,
+	 * as there is room for the replies: the text has ended, and its end
+	 * is met again. */
 	if (smtp->options.lmtp && smtp->state != SMTP_ENDED &&
 	    smtp->recipient + 1 < smtp->envelope.n)
 		smtp->recipient++;

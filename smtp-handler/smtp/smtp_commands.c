@@ -562,7 +562,8 @@ smtp_take_command(struct smtp *smtp, struct slice line,
 	    (slice_has_control(argument) && !is_hello(command))))
 		wrong = REPLY_BAD_OCTETS;
 	/* RFC 3030: whatever is wrong, the octets of a chunk follow. */
-	if (command != NULL && command->run == run_bdat)
+	if (wrong != REPLY_NONE && command != NULL &&
+	    command->run == run_bdat)
 		smtp_begin_chunk(smtp, argument, wrong);
 	else if (command == NULL && foreign_is_request(line))
 		smtp_say(smtp, REPLY_FOREIGN);

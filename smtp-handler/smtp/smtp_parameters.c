@@ -91,10 +91,11 @@ hex_digit(char c)
 static int
 hex_octet(struct slice text)
 {
-	if (text.len < 2 || hex_digit(text.data[0]) < 0 ||
-	    hex_digit(text.data[1]) < 0)
+	if (text.len < 2)
 		return -1;
-	return 16 * hex_digit(text.data[0]) + hex_digit(text.data[1]);
+	int high = hex_digit(text.data[0]);
+	int low = hex_digit(text.data[1]);
+	return high >= 0 && low >= 0 ? 16 * high + low : -1;
 }
 
 static bool
@@ -104,15 +105,16 @@ is_control(int octet)
 }
 
 /* xtext (RFC 3461 section 4): printable, with "+" before two upper-case
- * hexadecimal digits only, and no "=". What they stand for is no control
- * character, and at most last: somebody will decode it, in a header perhaps. */
+ * hexadecimal digits only, and no "=", which no value has. What they stand for
+ * is no control character, and at most last: somebody will decode it, in a
+ * header perhaps. */
 static bool
 is_xtext(struct slice text, int last)
 {
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.data[i];
 
-		if (c < 0x21 || c > 0x7E || c == '=')
+		if (c < 0x21 || c > 0x7E)
 			return false;
 		if (c != '+')
 			continue;
@@ -199,16 +201,16 @@ is_atom(struct slice word)
 static int
 embedded_code(struct slice digits)
 {
-	int code = 0, digit;
+	int code = 0;
 
-	for (; digits.len > 0 && code <= 0xFFFF; code = 16 * code + digit) {
-		char c = slice_lower(digits.data[0]);
+	for (size_t i = 0; i < digits.len && code <= 0xFFFF; i++) {
+		char c = slice_lower(digits.data[i]);
+		int digit = hex_digit(c >= 'a' && c <= 'f'
+		    ? (char)(c - 'a' + 'A') : c);
 
-		digit = hex_digit(c >= 'a' && c <= 'f' ? (char)(c - 'a' + 'A')
-		                                       : c);
 		if (digit < 0)
 			break;
-		digits = slice_skip(digits, 1);
+		code = 16 * code + digit;
 	}
 	return code;
 }
@@ -239,8 +241,7 @@ hides_control(struct slice text)
 static bool
 is_utf8_address(struct slice text, bool utf8)
 {
-	if (slice_has_control(text) || hides_control(text) ||
-	    memchr(text.data, '=', text.len) != NULL)
+	if (slice_has_control(text) || hides_control(text))
 		return false;
 	return utf8 ? slice_is_utf8(text) : slice_is_ascii(text);
 }
@@ -354,8 +355,8 @@ enum smtp_reply_id
 smtp_take_rcpt_parameters(struct smtp *smtp, struct slice text,
     struct envelope_notify *recipient)
 {
-	struct taking taking = { &smtp->options, &smtp->envelope, recipient,
-		false };
+	struct taking taking = { .options = &smtp->options,
+		.envelope = &smtp->envelope, .recipient = recipient };
 
 	*recipient = (struct envelope_notify){ .notify = 0 };
 	return take_parameters(&taking, text, rcpt_parameters,

@@ -126,10 +126,11 @@ put_reply_line(struct smtp *smtp, const struct smtp_reply *reply,
 	const char *enhanced = reply->enhanced == NULL ||
 	    hidden_has(smtp->options.hidden, SLICE("ENHANCEDSTATUSCODES"))
 	    ? "" : reply->enhanced;
-	size_t len = (size_t)snprintf(line, 20, "%03u%c%.10s%s",
+	size_t len = (size_t)snprintf(line, sizeof(line), "%03u%c%.10s%s",
 	    reply->code, last ? ' ' : '-', enhanced,
 	    enhanced[0] != '\0' ? " " : "");
 
+	assert(len + text.len <= sizeof(line));
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.data[i];
 		/* A next hop's text, or a hook's, is not to end the line. */

@@ -162,6 +162,10 @@ test_failing(void **state)
 		    ENVELOPE_OK TAKEN TOO_BIG
 		    "501 A host name is needed\r\n" OK,
 		    ENVELOPE_EVENTS "begin\nreset\n" },
+		{ "as big as may be, and then nothing",
+		    ENVELOPE "BDAT 20\r\n123456789012345678\r\nBDAT 0 LAST\r\n",
+		    ENVELOPE_OK TAKEN KEPT,
+		    ENVELOPE_EVENTS "begin\n123456789012345678\n|\nend 20\n" },
 		{ "not too big by the line end that is added",
 		    ENVELOPE "BDAT 20 LAST\r\n12345678901234567890NOOP\r\n",
 		    ENVELOPE_OK KEPT OK,

@@ -92,12 +92,12 @@ test_ehlo(void **state)
 	check(&d, EHLO, GREETING EHLO_HEAD "250-DSN\r\n" EHLO_TAIL, "",
 	    false);
 	d.options.starttls = true;
-	d.options.max_recipients = 7;
+	d.options.max_recipients = 1;
 	check(&d, EHLO, GREETING EHLO_HEAD "250-DSN\r\n250-STARTTLS\r\n"
-	    "250-LIMITS RCPTMAX=7\r\n" EHLO_TAIL, "", false);
+	    "250-LIMITS RCPTMAX=1\r\n" EHLO_TAIL, "", false);
 	d.options.login = SMTP_LOGIN_NEEDS_TLS;
 	check(&d, EHLO, GREETING EHLO_HEAD "250-DSN\r\n250-STARTTLS\r\n"
-	    "250-LIMITS RCPTMAX=7\r\n" EHLO_TAIL, "", false);
+	    "250-LIMITS RCPTMAX=1\r\n" EHLO_TAIL, "", false);
 	d.options.login = SMTP_LOGIN_OFFERED;
 	d.options.max_recipients = UINT64_MAX;
 	check(&d, EHLO, GREETING EHLO_HEAD "250-DSN\r\n250-STARTTLS\r\n"
@@ -163,9 +163,10 @@ test_smtputf8(void **state)
 		/* RFC 6531 3.7.4.2. */
 		{ "VRFY " JOE "\r\nVRFY " JOE " SMTPUTF8\r\n"
 		    "VRFY joe smtputf8 \r\nVRFY SMTPUTF8\r\n"
-		    "VRFY \xF6 SMTPUTF8\r\nVRFY xSMTPUTF8\r\nVRFY\r\n",
+		    "VRFY \xF6 SMTPUTF8\r\nVRFY xSMTPUTF8\r\nVRFY\r\n"
+		    "VRFY " JOE " SMTPUTF7\r\n",
 		    NOT_ASCII VRFY_OK VRFY_OK VRFY_OK ARGUMENTS VRFY_OK
-		    ARGUMENTS, "" },
+		    ARGUMENTS NOT_ASCII, "" },
 	};
 	struct smtp_drive d = { .options = usual };
 
@@ -244,6 +245,9 @@ static const struct parameters rcpt_rows[] = {
 	{ " ORCPT=x.400;a", PARAMETER, NULL }, /* a dot is in no atom */
 	{ " ORCPT=X-!#;a+2Bb NOTIFY=NEVER", RCPT_OK,
 	    " never orcpt X-!#;a+2Bb" },
+	{ " ORCPT=!~;a", RCPT_OK, " orcpt !~;a" },
+	{ " ORCPT=(a;b", PARAMETER, NULL },
+	{ " ORCPT=\xC3\xA4;a", PARAMETER, NULL },
 	{ " ORCPT=rfc822;", PARAMETER, NULL },
 	{ " ORCPT=;a", PARAMETER, NULL },
 	{ " ORCPT=a", PARAMETER, NULL },
@@ -255,10 +259,15 @@ static const struct parameters rcpt_rows[] = {
 	{ " ORCPT=rfc822;a+20b@c", RCPT_OK, " orcpt rfc822;a+20b@c" },
 	{ " ORCPT=rfc822;a+E4@b", PARAMETER, NULL },
 	{ " ORCPT=utf-8;a+0D@b", PARAMETER, NULL },
+	{ " ORCPT=utf-8;a+00@b", PARAMETER, NULL },
+	/* What is no xtext hides nothing. */
+	{ " ORCPT=utf-8;a@b+", RCPT_OK, " orcpt utf-8;a@b+" },
 	{ " ORCPT=utf-8;a+b@c", RCPT_OK, " orcpt utf-8;a+b@c" },
 	{ " ORCPT=utf-8;a\\x{D}\\x{A}@b", PARAMETER, NULL },
 	{ " ORCPT=utf-8;a\\X{0000a}@b", PARAMETER, NULL },
 	{ " ORCPT=utf-8;a\\x{7f}@b", PARAMETER, NULL },
+	{ " ORCPT=utf-8;\\x{4a}\\x{4F}@b", RCPT_OK,
+	    " orcpt utf-8;\\x{4a}\\x{4F}@b" },
 	{ " ORCPT=utf-8;a\\x{", PARAMETER, NULL },
 	{ " ORCPT=utf-8;a\\x{100000000000D}@b", RCPT_OK,
 	    " orcpt utf-8;a\\x{100000000000D}@b" },
