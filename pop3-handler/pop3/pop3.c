@@ -373,6 +373,5 @@ pop3_drop(struct pop3 *pop3)
 	if (pop3->pending == POP3_LOGIN)
 		pop3_forget_login(pop3);
 	pop3->pending = POP3_WANT_IO;
-	pop3->sending = false;
 	pop3_close_session(pop3);
 }

@@ -63,6 +63,11 @@ log_in(void)
 
 /* ---- commands ---- */
 
+#define CAPABILITIES "+OK Capabilities:\r\nUSER\r\n" \
+	"SASL PLAIN LOGIN OAUTHBEARER XOAUTH2\r\nTOP\r\nUIDL\r\n" \
+	"PIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nUTF8 USER\r\n" \
+	"LANG\r\nEXPIRE NEVER\r\nIMPLEMENTATION test-1\r\n.\r\n"
+
 /* Of each: is the program asked first, what does the transcript show, and is
  * a blank behind it one too many? */
 static void
@@ -75,6 +80,10 @@ test_every_command(void **state)
 		struct slice shown;
 		struct slice reply;
 	} rows[] = {
+		{ SLICE("CAPA "), false, false, SLICE("> CAPA \n"),
+		    SLICE(CAPABILITIES) },
+		{ SLICE("CAPA "), true, false, SLICE("> CAPA \n"),
+		    SLICE(CAPABILITIES) },
 		{ SLICE("stls "), false, true, SLICE("> stls \n"),
 		    SLICE("-ERR There is no STLS here\r\n") },
 		{ SLICE("USER joe "), false, false, SLICE("> USER joe \n"),
@@ -128,6 +137,58 @@ test_every_command(void **state)
 			pop3_go_on(&pop3);
 		assert_output(&pop3.wire, rows[i].reply);
 	}
+}
+
+/* Does a line of the reply begin with the word? */
+static bool
+is_offered(struct slice reply, struct slice word)
+{
+	struct slice line;
+
+	while (slice_cut(reply, '\n', &line, &reply))
+		if (slice_starts_with(line, word))
+			return true;
+	return false;
+}
+
+/* What is hidden is not offered, and all else is. */
+static void
+test_hidden(void **state)
+{
+	struct pop3_options options = usual;
+
+	(void)state;
+	options.stls = true;
+	for (size_t i = 0; i < pop3_hideable_count; i++) {
+		options.hidden = pop3_hideable[i].data;
+		greet(&options);
+		assert_int_equal(say(SLICE("CAPA")), POP3_WANT_IO);
+		struct slice reply = buf_contents(&pop3.wire.out);
+		if (slice_equal(pop3_hideable[i], SLICE("CAPA"))) {
+			assert_replies("-ERR Unknown command\r\n");
+			continue;
+		}
+		for (size_t k = 0; k < pop3_hideable_count; k++)
+			assert_int_equal(is_offered(reply, pop3_hideable[k]),
+			    k != i &&
+			    !slice_equal(pop3_hideable[k], SLICE("CAPA")));
+	}
+}
+
+/* RSET unmarks the maildrop's messages, and looks at no other. */
+static void
+test_rset(void **state)
+{
+	(void)state;
+	greet(&usual);
+	give_password();
+	messages[0] = messages[1] = (struct message){ .deleted = 1 };
+	pop3_logged_in(&pop3, messages, 1);
+	assert_replies("+OK 0 messages (0 octets)\r\n");
+	assert_int_equal(say(SLICE("RSET")), POP3_WANT_IO);
+	assert_replies("+OK\r\n");
+	assert_int_equal(messages[0].deleted, 0);
+	assert_int_equal(messages[1].deleted, 1);
 }
 
 static void
@@ -194,9 +255,9 @@ test_passwords(void **state)
 	pop3_drop(&pop3);
 	assert_int_equal(pop3.password.len, 0);
 
-	/* Blanks before an initial response belong to nothing. */
+	/* Blanks around a mechanism and its response belong to nothing. */
 	greet(&usual);
-	assert_int_equal(say(SLICE("AUTH PLAIN  AGpvZQBzZWNyZXQ=")),
+	assert_int_equal(say(SLICE("AUTH  PLAIN  AGpvZQBzZWNyZXQ= ")),
 	    POP3_LOGIN);
 	assert_slice(pop3.password, "secret");
 }
@@ -302,6 +363,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_command),
+		cmocka_unit_test(test_hidden),
+		cmocka_unit_test(test_rset),
 		cmocka_unit_test(test_quit_removes),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_passwords),
