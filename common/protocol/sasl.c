@@ -134,7 +134,6 @@ take_pairs(struct sasl_server *sasl, struct slice pairs)
 	struct slice pair;
 	bool whole;
 
-	sasl->password = slice_from(NULL);
 	while ((whole = slice_cut(pairs, '\1', &pair, &pairs)) &&
 	    pair.len > 0)
 		if (slice_starts_with_nocase(pair, auth))

@@ -220,6 +220,12 @@ test_cancel_and_unknown(void **state)
 	    SASL_CONTINUE);
 	assert_int_equal(take(SLICE("*"), &challenge),
 	    SASL_CANCELLED);
+	/* Whoever begins again has said nothing yet: "n,a=joe,^A^A" has no
+	 * token, whatever was said before. */
+	assert_int_equal(start(SLICE("PLAIN"), SLICE("AGpvZQBzZWNyZXQ="),
+	    &challenge), SASL_DONE);
+	assert_int_equal(start(SLICE("OAUTHBEARER"),
+	    SLICE("bixhPWpvZSwBAQ=="), &challenge), SASL_BAD_MESSAGE);
 	/* Only "*" itself is that. */
 	start(SLICE("PLAIN"), none, &challenge);
 	assert_int_equal(take(SLICE("**"), &challenge),
