@@ -137,5 +137,4 @@ pop3_refused(struct pop3 *pop3, const char *status, struct slice text)
 	if (event == POP3_UPDATE || pop3->sending ||
 	    pop3->state == POP3_GREETING)
 		pop3_close_session(pop3);
-	pop3->sending = false;
 }

@@ -232,7 +232,87 @@ test_too_long(void **state)
 	assert_replies("-ERR USER comes first\r\n");
 }
 
+/* RFC 2595 4: what was said in clear text is forgotten, the language too. */
+static void
+test_stls_forgets(void **state)
+{
+	struct pop3_options options = usual;
+
+	(void)state;
+	options.stls = true;
+	greet(&options);
+	assert_int_equal(say(SLICE("LANG de")), POP3_WANT_IO);
+	assert_replies("+OK de Texte sind jetzt deutsch\r\n");
+	assert_int_equal(say(SLICE("USER joe")), POP3_WANT_IO);
+	assert_replies("+OK Bitte das Passwort\r\n");
+	assert_int_equal(say(SLICE("STLS")), POP3_STLS);
+	pop3_accept_stls(&pop3);
+	assert_replies("+OK Nur zu\r\n");
+	pop3_tls_started(&pop3);
+	assert_int_equal(say(SLICE("PASS secret")), POP3_WANT_IO);
+	assert_replies("-ERR USER comes first\r\n");
+}
+
+/* A connection that is of no use any more: whatever is asked, the session is
+ * over, and without a word. */
+static void
+test_drop(void **state)
+{
+	static const struct { struct slice line; enum pop3_event event; }
+	rows[] = {
+		{ SLICE("NOOP"), POP3_WANT_IO },
+		{ SLICE("UIDL"), POP3_UIDL },
+		{ SLICE("RETR 1"), POP3_MESSAGE },
+		{ SLICE("QUIT"), POP3_UPDATE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		greet(&usual);
+		log_in();
+		messages[1].deleted = 1;
+		assert_int_equal(say(rows[i].line), rows[i].event);
+		if (rows[i].event == POP3_MESSAGE)
+			pop3_message_begin(&pop3, 10);
+		buf_consume(&pop3.wire.out, buf_contents(&pop3.wire.out).len);
+		pop3_drop(&pop3);
+		assert_int_equal(pop3_next(&pop3), POP3_CLOSED);
+		assert_replies("");
+	}
+}
+
 /* ---- logins ---- */
+
+/* "n,a=joe,\1auth=Bearer t\1\1" */
+#define TOKEN "AUTH OAUTHBEARER bixhPWpvZSwBYXV0aD1CZWFyZXIgdAEB"
+
+/* Whoever was told that a token is wrong, and says too much to that, has
+ * failed to log in all the same: nothing of it is kept, and the third time it
+ * is the end. */
+static void
+test_token_too_long(void **state)
+{
+	static char line[SASL_LINE_MAX];
+
+	(void)state;
+	memset(line, 'x', sizeof(line));
+	greet(&usual);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(say(SLICE(TOKEN)), POP3_LOGIN);
+		pop3_login_failed(&pop3, POP3_LOGIN_WRONG);
+		struct slice said = buf_contents(&pop3.wire.out);
+		assert_true(slice_starts_with(said, SLICE("+ ")));
+		buf_consume(&pop3.wire.out, said.len);
+		assert_int_equal(pop3_next(&pop3), POP3_WANT_IO);
+		assert_true(buf_append(&pop3.wire.in,
+		    (struct slice){ line, sizeof(line) }));
+		assert_int_equal(pop3_next(&pop3), POP3_WANT_IO);
+		assert_int_equal(say(SLICE("")),
+		    i < 3 ? POP3_WANT_IO : POP3_CLOSED);
+		assert_replies("-ERR Line too long\r\n");
+		assert_true(wire_is_idle(&pop3.wire));
+	}
+}
 
 static void
 test_passwords(void **state)
@@ -343,9 +423,7 @@ test_long_texts(void **state)
 		pop3_refused(&pop3, status, (struct slice){ text, len });
 		assert_output(&pop3.wire, text_slice(&line));
 
-		/* "n,\1auth=Bearer t\1\1" */
-		assert_int_equal(say(SLICE("AUTH OAUTHBEARER "
-		    "bixhPWpvZSwBYXV0aD1CZWFyZXIgdAEB")), POP3_LOGIN);
+		assert_int_equal(say(SLICE(TOKEN)), POP3_LOGIN);
 		pop3_refused(&pop3, status, (struct slice){ text, len });
 		struct slice said = buf_contents(&pop3.wire.out);
 		assert_true(slice_starts_with(said, SLICE("+ ")));
@@ -367,6 +445,9 @@ main(void)
 		cmocka_unit_test(test_rset),
 		cmocka_unit_test(test_quit_removes),
 		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_stls_forgets),
+		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_token_too_long),
 		cmocka_unit_test(test_passwords),
 		cmocka_unit_test(test_refused_login),
 		cmocka_unit_test(test_texts),
