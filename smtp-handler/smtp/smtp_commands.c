@@ -408,27 +408,22 @@ run_noop(struct smtp *smtp, struct slice argument)
 
 /* RFC 6531 3.7.4.2: "VRFY name SMTPUTF8". */
 static bool
-take_smtputf8(struct slice *argument)
+ends_in_smtputf8(struct slice argument)
 {
 	static const struct slice keyword = SLICE("SMTPUTF8");
-	size_t before = argument->len - keyword.len;
+	size_t before = argument.len - keyword.len;
 
-	if (argument->len <= keyword.len || argument->data[before - 1] != ' '
-	    || !slice_equal_nocase(slice_skip(*argument, before), keyword))
-		return false;
-	argument->len = before;
-	*argument = slice_trim(*argument);
-	return true;
+	return argument.len > keyword.len &&
+	    argument.data[before - 1] == ' ' &&
+	    slice_equal_nocase(slice_skip(argument, before), keyword);
 }
 
 static void
 run_vrfy(struct smtp *smtp, struct slice argument)
 {
-	bool utf8 = take_smtputf8(&argument);
-
 	if (argument.len == 0 || !slice_is_utf8(argument))
 		smtp_bad_command(smtp, REPLY_SYNTAX);
-	else if (!utf8 && !slice_is_ascii(argument))
+	else if (!slice_is_ascii(argument) && !ends_in_smtputf8(argument))
 		smtp_bad_command(smtp, REPLY_NOT_ASCII);
 	else
 		smtp_say(smtp, REPLY_VRFY);

@@ -6,6 +6,8 @@
  */
 #include "smtp/smtp_private.h"
 
+#include <assert.h>
+
 void
 smtp_refuse_text(struct smtp *smtp, const struct smtp_reply *reply)
 {
@@ -138,7 +140,7 @@ take_chunk_size(struct smtp *smtp, struct slice argument,
 
 	slice_cut(argument, ' ', &size, &last);
 	last = slice_trim(last);
-	smtp->chunk_left = 0;
+	assert(smtp->chunk_left == 0); /* a chunk is always read to its end */
 	smtp->chunk_last = slice_equal_nocase(last, SLICE("LAST"));
 	while (digits < size.len && size.data[digits] >= '0' &&
 	    size.data[digits] <= '9')
