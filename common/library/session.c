@@ -6,6 +6,7 @@
  */
 #include "library/session.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <string.h>
 
@@ -303,9 +304,9 @@ mh_went(struct mh_session *session, size_t n)
 int
 mh_tls_started(struct mh_session *session)
 {
-	if (session == NULL || session->asked || session->dropped ||
-	    !session->kind->in_handshake(session))
+	if (session == NULL || !session->kind->in_handshake(session))
 		return -1;
+	assert(!session->asked && !session->dropped);
 	session->kind->tls_started(session);
 	session->secure = true;
 	session_remember_user(session, slice_from(""));

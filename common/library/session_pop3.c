@@ -15,7 +15,8 @@
 struct session_of_pop3 {
 	struct mh_session session;
 	struct pop3 pop3;
-	bool begun; /* the reply to RETR was said */
+	bool begun; /* the reply to RETR was said; if the message has no end
+	             * then, the session has */
 	bool full;  /* out has no room for more of the message */
 };
 
@@ -108,18 +109,16 @@ ask_login(struct mh_session *session)
 
 /* Asks for the message; or again, for its next piece, once the octets that
  * filled the buffer have been sent. */
-static bool
+static void
 ask_message(struct mh_session *session)
 {
 	struct session_of_pop3 *own = of(session);
 
-	if (own->full && !wire_is_idle(&own->pop3.wire) &&
-	    buf_contents(&own->pop3.wire.out).len > 0)
-		return false;
+	if (own->full && buf_contents(&own->pop3.wire.out).len > 0)
+		return;
 	own->full = false;
 	session->event.type = MH_RETRIEVE;
 	session->event.index = own->pop3.message;
-	return true;
 }
 
 static void
@@ -243,7 +242,6 @@ refuse(struct mh_session *session, enum mh_why why, const char *text)
 	struct pop3 *pop3 = &of(session)->pop3;
 	enum mh_event_type type = session->event.type;
 
-	of(session)->begun = false;
 	if (type == MH_UIDL) {
 		/* There is no way to say no in the middle of a listing. */
 		pop3_drop(pop3);
@@ -271,7 +269,6 @@ tls_started(struct mh_session *session)
 static void
 drop(struct mh_session *session)
 {
-	of(session)->begun = false;
 	pop3_drop(&of(session)->pop3);
 }
 
