@@ -63,6 +63,7 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 {
 	const struct transport *transport = &conn->transport;
 
+	conn->input_came = false;
 	if (transport_push(&conn->transport) == TRANSPORT_WANT_OUT)
 		want = TRANSPORT_WANT_OUT;
 	else if (want == TRANSPORT_WANT_IN && has_more_for_tls(conn))
@@ -79,7 +80,6 @@ wait_for(struct conn *conn, ssize_t want, int64_t deadline)
 	/* Where input is heeded, it comes on the same socket. */
 	if (conn->heed_input)
 		pollfd.events |= POLLIN;
-	conn->input_came = false;
 	if (left <= 0)
 		return false;
 	const struct timespec timeout = {

@@ -4,11 +4,14 @@
  */
 #include "drive.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <tls.h>
 
 #include "keypair.h"
+#include "loopback.h"
 #include "system/transport.h"
 
 static struct directory directory;
@@ -288,7 +291,168 @@ test_faults(void **state)
 	assert_int_equal(ours.in_fd, -1);
 }
 
-/* Flags of descriptors that others may have, too, are put back. */
+/* A reset is no end, and no reason to wait: in the clear and under TLS, where
+ * something wrong is neither. */
+static void
+test_broken(void **state)
+{
+	static char much[TRANSPORT_CIPHER_SIZE];
+	char octet;
+
+	(void)state;
+	for (int under_tls = 0; under_tls < 2; under_tls++) {
+		open_pair();
+		assert_true(!under_tls || shake_hands("one.test"));
+		assert_int_equal(transport_write(&ours, "unread", 6), 6);
+		assert_int_equal(transport_push(&ours), 0);
+		close(theirs.in_fd);
+		assert_int_equal(transport_read(&ours, &octet, 1), -1);
+		assert_int_equal(ours.error, ECONNRESET);
+		transport_fault(&ours, "read", &error);
+		assert_text(error.text, "read: Connection reset by peer");
+		transport_drop_tls(&ours);
+		transport_drop_tls(&theirs);
+		transport_close(&ours);
+		/* Nor is it one where there is something to write. */
+		open_pair();
+		assert_true(!under_tls || shake_hands("one.test"));
+		close(theirs.in_fd);
+		ssize_t n = 0;
+		for (int i = 0; i < 10 && n != -1; i++) {
+			n = transport_write(&ours, much, sizeof(much));
+			assert_true(n > 0 || n == -1);
+		}
+		assert_int_equal(n, -1);
+		transport_fault(&ours, "write", &error);
+		assert_text(error.text, "write: Broken pipe");
+		transport_drop_tls(&ours);
+		transport_drop_tls(&theirs);
+		transport_close(&ours);
+	}
+	open_pair();
+	assert_true(shake_hands("one.test"));
+	/* Tickets for other sessions come first. */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(transport_read(&theirs, &octet, 1),
+		    TRANSPORT_WANT_IN);
+	assert_int_equal(send(ours.in_fd, "no record of TLS", 16, 0), 16);
+	assert_int_equal(transport_read(&theirs, &octet, 1), -1);
+	assert_false(theirs.eof);
+	assert_int_equal(transport_fault(&theirs, "read", &error), -1);
+	assert_int_equal(error.kind, ERROR_PEER);
+	close_pair();
+}
+
+/* Ciphertext that comes octet by octet. */
+static void
+test_slow_record(void **state)
+{
+	char got[8];
+	ssize_t n = 0;
+
+	(void)state;
+	open_pair();
+	assert_true(shake_hands("one.test"));
+	assert_int_equal(transport_read(&theirs, got, 8), TRANSPORT_WANT_IN);
+	assert_int_equal(transport_write(&ours, "text", 4), 4);
+	struct slice record = buf_contents(&ours.cipher_out);
+	assert_true(record.len > 4);
+	for (size_t i = 0; i < record.len; i++) {
+		n = transport_read(&theirs, got, 8);
+		assert_int_equal(n, TRANSPORT_WANT_IN);
+		assert_int_equal(send(ours.out_fd, record.data + i, 1, 0), 1);
+	}
+	assert_int_equal(transport_read(&theirs, got, 8), 4);
+	assert_memory_equal(got, "text", 4);
+	close_pair();
+}
+
+/* Contexts of the other kind. */
+static void
+test_wrong_context(void **state)
+{
+	struct tls *client = tls_client();
+
+	(void)state;
+	open_pair();
+	assert_int_equal(transport_accept_tls(&ours, client, &error), -1);
+	assert_true(slice_starts_with(slice_from(error.text), SLICE("TLS: ")));
+	assert_int_equal(error.kind, ERROR_SYSTEM);
+	assert_int_equal(transport_connect_tls(&theirs, tls_server(), "x",
+	    &error), -1);
+	assert_true(slice_starts_with(slice_from(error.text), SLICE("TLS: ")));
+	tls_free(client);
+	close_pair();
+}
+
+/* What TCP would delay is sent at once: pieces, and word of what came. */
+static void
+test_tcp(void **state)
+{
+	struct sockaddr_in address;
+	int listener = listen_on_loopback(&address);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	(void)state;
+	assert_int_equal(connect(client, (struct sockaddr *)&address,
+	    sizeof(address)), 0);
+	int fd = accept(listener, NULL, NULL);
+	transport_open(&ours, fd, fd);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &len),
+	    0);
+	assert_int_not_equal(on, 0);
+#ifdef TCP_QUICKACK
+	on = 0;
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on,
+	    sizeof(on)), 0);
+	transport_acknowledge(&ours);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, &len),
+	    0);
+	assert_int_not_equal(on, 0);
+#endif
+	transport_close(&ours);
+	close(client);
+	close(listener);
+}
+
+/* One way a pipe, the other a socket. */
+static void
+test_mixed(void **state)
+{
+	char got[2];
+
+	(void)state;
+	for (int out_is_pipe = 0; out_is_pipe < 2; out_is_pipe++) {
+		int pipes[2], pair[2];
+
+		assert_int_equal(pipe(pipes), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair),
+		    0);
+		int in = out_is_pipe ? pair[0] : pipes[0];
+		int out = out_is_pipe ? pipes[1] : pair[0];
+		int to_it = out_is_pipe ? pair[1] : pipes[1];
+		int from_it = out_is_pipe ? pipes[0] : pair[1];
+		transport_open(&ours, in, out);
+		assert_int_equal(transport_is_socket(&ours), out_is_pipe);
+		assert_int_equal(transport_read(&ours, got, 1),
+		    TRANSPORT_WANT_IN);
+		assert_int_equal(write(to_it, "i", 1), 1);
+		assert_int_equal(transport_read(&ours, got, 2), 1);
+		assert_int_equal(transport_write(&ours, "o", 1), 1);
+		transport_shutdown(&ours);
+		assert_int_equal(read(from_it, got, 2), 1);
+		if (!out_is_pipe)
+			assert_int_equal(read(from_it, got, 1), 0);
+		transport_close(&ours);
+		close(to_it);
+		close(from_it);
+	}
+}
+
+/* Flags of descriptors that others may have, too, are put back, whatever they
+ * were. */
 static void
 test_pipes(void **state)
 {
@@ -296,29 +460,31 @@ test_pipes(void **state)
 	char octet;
 
 	(void)state;
-	assert_int_equal(pipe(in), 0);
-	assert_int_equal(pipe(out), 0);
-	in_flags = fcntl(in[0], F_GETFL);
-	out_flags = fcntl(out[1], F_GETFL);
-	copies[0] = dup(in[0]);
-	copies[1] = dup(out[1]);
-	transport_open(&ours, in[0], out[1]);
-	assert_false(transport_is_socket(&ours));
-	assert_int_equal(transport_read(&ours, &octet, 1),
-	    TRANSPORT_WANT_IN);
-	assert_int_equal(transport_write(&ours, "x", 1), 1);
-	assert_int_equal(read(out[0], &octet, 1), 1);
-	assert_true((fcntl(copies[0], F_GETFL) & O_NONBLOCK) != 0);
-	assert_true((fcntl(copies[1], F_GETFL) & O_NONBLOCK) != 0);
-	transport_close(&ours);
-	assert_int_equal(fcntl(copies[0], F_GETFL), in_flags);
-	assert_int_equal(fcntl(copies[1], F_GETFL), out_flags);
-	assert_int_equal(fcntl(in[0], F_GETFD), -1);
-	assert_int_equal(fcntl(out[1], F_GETFD), -1);
-	close(copies[0]);
-	close(copies[1]);
-	close(in[1]);
-	close(out[0]);
+	for (int flags = 0; flags <= O_NONBLOCK; flags += O_NONBLOCK) {
+		assert_int_equal(pipe2(in, flags), 0);
+		assert_int_equal(pipe2(out, flags), 0);
+		in_flags = fcntl(in[0], F_GETFL);
+		out_flags = fcntl(out[1], F_GETFL);
+		copies[0] = dup(in[0]);
+		copies[1] = dup(out[1]);
+		transport_open(&ours, in[0], out[1]);
+		assert_false(transport_is_socket(&ours));
+		assert_int_equal(transport_read(&ours, &octet, 1),
+		    TRANSPORT_WANT_IN);
+		assert_int_equal(transport_write(&ours, "x", 1), 1);
+		assert_int_equal(read(out[0], &octet, 1), 1);
+		assert_true((fcntl(copies[0], F_GETFL) & O_NONBLOCK) != 0);
+		assert_true((fcntl(copies[1], F_GETFL) & O_NONBLOCK) != 0);
+		transport_close(&ours);
+		assert_int_equal(fcntl(copies[0], F_GETFL), in_flags);
+		assert_int_equal(fcntl(copies[1], F_GETFL), out_flags);
+		assert_int_equal(fcntl(in[0], F_GETFD), -1);
+		assert_int_equal(fcntl(out[1], F_GETFD), -1);
+		close(copies[0]);
+		close(copies[1]);
+		close(in[1]);
+		close(out[0]);
+	}
 }
 
 int
@@ -333,6 +499,11 @@ main(void)
 		cmocka_unit_test(test_muted),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_slow_record),
+		cmocka_unit_test(test_wrong_context),
+		cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_mixed),
 		cmocka_unit_test(test_pipes),
 	};
 
