@@ -120,7 +120,7 @@ sender_fault(struct slice sender)
 	}
 	if (slice_equal(sender, SLICE("<>")))
 		return "only * is for mail from <>";
-	if (sender.data[0] == '<')
+	if (slice_starts_with(sender, SLICE("<")))
 		return "write it without < and >";
 	if (memchr(sender.data, ',', sender.len) != NULL)
 		return "one in each line";
@@ -250,8 +250,7 @@ parse_account(struct account *account, const struct words *words,
 		          "%%20");
 	account->sender = slice_from(words->sender);
 	/* The root's: mail from there has none. */
-	if (account->sender.len > 1 &&
-	    slice_ends_with(account->sender, SLICE(".")))
+	if (slice_ends_with(account->sender, SLICE(".")))
 		account->sender.len--;
 	const char *fault = sender_fault(account->sender);
 	if (fault != NULL)

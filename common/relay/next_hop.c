@@ -107,7 +107,7 @@ is_name(struct slice name)
 {
 	bool after_dot = true;
 
-	if (name.len > 1 && name.data[name.len - 1] == '.')
+	if (slice_ends_with(name, SLICE(".")))
 		name.len--;
 	for (size_t i = 0; i < name.len; i++) {
 		char c = slice_lower(name.data[i]);
@@ -241,9 +241,10 @@ next_hop_parse(struct next_hop *hop, char *url)
 	char *query = strchr(rest, '?');
 	if (query != NULL)
 		*query++ = '\0';
-	/* A slash at the end is what URLs often have. */
+	/* A slash at the end is what URLs often have; without a host it is the
+	 * second of two, which nobody looks at any more. */
 	size_t len = strlen(rest);
-	if (!is_path && len > 2 && rest[len - 1] == '/')
+	if (!is_path && rest[len - 1] == '/')
 		rest[len - 1] = '\0';
 	fault = is_path ? parse_path(hop, rest) : parse_host(hop, rest + 2);
 	if (fault == NULL)

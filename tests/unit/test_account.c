@@ -4,6 +4,8 @@
  */
 #include "drive.h"
 
+#include <sys/un.h>
+
 #include "relay/account.h"
 #include "relay/account_secret.h"
 
@@ -133,7 +135,8 @@ test_senders_and_hosts(void **state)
 		"[127.0.0.1]", "joe@[IPv6:::1]", "a.b+c*d@x", "\"a,b@c\"@d",
 		"\xC3\xA4@\xC3\xB6.test", "JOE@X.TEST" };
 	static const char *const hosts[] = { "h", "h.", "a_b-c.d", "1.2.3.4",
-		"[fe80::1%eth0]", "[::1]", "[::ffff:1.2.3.4]", "XN--x.y" };
+		"[fe80::1%eth0]", "[fe80::1%2]", "[::1]", "[::ffff:1.2.3.4]",
+		"XN--x.y", "abcdefghijklmnopqrstuvwxyz-_0123456789.AZ" };
 	struct text text = { .data = NULL };
 
 	(void)state;
@@ -305,8 +308,16 @@ test_errors(void **state)
 		    "relay:1: " COMMENT },
 		{ SLICE("* smtps://h joe pw for=x # a comment\n"),
 		    "relay:1: " COMMENT },
+		{ SLICE("* smtps://h  joe pw # a comment\n"),
+		    "relay:1: " COMMENT },
 		{ SLICE("* smtps://h joe pw more for=x\n"),
 		    "relay:1: " USAGE },
+		/* That it is one is seen at its colon. */
+		{ SLICE("* smtps://h joe execute this\n"),
+		    "relay:1: " USAGE },
+		/* for= comes after a URL, never in its place. */
+		{ SLICE("* for=\n"), "relay:1: " URL },
+		{ SLICE("* for= \t\n"), "relay:1: " URL },
 		{ SLICE("* smtps://h for=\n"),
 		    "relay:1: for= needs a login's name" },
 		{ SLICE("#\n* smtps://h joe pw for=\n"),
@@ -330,6 +341,7 @@ test_errors(void **state)
 		{ SLICE("* smtps://[127.0.0.1]\n"), "relay:1: " IN_BRACKETS },
 		{ SLICE("* smtps://[::1%]\n"), "relay:1: " IN_BRACKETS },
 		{ SLICE("* smtps://[::1%a/b]\n"), "relay:1: " IN_BRACKETS },
+		{ SLICE("* smtps://[::1%/b]\n"), "relay:1: " IN_BRACKETS },
 		{ SLICE("* smtps://[" LONG LONG "]\n"),
 		    "relay:1: " IN_BRACKETS },
 		{ SLICE("* smtps://ho%73t\n"), "relay:1: " HOST },
@@ -420,6 +432,8 @@ test_errors(void **state)
 		{ SLICE("*@*.example.com smtps://h\n"), "relay:1: " SENDER
 		    "a domain is for addresses right in it, and those below "
 		    "it need lines of their own" },
+		{ SLICE(". smtps://h\n"), "relay:1: " SENDER
+		    "the first word is none of these" },
 		{ SLICE("<> smtps://h\n"), "relay:1: " SENDER
 		    "only * is for mail from <>" },
 		{ SLICE("<joe@x> smtps://h\n"), "relay:1: " SENDER
@@ -504,6 +518,12 @@ test_permissions(void **state)
 	read_good(SLICE("* smtps://h joe file:pw\n"));
 	check_no_secret("relay:1: pw: anyone may read it; chmod o-r it");
 	accounts_free(&accounts);
+	/* Nor may the accounts file be opened to all later. */
+	read_good(SLICE("* smtps://h joe pw\n"));
+	assert_int_equal(chmod("relay", 0644), 0);
+	check_no_secret("relay:1: relay: anyone may read it; chmod o-r it");
+	assert_int_equal(chmod("relay", 0600), 0);
+	accounts_free(&accounts);
 	assert_int_equal(accounts_read(&accounts, "none", &error), -1);
 	assert_text(error.text, "none: No such file or directory");
 	assert_int_equal(error.kind, ERROR_CONFIG);
@@ -559,6 +579,28 @@ test_lengths(void **state)
 	text_free(&word);
 }
 
+/* unix(7): a path and its NUL. */
+static void
+test_long_socket(void **state)
+{
+	struct text name = { .data = NULL }, text = { .data = NULL };
+
+	(void)state;
+	text_add(&name, SLICE("/"));
+	text_repeat(&name, 'x', sizeof(((struct sockaddr_un *)0)->sun_path) -
+	    2);
+	text_format(&text, "* lmtp+unix:%s\n", name.data);
+	read_good(text_slice(&text));
+	assert_string_equal(accounts.items[0].hop.host, name.data);
+	accounts_free(&accounts);
+	text_free(&text);
+	text_format(&text, "* lmtp+unix:%sx\n", name.data);
+	assert_int_equal(read_text(text_slice(&text)), -1);
+	assert_text(error.text, "relay:1: too long for a socket's path");
+	text_free(&text);
+	text_free(&name);
+}
+
 /* RFC 1035 2.3.4: 253 octets, as names are written; addresses of IPv6 have 45
  * at most. */
 static void
@@ -608,6 +650,21 @@ test_passwords_are_read_late(void **state)
 	accounts_free(&accounts);
 }
 
+/* FNV-1a's own test vectors; whatever is behind the text is none of it. */
+static void
+test_digest(void **state)
+{
+	(void)state;
+	assert_true(accounts_digest(SLICE("")) ==
+	    UINT64_C(0xcbf29ce484222325));
+	assert_true(accounts_digest(SLICE("a")) ==
+	    UINT64_C(0xaf63dc4c8601ec8c));
+	assert_true(accounts_digest(SLICE("foobar")) ==
+	    UINT64_C(0x85944171f73967e8));
+	assert_true(accounts_digest(SLICE("\xFF")) ==
+	    UINT64_C(0xaf64724c8602eb6e));
+}
+
 /* ---- commands ---- */
 
 static void
@@ -621,17 +678,20 @@ test_commands(void **state)
 		    "token" },
 		{ SLICE("* smtps://h joe exec:printf 'a  b%25s\\r\\nc' \"#\" "
 		    "for=x\r\n"), "a  b#" },
+		{ SLICE("* smtps://h joe exec:printf '\\r'\n"), NULL },
+		{ SLICE("* smtps://h joe exec:printf '\\r\\r'\n"), "\r" },
 		/* No shell, nothing of our descriptors and credentials. */
 		{ SLICE("* smtps://h joe exec:echo $HOME `id` *\n"),
 		    "$HOME `id` *" },
 		{ SLICE("* smtps://h joe exec:sh -c 'echo "
-		    "x$CREDENTIALS_DIRECTORY$NOTIFY_SOCKET$(ls /proc/self/fd "
-		    "| wc -l)'\n"), "x4" },
+		    "$HOME$CREDENTIALS_DIRECTORY$NOTIFY_SOCKET$(ls "
+		    "/proc/self/fd | wc -l)'\n"), "/h4" },
 	};
 
 	(void)state;
 	setenv("CREDENTIALS_DIRECTORY", directory.path, 1);
 	setenv("NOTIFY_SOCKET", "/n", 1);
+	setenv("HOME", "/h", 1);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		directory_put(&directory, "relay", rows[i].text);
 		if (accounts_read(&accounts, "relay", &error) != 0)
@@ -665,6 +725,10 @@ test_commands_that_fail(void **state)
 		{ SLICE("* smtps://h joe exec:sh -c 'echo secret; echo why "
 		    ">&2; echo more >&2; exit 3'\n"),
 		    "relay:1: sh: exit status 3: why", false },
+		{ SLICE("* smtps://h joe exec:sh -c 'echo ! >&2; exit 3'\n"),
+		    "relay:1: sh: exit status 3: !", false },
+		{ SLICE("* smtps://h joe exec:sh -c 'echo >&2; exit 3'\n"),
+		    "relay:1: sh: exit status 3", false },
 		{ SLICE("* smtps://h joe exec:sleep 20\n"),
 		    "relay:1: sleep: took over 1 s", false },
 		{ SLICE("* smtps://h joe exec:sh -c 'head -c 6145 /dev/zero | "
@@ -684,6 +748,37 @@ test_commands_that_fail(void **state)
 		accounts_free(&accounts);
 	}
 	account_secret_wipe(&secret);
+}
+
+/* A name and an error that would not fit together. */
+static void
+test_long_command_error(void **state)
+{
+	struct text name = { .data = NULL }, text = { .data = NULL };
+	char why[1024];
+
+	(void)state;
+	text_add(&name, SLICE("./"));
+	text_repeat(&name, 'n', 98);
+	assert_int_equal(symlink("/bin/sh", name.data), 0);
+	text_format(&text, "* smtps://h joe exec:%s -c 'head -c 500 /dev/zero "
+	    "| tr \\\\0 x >&2; echo >&2; exit 3'\n", name.data);
+	read_good(text_slice(&text));
+	text_free(&text);
+	text_repeat(&text, 'x', 500);
+	snprintf(why, sizeof(why), "%s: exit status 3: %s", name.data,
+	    text.data);
+	assert_int_equal(account_secret_read(&secret, &accounts.items[0], 10,
+	    &error), -1);
+	assert_true(slice_starts_with(slice_from(error.text),
+	    SLICE("relay:1: ")));
+	why[250] = '\0';
+	assert_string_equal(error.text + 9, why);
+	account_secret_wipe(&secret);
+	accounts_free(&accounts);
+	assert_int_equal(unlink(name.data), 0);
+	text_free(&name);
+	text_free(&text);
 }
 
 static void
@@ -822,10 +917,13 @@ main(void)
 		cmocka_unit_test(test_scheme_errors),
 		cmocka_unit_test(test_permissions),
 		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_long_socket),
 		cmocka_unit_test(test_long_hosts),
 		cmocka_unit_test(test_passwords_are_read_late),
+		cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_commands_that_fail),
+		cmocka_unit_test(test_long_command_error),
 		cmocka_unit_test(test_mechanisms),
 		cmocka_unit_test(test_long_paths),
 		cmocka_unit_test(test_late_error),
