@@ -322,9 +322,8 @@ test_endless_line(void **state)
 /* A thousand lines are a reply, one more is not; of its text so much is
  * kept. */
 static void
-test_many_lines(void **state)
+check_lines(unsigned first)
 {
-	(void)state;
 	for (unsigned lines = SMTP_CLIENT_LINES_MAX - 1;
 	    lines <= SMTP_CLIENT_LINES_MAX + 1; lines++) {
 		struct text input = { .data = NULL };
@@ -333,9 +332,9 @@ test_many_lines(void **state)
 
 		for (unsigned i = 0; i < lines; i++) {
 			text_format(&input, "250%s%u\r\n",
-			    i + 1 == lines ? " " : "-", i + 1000);
+			    i + 1 == lines ? " " : "-", i + first);
 			text_format(&text, "%s%u", i > 0 ? "\n" : "",
-			    i + 1000);
+			    i + first);
 		}
 		if (text.len > SMTP_REPLY_TEXT_MAX)
 			text.len = SMTP_REPLY_TEXT_MAX;
@@ -351,6 +350,16 @@ test_many_lines(void **state)
 		text_free(&text);
 		text_free(&events);
 	}
+}
+
+static void
+test_many_lines(void **state)
+{
+	(void)state;
+	check_lines(1000);
+	/* The last octet that is kept is a line end. */
+	assert_int_equal(SMTP_REPLY_TEXT_MAX % 8, 0);
+	check_lines(1000000);
 }
 
 /* ---- commands ---- */
@@ -507,6 +516,7 @@ test_mail(void **state)
 		{ false, false, 0, false, SLICE("MAIL FROM:<a@b>\r\n") },
 		{ false, false, 7, true, SLICE("MAIL FROM:<a@b>\r\n") },
 		{ true, false, 7, false, SLICE("MAIL FROM:<a@b> SIZE=7\r\n") },
+		{ true, false, 1, false, SLICE("MAIL FROM:<a@b> SIZE=1\r\n") },
 		{ true, true, 0, false,
 		    SLICE("MAIL FROM:<a@b> BODY=8BITMIME\r\n") },
 		{ true, true, 0, true, SLICE("MAIL FROM:<a@b>\r\n") },
@@ -627,6 +637,8 @@ test_extensions(void **state)
 		{ SLICE("250-x\r\n250 AUTH CRAM-MD5 PLAIN\r\n"), PLAIN },
 		{ SLICE("250-x\r\n250-AUTH PLAIN\r\n250 AUTH LOGIN\r\n"),
 		    PLAIN | LOGIN },
+		{ SLICE("250-x\r\n250 AUTH  PLAIN  LOGIN\r\n"),
+		    PLAIN | LOGIN },
 		{ SLICE("250-x\r\n250 AUTH XPLAIN LOGINX PLAI\r\n"), 0 },
 		{ SLICE("250-x\r\n250-RequireTLS\r\n"
 		    "250 AUTH oauthbearer XOAuth2\r\n"),
@@ -644,6 +656,9 @@ test_extensions(void **state)
 		    PLAIN | LOGIN | DSN },
 		{ SLICE("250-x\r\n250-SIZE\t100\r\n250 AUTH\tLOGIN\tPLAIN"
 		    "\r\n"), SIZE | PLAIN | LOGIN },
+		/* A NUL is an octet like any other. */
+		{ SLICE("250-x\r\n250 DSN\0x\r\n"), 0 },
+		{ SLICE("200-x\r\n200 DSN\r\n"), DSN },
 		/* A refusal offers nothing. */
 		{ SLICE("550-x\r\n550 SIZE\r\n"), 0 },
 	};
@@ -760,6 +775,7 @@ test_trace(void **state)
 	hear(SLICE("334 UGFzc3dvcmQ6\r\n"));
 	say_response(SASL_CLIENT_LOGIN, SLICE("joe"), SLICE("secret"), 1);
 	hear(SLICE("235 secret\r\n290 secret\r\nsecret\r\n"));
+	hear(SLICE("2359 secret\r\n"));
 	smtp_client_mail(&client, &(struct envelope){
 	    .reverse_path = SLICE("a@b") });
 	hear(SLICE("250 fine\r\n"));
@@ -773,8 +789,8 @@ test_trace(void **state)
 	    "> 535 (not shown)\n> 535 (not shown)\n< AUTH LOGIN\n"
 	    "> 334 (not shown)\n< (SASL response)\n> 334 (not shown)\n"
 	    "< (SASL response)\n> 235 (not shown)\n> 290 (not shown)\n"
-	    "> xxx (not shown)\n< MAIL FROM:<a@b>\n> 250 fine\n< DATA\n"
-	    "> 354 go\n> what?\n");
+	    "> xxx (not shown)\n> 235 (not shown)\n< MAIL FROM:<a@b>\n"
+	    "> 250 fine\n< DATA\n> 354 go\n> what?\n");
 }
 
 /* A line that stands for a secret is shown whole or not at all. */
@@ -813,6 +829,51 @@ test_lhlo_offers(void **state)
 	smtp_client_helo(&client, "me.test");
 	hear(SLICE("250-x\r\n250 DSN\r\n"));
 	assert_false(client.extensions.dsn);
+}
+
+/* Nothing of a login is in memory when it is over; only what was said too
+ * early is kept, for who says it is not to be spoken to. */
+static void
+test_wipe(void **state)
+{
+	(void)state;
+	for (int early = 0; early < 2; early++) {
+		begin();
+		say_auth(SASL_CLIENT_PLAIN, SLICE("joe"), SLICE("secret"), 1);
+		written();
+		buf_append(&client.wire.in,
+		    SLICE("235 2.7.0 AGpvZQBzZWNyZXQ=\r\n"));
+		assert_int_equal(smtp_client_next(&client),
+		    SMTP_CLIENT_REPLY);
+		if (early)
+			buf_append(&client.wire.in, SLICE("421 bye\r\n"));
+		smtp_client_wipe(&client);
+		assert_null(memmem(out.data, out.size, "AGpv", 4));
+		assert_null(memmem(client.text, sizeof(client.text), "AGpv",
+		    4));
+		if (early)
+			assert_slice(buf_contents(&client.wire.in),
+			    "421 bye\r\n");
+		else
+			assert_null(memmem(in.data, in.size, "AGpv", 4));
+	}
+}
+
+/* RFC 8689 4.1: where it is asked for and offered. */
+static void
+test_requiretls(void **state)
+{
+	(void)state;
+	begin();
+	for (int i = 0; i < 4; i++) {
+		const struct envelope envelope = { .require_tls = i & 1 };
+
+		client.extensions.requiretls = i & 2;
+		smtp_client_mail(&client, &envelope);
+		assert_slices(written(), i == 3
+		    ? SLICE("MAIL FROM:<> REQUIRETLS\r\n")
+		    : SLICE("MAIL FROM:<>\r\n"));
+	}
 }
 
 /* Every digit may stand in a code. */
@@ -944,6 +1005,8 @@ main(void)
 		cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_trace_full),
 		cmocka_unit_test(test_lhlo_offers),
+		cmocka_unit_test(test_wipe),
+		cmocka_unit_test(test_requiretls),
 		cmocka_unit_test(test_digits),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_long_text),
