@@ -110,9 +110,9 @@ CHANGES = [
     (r"(?<![\w.'\"-])[1-9]\d*(?![\w.'\"])", lambda m: str(int(m[0]) + 1)),
     (r"(?<!return )(?<![\w.'\"])0(?![\w.'\"])", "1"),
 ]
-# A statement that is a call, or an assignment, and stands alone on its line.
-STATEMENT = re.compile(r"^\t+([a-z_]+(?:->[a-z_.>-]+|\([^=\n]*\)"
-                       r"| = [^{\n]*);)$", re.M)
+# A statement that is a call, or an assignment, on lines of its own.
+STATEMENT = re.compile(r"^\t+(\w+(?:(?:(?:->|\.)[\w.>\[\]-]+)?"
+                       r" [|+-]?= [^{;]*|\([^=;]*\));)$", re.M)
 # A buffer that is larger than it need be changes nothing.
 ARRAY = re.compile(r"^\t*(?:static |const |unsigned |struct )*\w+ \*?\w+"
                    r"\[([^]\n-]*)\](?: = .*|;)$", re.M)
@@ -152,8 +152,9 @@ class Mutant:
         self.name = hashlib.sha256("\n".join(words).encode()).hexdigest()[:10]
 
     def __str__(self):
-        return (f"{self.name} {self.source} {self.function}: "
-                f"{self.was} -> {self.now}")
+        # A statement of several lines is one here
+        was, now = (" ".join(text.split()) for text in (self.was, self.now))
+        return f"{self.name} {self.source} {self.function}: {was} -> {now}"
 
 
 def mutants_of(source):
