@@ -393,14 +393,12 @@ maildir_cache_write(const struct maildir_index *index, int fd,
 		.version = CACHE_VERSION, .layout = CACHE_LAYOUT,
 		.n = index->n, .n_folders = index->n_folders, .key = *key,
 	};
-	struct writer *writer = malloc(sizeof(*writer));
+	struct writer *writer = calloc(1, sizeof(*writer));
 	size_t files_text = 0;
 
 	if (writer == NULL)
 		return error_system(error, ENOMEM, "cache");
 	writer->fd = fd;
-	writer->errnum = 0;
-	writer->fill = 0;
 	for (size_t i = 0; i < index->n_folders; i++)
 		files_text += maildir_path(index, i).len + 1;
 	header.text_len = files_text;

@@ -103,8 +103,9 @@ reread(struct search *search, struct slice path)
 	}
 	struct maildir_folder *at = &index->folders[folder];
 	at->pass = (uint8_t)search->pass;
+	/* What is as it was, though it is looked at by its times alone, was at
+	 * rest when it was read. */
 	if (fstat(fd, &st) != 0 || maildir_folder_is_unchanged(at, &st)) {
-		at->unsettled = 0;
 		close(fd);
 		return 0;
 	}

@@ -336,7 +336,6 @@ dot_decode_end(struct dot_decoder *decoder, char *out)
 	default:
 		break;
 	}
-	decoder->state = DOT_LINE_START;
 	decoder->lines++;
 	decoder->octets++;
 	*out = '\n';

@@ -135,8 +135,6 @@ pop3_run_auth(struct pop3 *pop3, struct slice argument)
 		initial = slice_trim(initial);
 	else
 		initial = slice_from(NULL);
-	/* Forgets the name of a USER before it. */
-	pop3->name = slice_from("");
 	enum sasl_outcome outcome = sasl_server_start(&pop3->sasl,
 	    &pop3->wire, pop3->options.mechanisms, mechanism, initial,
 	    &challenge);

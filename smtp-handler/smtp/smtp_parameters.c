@@ -121,7 +121,6 @@ is_xtext(struct slice text, int last)
 		int octet = hex_octet(slice_skip(text, i + 1));
 		if (is_control(octet) || octet > last)
 			return false;
-		i += 2;
 	}
 	return text.len > 0;
 }

@@ -29,6 +29,7 @@ static struct {
 	unsigned failing_read; /* counted from 1; 0: none */
 	int read_errno; /* of it; -1: the file's end */
 	bool short_write;
+	int write_errno; /* of each write; 0: none */
 	const char *another; /* made after a file was renamed */
 } calls;
 
@@ -49,6 +50,16 @@ pread(int fd, void *data, size_t size, off_t at)
 		return n;
 	errno = calls.read_errno < 0 ? EINTR : calls.read_errno;
 	return calls.read_errno < 0 ? 0 : -1;
+}
+
+ssize_t
+write(int fd, const void *data, size_t size)
+{
+	ssize_t (*real)(int, const void *, size_t);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "write");
+	errno = calls.write_errno;
+	return calls.write_errno != 0 ? -1 : real(fd, data, size);
 }
 
 ssize_t
@@ -199,7 +210,20 @@ test_short_write(void **state)
 	calls.short_write = true;
 	assert_int_equal(maildir_cache_write(&index, fd, &key, &error), -1);
 	assert_int_equal(error.errnum, EIO);
+	calls.short_write = false;
+	calls.write_errno = ENOSPC;
+	assert_int_equal(maildir_cache_write(&index, fd, &key, &error), -1);
+	assert_int_equal(error.errnum, ENOSPC);
+	calls.write_errno = 0;
 	close(fd);
+	/* Nor is a pipe a place for it. */
+	int pipe_fds[2];
+	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(maildir_cache_write(&index, pipe_fds[1], &key,
+	    &error), -1);
+	assert_int_equal(error.errnum, ESPIPE);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
 	maildir_index_free(&index);
 }
 

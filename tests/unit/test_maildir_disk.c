@@ -40,6 +40,7 @@ static struct {
 	unsigned failing_open; /* counted from 1, with EIO; 0: none */
 	unsigned writebacks;
 	bool no_list; /* fdopendir fails */
+	const char *unmade; /* a directory that cannot be made */
 	int link_errno;
 	int read_errno; /* of the first read; -1: the file's end */
 	bool no_entropy;
@@ -90,6 +91,17 @@ int
 openat(int dir, const char *path, int flags, ...)
 {
 	return open_or_fail(dir, path, flags, 0600);
+}
+
+int
+mkdirat(int dir, const char *path, mode_t mode)
+{
+	int (*real)(int, const char *, mode_t);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "mkdirat");
+	errno = EROFS;
+	return calls.unmade != NULL && strcmp(path, calls.unmade) == 0 ? -1
+	    : real(dir, path, mode);
 }
 
 DIR *
@@ -358,6 +370,15 @@ test_not_begun(void **state)
 		assert_int_equal(count_in("x/box/tmp"), 0);
 		assert_int_equal(descriptors_open(), descriptors);
 	}
+	/* Nor where a part of the maildir cannot be made. */
+	remove_tree(directory.fd, "x/box/tmp");
+	calls.unmade = "tmp";
+	assert_int_equal(begin(), -1);
+	assert_true(slice_starts_with(slice_from(error.text),
+	    SLICE("cannot make ")));
+	assert_int_equal(descriptors_open(), descriptors);
+	calls.unmade = NULL;
+	directory_mkdir(&directory, "x/box/tmp");
 	/* Nor where there is no place for the file. */
 	remove_tree(directory.fd, "x/box/tmp");
 	directory_put(&directory, "x/box/tmp", SLICE(""));
@@ -557,8 +578,12 @@ test_nothing_goes_twice(void **state)
 	snprintf(in_tmp, sizeof(in_tmp), "x/box/tmp/%s", deliver.unique);
 	maildir_deliver_close(&deliver);
 	directory_put(&directory, in_tmp, SLICE(""));
+	int fd = dup(directory.fd), other = dup(directory.fd);
 	maildir_deliver_close(&deliver);
 	assert_int_equal(count_in("x/box/tmp"), 2);
+	/* Nor is what has the descriptors' numbers now closed. */
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(close(other), 0);
 }
 
 /* Sweeping is done for others: where it cannot be done, nothing happens. */

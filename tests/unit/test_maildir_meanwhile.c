@@ -225,6 +225,11 @@ deliver_another(int fd)
 	(void)fd;
 	snprintf(name, sizeof(name), "new/d%u", calls.reads);
 	directory_put(&directory, name, SLICE("1\n"));
+	/* Each time at another time, however fast all is. */
+	const struct timespec times[2] = {
+		{ .tv_sec = calls.reads }, { .tv_sec = calls.reads },
+	};
+	assert_int_equal(utimensat(directory.fd, "new", times, 0), 0);
 }
 
 static void
@@ -239,6 +244,30 @@ test_delivered_meanwhile(void **state)
 	assert_true(slice_starts_with(text_slice(&found), SLICE("m 3\n")));
 	/* The three directories, and what had changed once more. */
 	assert_true(calls.reads > 3 && calls.reads <= 6);
+	text_free(&found);
+}
+
+/* Also where something moved before. */
+static void
+move_and_deliver(int fd)
+{
+	/* When new is read again. */
+	if (calls.reads == 4)
+		move("cur/m", "new/m");
+	deliver_another(fd);
+}
+
+static void
+test_moved_and_delivered_meanwhile(void **state)
+{
+	bool changed;
+
+	(void)state;
+	put("cur/m", "1\n");
+	calls.before_read = move_and_deliver;
+	struct text found = scan(NULL, &changed);
+	assert_true(slice_starts_with(text_slice(&found), SLICE("m 3\n")));
+	assert_true(calls.reads > 4 && calls.reads <= 8);
 	text_free(&found);
 }
 
@@ -478,6 +507,7 @@ main(void)
 		TEST(test_folder_goes),
 		TEST(test_new_before_cur),
 		TEST(test_delivered_meanwhile),
+		TEST(test_moved_and_delivered_meanwhile),
 		TEST(test_never_at_rest),
 		TEST(test_each_directory_fails),
 		TEST(test_closed_directories),

@@ -597,6 +597,13 @@ test_open_is_given_up(void **state)
 	int fd = maildir_open_message(&maildir, 0, &error);
 	assert_true(fd >= 0);
 	close(fd);
+	/* It cannot be opened: whatever the reason, that is not a maildrop
+	 * that is missing. */
+	calls.closed = maildir.index.text + maildir.index.files[0].name;
+	calls.closed_errno = ENOTDIR;
+	assert_int_equal(maildir_open_message(&maildir, 0, &error), -1);
+	assert_int_equal(error.kind, ERROR_SYSTEM);
+	calls.closed = NULL;
 	/* Where it may be cannot be read. */
 	calls.no_entries = true;
 	move(faccessat(directory.fd, "cur/a:2,S", F_OK, 0) == 0 ? "cur/a:2,S"
@@ -640,6 +647,12 @@ test_open_changed(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	assert_int_equal(maildir.index.messages[0].octets, 4 << 20);
+	/* Once. */
+	calls.read_errno = EIO;
+	fd = maildir_open_message(&maildir, 0, &error);
+	assert_true(fd >= 0);
+	close(fd);
+	calls.read_errno = 0;
 	put("new/a", long_text.data);
 	calls.slow = 10;
 	assert_int_equal(maildir_open_message(&maildir, 0, &error), -1);
@@ -746,6 +759,34 @@ test_cache_after_a_search(void **state)
 	assert_same("a 3\nb 4\nc 5\n");
 }
 
+/* One folder went, and another came: both are known by their numbers, and found
+ * by their paths. */
+static void
+test_folder_in_place_of_another(void **state)
+{
+	const struct maildir_options options = { .cache_dir = cache.path };
+
+	(void)state;
+	directory_mkdir(&directory, ".A");
+	directory_mkdir(&directory, ".A/cur");
+	put(".A/cur/a", "1\n");
+	put("new/n", "22\n");
+	assert_changed("a/.A 3\nn 4\n");
+	move(".A", ".Z");
+	calls.later += 10;
+	begin_with(&options);
+	size_t folders = maildir.index.n_folders;
+	move(".Z/cur/a", ".Z/cur/a:2,S");
+	move("new/n", "new/n:2,S");
+	for (size_t i = 0; i < 2; i++) {
+		int fd = maildir_open_message(&maildir, i, &error);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	assert_int_equal(maildir.index.n_folders, folders);
+	maildir_close(&maildir);
+}
+
 /* What a message's octets were found to be when it was sent, later sessions
  * know, and they read its directory. */
 static void
@@ -800,6 +841,7 @@ main(void)
 		TEST(test_open_changed),
 		TEST(test_no_memory),
 		TEST(test_cache_after_a_search),
+		TEST(test_folder_in_place_of_another),
 		TEST(test_corrected_octets),
 	};
 

@@ -244,6 +244,33 @@ test_unreadable_folder(void **state)
 	assert_changed("n 4\n");
 }
 
+/* What is too deep is told of only while what it is in is served. */
+static void
+test_too_deep(void **state)
+{
+	char path[2 * MAILDIR_DEPTH_MAX + 4] = "";
+	size_t len = 0;
+
+	(void)state;
+	put("new/n", "22\n");
+	for (unsigned depth = 1; depth <= MAILDIR_DEPTH_MAX; depth++) {
+		len += (size_t)snprintf(path + len, sizeof(path) - len,
+		    "%s%c", depth > 1 ? "/" : "",
+		    depth < MAILDIR_DEPTH_MAX ? 'd' : 'e');
+		directory_mkdir(&directory, path);
+	}
+	assert_changed("n 4\n");
+	snprintf(path + len, sizeof(path) - len, "/x");
+	directory_mkdir(&directory, path);
+	assert_changed("n 4\ntoo deep\n");
+	path[len] = '\0';
+	calls.closed = "e";
+	calls.closed_errno = EACCES;
+	assert_int_equal(fchmodat(directory.fd, path, 0700, 0), 0);
+	assert_int_equal(fchmodat(directory.fd, path, 0755, 0), 0);
+	assert_changed("n 4\n");
+}
+
 /* Nor can it be seen whether it is as it was: so it is read once it can be,
  * even if nothing has changed in it. */
 static void
@@ -324,6 +351,7 @@ main(void)
 		TEST(test_unreadable_message),
 		TEST(test_unreadable_folder),
 		TEST(test_hidden_folder),
+		TEST(test_too_deep),
 		TEST(test_young),
 #ifdef __linux__
 		TEST(test_shared),
