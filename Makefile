@@ -198,6 +198,7 @@ $(BUILD)/tests/unit/test_maildir_meanwhile: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/unit/test_maildir_remove: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(BUILD)/tests/unit/test_server_calls: TEST_LIBS = -Wl,--wrap=malloc
 # The filter of system calls is looked at, not loaded.
 $(BUILD)/tests/unit/test_confine_calls: TEST_LIBS = -Wl,--wrap=prctl
 $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries) $(smtp_parts)

@@ -89,7 +89,8 @@ TESTS = {
                                "unit/test_session_limits",
                                "replay/session", "unit/test_session",
                                "unit/test_server"],
-    "common/library/": ["unit/test_server_loop", "unit/test_server_tls",
+    "common/library/": ["unit/test_server_calls", "unit/test_server_limits",
+                        "unit/test_server_loop", "unit/test_server_tls",
                         "unit/test_server"],
 }
 # What a slip of the hand does.

@@ -267,11 +267,32 @@ test_leaving_peer(void **state)
 		say(SLICE("EHLO x\r\nMAIL FROM:<a@b>\r\n"));
 		hear("250 2.1.0 Ok\r\n");
 		assert_int_equal(host.senders, 1);
-		if (told)
+		if (told) {
 			while (waits(tls_close(peer)))
 				pump(&host);
+			hear_end();
+		}
 		close_session();
 	}
+}
+
+/* What is no record of TLS ends it at once. */
+static void
+test_broken_record(void **state)
+{
+	struct mh_options options = smtp;
+
+	(void)state;
+	options.flags |= MH_IMPLICIT_TLS;
+	open_session(&options);
+	assert_int_equal(shake_hands("h.crt"), 0);
+	say(SLICE("EHLO x\r\n"));
+	peer_say(peer_fd, SLICE("no record of TLS"));
+	pump(&host);
+	assert_int_equal(host.closed, 1);
+	assert_int_equal(send(peer_fd, "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	close_session();
 }
 
 /* Those who know no TLS hear nothing, and hold nothing up. */
@@ -327,6 +348,7 @@ main(void)
 		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_much),
 		cmocka_unit_test(test_leaving_peer),
+		cmocka_unit_test(test_broken_record),
 		cmocka_unit_test(test_no_tls),
 		cmocka_unit_test(test_stopped),
 	};
