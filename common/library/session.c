@@ -39,7 +39,6 @@ session_options(const struct mh_options *options, struct mh_options *full)
 	if (options == NULL || options->size < sizeof(*options))
 		return NULL;
 	*full = *options;
-	full->size = sizeof(*full);
 	if (full->max_size == 0)
 		full->max_size = DEFAULT_MAX_SIZE;
 	if (full->max_recipients == 0)

@@ -88,7 +88,7 @@ TESTS = {
     "common/library/session": ["unit/test_session_answers",
                                "unit/test_session_limits",
                                "replay/session", "unit/test_session",
-                               "unit/test_server"],
+                               "unit/test_server_tls", "unit/test_server"],
     "common/library/": ["unit/test_server_calls", "unit/test_server_limits",
                         "unit/test_server_loop", "unit/test_server_tls",
                         "unit/test_server"],

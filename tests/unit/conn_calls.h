@@ -37,6 +37,7 @@ static struct {
 
 	/* Ciphertext: how much has come, and how much of it a read takes. */
 	size_t pending, takes;
+	size_t enough; /* it takes no more after so many; 0: always */
 	int64_t read_takes; /* ms */
 	char octet; /* what is read next */
 
@@ -161,6 +162,8 @@ transport_read(struct transport *transport, void *data, size_t size)
 	char *octets = data;
 
 	assert_true(size > 0);
+	if (fake.enough > 0 && transport->cipher_taken >= fake.enough)
+		took = 0;
 	fake.now += fake.read_takes;
 	fake.pending -= took;
 	transport->cipher_taken += took;

@@ -53,6 +53,8 @@ read_good(struct slice text)
 static void
 check_secret(const struct account *account, const char *password)
 {
+	/* Whatever was there before. */
+	secret.len = 99;
 	if (account_secret_read(&secret, account, 10, &error) != 0)
 		fail_msg("%s", error.text);
 	assert_int_equal(secret.len, slice_from(password).len);
@@ -674,6 +676,7 @@ test_commands(void **state)
 	rows[] = {
 		{ SLICE("* smtps://h joe exec:echo\n"), NULL },
 		{ SLICE("* smtps://h joe exec:echo token\n"), "token" },
+		{ SLICE("* smtps://h joe \t exec:echo token\n"), "token" },
 		{ SLICE("* smtps://h joe exec:echo%20token for=x\n"),
 		    "token" },
 		{ SLICE("* smtps://h joe exec:printf 'a  b%25s\\r\\nc' \"#\" "

@@ -104,9 +104,10 @@ test_output_before_input(void **state)
 static void
 test_more_for_tls(void **state)
 {
-	static const struct { size_t pending, takes, reads; } rows[] = {
-		{ 0, 0, 1 }, { 5, 0, 1 }, { 5, 5, 1 }, { 10, 5, 2 },
-		{ 6, 5, 2 }, { 25, 5, 5 }, { 27, 5, 6 },
+	static const struct { size_t pending, takes, reads, enough; } rows[] = {
+		{ 0, 0, 1, 0 }, { 5, 0, 1, 0 }, { 5, 5, 1, 0 },
+		{ 10, 5, 2, 0 }, { 6, 5, 2, 0 }, { 25, 5, 5, 0 },
+		{ 27, 5, 6, 0 }, { 12, 5, 2, 5 }, { 20, 5, 3, 10 },
 	};
 
 	(void)state;
@@ -114,6 +115,7 @@ test_more_for_tls(void **state)
 		begin();
 		fake.pending = rows[i].pending;
 		fake.takes = rows[i].takes;
+		fake.enough = rows[i].enough;
 		assert_int_equal(conn_pump(&conn, &wire, &error), 0);
 		assert_true(wire.timed_out);
 		assert_int_equal(fake.waits, 1);

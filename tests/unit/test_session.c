@@ -317,9 +317,17 @@ test_login_offers(void **state)
 		assert_int_equal(mh_recipients(box.session), 0);
 		assert_int_equal(say(&box, "EHLO x\r\n"), MH_IO);
 		box.said.len = 0;
-		/* What is refused is noted. */
-		if (say(&box, "AUTH PLAIN\r\n") == MH_NOTE)
+		/* What is refused is noted: the line, and the reply's code. */
+		if (say(&box, "AUTH PLAIN\r\n") == MH_NOTE) {
+			const struct mh_event *event =
+			    mh_next(box.session);
+
+			assert_slices(((struct slice){ event->text.data,
+			    event->text.len }), SLICE("AUTH"));
+			assert_int_equal(event->index,
+			    strtoul(rows[i].reply, NULL, 10));
 			accept(&box);
+		}
 		assert_int_equal(say(&box, ""), MH_IO);
 		drain(&box);
 		if (!slice_starts_with(text_slice(&box.said),

@@ -179,6 +179,8 @@ test_enhanced_codes(void **state)
 		    SLICE("250 [2.1.5] a|\n250 [] b|\n") },
 		{ SLICE("550-5.1.1 a\r\n550 5.1.1 b\r\n550 c\r\n"),
 		    SLICE("550 [5.1.1] a\nb|\n550 [] c|\n") },
+		{ SLICE("550 5.123.456 a\r\n550 5.1.1 b\r\n"),
+		    SLICE("550 [5.123.456] a|\n550 [5.1.1] b|\n") },
 		/* Some lines have none (smtp_client.h). */
 		{ SLICE("550-5.1.1 a\r\n550 b\r\n"),
 		    SLICE("550 [5.1.1] a\nb|\n") },
@@ -729,6 +731,9 @@ test_size_max(void **state)
 		{ SLICE("250-x\r\n250 SIZE\r\n"), 0 },
 		{ SLICE("250-x\r\n250 SIZE x\r\n"), 0 },
 		{ SLICE("250-x\r\n250 SIZE 99999999999999999999\r\n"), 0 },
+		/* Said twice: the last counts, a number or not. */
+		{ SLICE("250-x\r\n250-SIZE 5\r\n250 SIZE 7\r\n"), 7 },
+		{ SLICE("250-x\r\n250-SIZE 5\r\n250 SIZE x\r\n"), 0 },
 	};
 
 	(void)state;

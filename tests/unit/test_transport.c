@@ -42,6 +42,9 @@ open_pair(void)
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	/* Whatever was in the memory before: as flags, O_NONBLOCK. */
+	memset(&ours, 0x08, sizeof(ours));
+	memset(&theirs, 0x08, sizeof(theirs));
 	transport_open(&ours, fds[0], fds[0]);
 	transport_open(&theirs, fds[1], fds[1]);
 	assert_true(transport_is_socket(&ours));
@@ -236,9 +239,36 @@ test_muted(void **state)
 	assert_int_equal(transport_write(&ours, "x", 1), 1);
 	ours.muted = true;
 	assert_int_equal(transport_push(&ours), 0);
-	assert_int_equal(transport_read(&theirs, &octet, 1),
-	    TRANSPORT_WANT_IN);
+	assert_int_equal(recv(theirs.in_fd, &octet, 1,
+	    MSG_PEEK | MSG_DONTWAIT), -1);
 	close_pair();
+}
+
+/* A socket is left as it was found, and nothing of TLS outlives it. */
+static void
+test_left(void **state)
+{
+	char octet;
+
+	(void)state;
+	open_pair();
+	assert_true(shake_hands("one.test"));
+	int copy = dup(ours.in_fd);
+	int flags = fcntl(copy, F_GETFL);
+	/* Two records come at once: one octet of the first is taken. */
+	assert_int_equal(transport_write(&theirs, "ab", 2), 2);
+	assert_int_equal(transport_push(&theirs), 0);
+	assert_int_equal(transport_write(&theirs, "cd", 2), 2);
+	assert_int_equal(transport_push(&theirs), 0);
+	assert_int_equal(transport_read(&ours, &octet, 1), 1);
+	assert_true(transport_pending(&ours) > 0);
+	transport_drop_tls(&ours);
+	assert_int_equal(transport_pending(&ours), 0);
+	transport_close(&ours);
+	assert_int_equal(fcntl(copy, F_GETFL), flags);
+	close(copy);
+	transport_drop_tls(&theirs);
+	transport_close(&theirs);
 }
 
 /* A peer that reads nothing: as much as the socket and the buffer hold. */
@@ -497,6 +527,7 @@ main(void)
 		cmocka_unit_test(test_tls_ends),
 		cmocka_unit_test(test_tls_dropped),
 		cmocka_unit_test(test_muted),
+		cmocka_unit_test(test_left),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_broken),
