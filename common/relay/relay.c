@@ -141,10 +141,8 @@ make_ready(struct relay *relay, const struct account *account,
 {
 	if (!relay->accepted)
 		return begin(relay, account, verdict, error);
-	if (relay->lost == NULL && relay_expect_silence(relay, error) < 0)
-		relay_drop(relay, NULL);
-	if (relay->broken || (relay->lost != NULL &&
-	    relay_resume(relay, envelope, i, error) < 0))
+	if (relay->lost != NULL &&
+	    relay_resume(relay, envelope, i, error) < 0)
 		return relay_lost(relay, verdict);
 	return 0;
 }

@@ -7,6 +7,7 @@
  */
 #include "relay/relay_private.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,17 +20,16 @@
 #define COMMAND_TIMEOUT 30
 
 /* "status" of an error challenge (RFC 7628 3.2.2): a word that says why, as
- * invalid_token. */
+ * invalid_token; where there is none *status stays as it is. */
 static void
 read_status(struct slice challenge, char *status, size_t size)
 {
 	static const char key[] = "\"status\"";
-	char text[SMTP_CLIENT_IN_MIN];
-	size_t len = 0, n = 0;
+	char text[SMTP_REPLY_TEXT_MAX];
+	size_t len, n = 0;
 
-	status[0] = '\0';
-	if (challenge.len > sizeof(text) ||
-	    !base64_decode(challenge, text, &len))
+	assert(challenge.len <= sizeof(text));
+	if (!base64_decode(challenge, text, &len))
 		return;
 	const char *at = memmem(text, len, key, sizeof(key) - 1);
 	const char *end = text + len;

@@ -217,8 +217,8 @@ has_left(const struct relay *relay)
 {
 	const struct smtp_client *client = &relay->client;
 
-	return client->wire.eof || relay->conn.transport.eof ||
-	    relay->conn.transport.error != 0 || client->reply.code == 421 ||
+	return client->wire.eof || relay->conn.transport.error != 0 ||
+	    client->reply.code == 421 ||
 	    slice_starts_with(buf_contents(&client->wire.in), SLICE("421"));
 }
 
