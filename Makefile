@@ -199,6 +199,9 @@ $(BUILD)/tests/unit/test_maildir_meanwhile: TEST_LIBS = \
 $(BUILD)/tests/unit/test_maildir_remove: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/unit/test_server_calls: TEST_LIBS = -Wl,--wrap=malloc
+# As a relay's memory; and no command is run for its password.
+$(BUILD)/tests/unit/test_relay_calls: TEST_LIBS = -Wl,--wrap=runner_run
+$(BUILD)/tests/unit/test_relay_text: TEST_LIBS = -Wl,--wrap=malloc
 # The filter of system calls is looked at, not loaded.
 $(BUILD)/tests/unit/test_confine_calls: TEST_LIBS = -Wl,--wrap=prctl
 $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o $(libraries) $(smtp_parts)

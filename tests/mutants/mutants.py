@@ -54,7 +54,8 @@ MAILDIR = ["unit/test_maildir_index", "unit/test_maildir_open",
            "unit/test_maildir_rescan", "unit/test_maildir_meanwhile",
            "unit/test_maildir_remove", "unit/test_maildir_measure",
            "unit/test_maildir"]
-RELAY = ["unit/test_relay_connect", "unit/test_relay_dialogue",
+RELAY = ["unit/test_relay_connect", "unit/test_relay_calls",
+         "unit/test_relay_text", "unit/test_relay_dialogue",
          "unit/test_relay_aliases", "unit/test_relay_tls",
          "unit/test_relay"]
 ACCOUNT = ["replay/account", "unit/test_account"]

@@ -5,14 +5,16 @@
  * "< 250 x" it says, with | for line ends within it, "> RSET" it must hear,
  * "= text" is a message's text with | for line ends, and "%" any text, "*"
  * begins TLS, "." takes what has come, "^" is SIGTERM to our side, "!" ends
- * the connection, "@" waits for that, and "~" too, whatever comes before it.
- * After that comes the next connection; at the end it waits for ours.
+ * the connection, "#" resets it, "@" waits for its end, and "~" too, whatever
+ * comes before it. After that comes the next connection; at the end it waits
+ * for ours.
  */
 #ifndef UNIT_RELAY_HOP_H
 #define UNIT_RELAY_HOP_H
 
 #include "drive.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -149,6 +151,14 @@ hop_hangs_up(void)
 }
 
 static void
+hop_resets(void)
+{
+	const struct linger at_once = { .l_onoff = 1 };
+
+	setsockopt(hop_fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+static void
 hop_plays(const char *script)
 {
 	char line[4096];
@@ -189,7 +199,9 @@ hop_plays(const char *script)
 		if (step.data[0] == '@' &&
 		    hop_hears(line, sizeof(line)) != NULL)
 			hop_fails("end", line);
-		if (strchr("!@~", step.data[0]) != NULL ||
+		if (step.data[0] == '#')
+			hop_resets();
+		if (strchr("!#@~", step.data[0]) != NULL ||
 		    slice_equal(step, SLICE("> QUIT")))
 			hop_hangs_up();
 	}
@@ -271,6 +283,16 @@ end(void)
 	hop_end();
 }
 
+/* Until something has come from the hop. */
+static inline void
+await_input(void)
+{
+	struct pollfd pollfd = { .fd = relay.conn.transport.in_fd,
+		.events = POLLIN };
+
+	assert_int_equal(poll(&pollfd, 1, -1), 1);
+}
+
 static inline void
 check_verdict(const char *wanted)
 {
@@ -283,10 +305,21 @@ check_verdict(const char *wanted)
 		    error.text);
 }
 
+/* Nothing may depend on what was left on the stack. */
+static void __attribute__((noinline))
+soil_stack(void)
+{
+	char waste[65536];
+
+	memset(waste, 'x', sizeof(waste));
+	__asm__ volatile ("" : : "r" (waste) : "memory");
+}
+
 /* A result of -1 has a reason; any other has none. */
 static inline void
 recipient(size_t i, int wanted_result, const char *wanted)
 {
+	soil_stack();
 	error.text[0] = '\0';
 	if (envelope.n <= i)
 		envelope.n = i + 1;
@@ -295,6 +328,7 @@ recipient(size_t i, int wanted_result, const char *wanted)
 	check_verdict(wanted);
 	assert_int_equal(result, wanted_result);
 	assert_int_equal(recipients[i].relayed, verdict.code / 100 == 2);
+	assert_int_equal(relay.taken.code, 0);
 	assert_true(result == 0 || error.text[0] != '\0');
 }
 
@@ -308,12 +342,16 @@ message_of(struct relay_text text, const char *content, int wanted_result,
 	assert_int_equal(unlink(name), 0);
 	assert_int_equal(write(text.fd, content, strlen(content)),
 	    strlen(content));
+	error.text[0] = '\0';
 	int result = relay_message(&relay, &envelope, &text, &verdict,
 	    &error);
 	close(text.fd);
 	check_verdict(wanted);
 	assert_int_equal(result, wanted_result);
+	assert_true(result == 0 || error.text[0] != '\0');
 	assert_int_equal(relay.taken.code != 0, verdict.code / 100 == 2);
+	if (verdict.code / 100 == 2)
+		assert_slices(relay.taken.text, verdict.text);
 	relay_reset(&relay);
 	assert_int_equal(relay.taken.code, 0);
 	envelope.n = 1;

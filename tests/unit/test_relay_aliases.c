@@ -181,6 +181,12 @@ test_joined(void **state)
 		    NULL, 0 },
 		{ "< 552 5.2.2 no\n< 452 4.2.2 full\n", "452 4.2.2 full",
 		    NULL, 0 },
+		{ "< 200 2.0.0 one\n< 400 4.2.2 full\n", "400 4.2.2 full",
+		    FOR_SOME, 0 },
+		{ "< 400 4.2.2 full\n< 500 5.2.2 no\n", "400 4.2.2 full",
+		    NULL, 0 },
+		{ "< 500 5.2.2 no\n< 200 2.0.0 two\n", "500 5.2.2 no",
+		    FOR_SOME, 0 },
 		{ "< 552 5.2.2 no\n< 250 2.0.0 two\n", "552 5.2.2 no",
 		    FOR_SOME, 0 },
 		{ "< 250 2.0.0 one\n< 552 no\n", "552 5.0.0 no", FOR_SOME, 0 },
@@ -200,7 +206,8 @@ test_joined(void **state)
 		snprintf(script, sizeof(script), "%s%s%s", LHELLO MAIL RCPT_A
 		    "> RCPT TO:<b@b>\n< 550 5.1.1 no\n"
 		    "> RCPT TO:<c@b>\n< 250 2.1.5 ok\n" DATA "= x|\n",
-		    rows[i].said, rows[i].result == 0 ? QUIT : "");
+		    rows[i].said, rows[i].result == 0 ? MAIL RCPT_A QUIT
+		    : "");
 		play(script);
 		account.hop.scheme = NEXT_HOP_LMTP;
 		for (size_t k = 0; k < 3; k++)
@@ -220,6 +227,11 @@ test_joined(void **state)
 		if (rows[i].taken != NULL)
 			assert_slices(relay.taken.text,
 			    slice_from(rows[i].taken));
+		/* That is the end of the transaction. */
+		if (rows[i].result == 0) {
+			recipients[0].joined = false;
+			A_OK();
+		}
 		end();
 	}
 }
@@ -237,12 +249,12 @@ test_transcript(void **state)
 	    "hop> 250 2.1.0 ok\n"
 	    "hop< RCPT TO:<a@b>\n"
 	    "hop> 250 2.1.5 ok\n";
-	char storage[sizeof(want)];
+	char storage[2 * sizeof(want)];
 	struct buf transcript;
 
 	(void)state;
 	/* In as much room as there is: whole lines only. */
-	for (size_t size = 0; size <= sizeof(want); size++) {
+	for (size_t size = 0; size <= sizeof(storage); size++) {
 		struct slice whole = { want, size < sizeof(want)
 		    ? size : sizeof(want) - 1 };
 
@@ -256,7 +268,52 @@ test_transcript(void **state)
 		end();
 		if (size > 30 && size + 30 < sizeof(want))
 			size = sizeof(want) - 30;
+		if (size == sizeof(want))
+			size = sizeof(storage) - 1;
 	}
+}
+
+/* It is there when there is a verdict, and not only when another follows; and
+ * shows lines, not their ends alone. */
+static void
+test_transcript_of_text(void **state)
+{
+	static const char want[] =
+	    "hop< DATA\n"
+	    "hop> 354 go\n"
+	    "hop> 250 2.0.0 in\n";
+	char storage[4096];
+	struct buf transcript;
+
+	(void)state;
+	play(HELLO MAIL RCPT_A DATA "= x|\n< 250 2.0.0 in\n" QUIT);
+	buf_init(&transcript, storage, sizeof(storage));
+	relay.transcript = &transcript;
+	A_OK();
+	buf_consume(&transcript, buf_contents(&transcript).len);
+	message("x\n", 0, "250 2.0.0 in");
+	assert_slices(buf_contents(&transcript), slice_from(want));
+	end();
+}
+
+/* Nor is it in memory any more when the login is over. */
+static void
+test_secret_is_wiped(void **state)
+{
+	static const char secret[] = "AGpvZS1qb2Utam9lLWpvZS1qb2UA";
+
+	(void)state;
+	play(OFFERS("< 250 AUTH PLAIN\n") "> AUTH PLAIN "
+	    "AGpvZS1qb2Utam9lLWpvZS1qb2UA\n< 235 AGpvZS1qb2Utam9lLWpvZS1qb2UA"
+	    "\n" MAIL RCPT_A QUIT);
+	account.login = "joe-joe-joe-joe-joe";
+	A_OK();
+	/* What came after it is shorter. */
+	assert_null(memmem(relay.storage, SMTP_CLIENT_IN_MIN +
+	    SMTP_CLIENT_OUT_MIN, secret + sizeof(secret) - 9, 8));
+	assert_null(memmem(relay.client.text, sizeof(relay.client.text),
+	    secret + sizeof(secret) - 9, 8));
+	end();
 }
 
 /* A login is in no transcript, and in no error, whatever the hop says. */
@@ -291,7 +348,9 @@ main(void)
 		cmocka_unit_test(test_take_back_refused),
 		cmocka_unit_test(test_joined),
 		cmocka_unit_test(test_transcript),
+		cmocka_unit_test(test_transcript_of_text),
 		cmocka_unit_test(test_secret),
+		cmocka_unit_test(test_secret_is_wiped),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -73,7 +73,11 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 {
 	int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
 	    void *);
+	int detached;
 
+	/* Nobody joins it. */
+	assert_int_equal(pthread_attr_getdetachstate(attributes, &detached), 0);
+	assert_int_equal(detached, PTHREAD_CREATE_DETACHED);
 	*(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
 	return calls.no_threads ? EAGAIN : real(thread, attributes, run, arg);
 }
@@ -114,15 +118,13 @@ getsockopt(int fd, int level, int option, void *value, socklen_t *len)
 	return 0;
 }
 
+/* It stands still, but for who waits. */
 int
 clock_gettime(clockid_t clock, struct timespec *now)
 {
-	int (*real)(clockid_t, struct timespec *);
-
-	*(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
-	int result = real(clock, now);
-	now->tv_sec += calls.later / 1000;
-	return result;
+	(void)clock;
+	*now = (struct timespec){ .tv_sec = 1000 + calls.later / 1000 };
+	return 0;
 }
 
 int
@@ -135,14 +137,17 @@ ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
 	/* The resolver's thread is waited for as ever. */
 	if (n > 0 && calls.n_called == 0) {
 		*(void **)&real = dlsym(RTLD_NEXT, "ppoll");
-		return real(fds, n, timeout, mask);
+		int result = real(fds, n, timeout, mask);
+		assert_int_equal(fcntl(fds->fd, F_GETFL) & O_ACCMODE,
+		    O_RDONLY);
+		return result;
 	}
 	int64_t left = timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000;
 	assert_true(calls.n_waited < COUNT(calls.waited));
 	calls.waited[calls.n_waited++] = left;
 	if (n > 0 && calls.answers)
 		return 1;
-	/* In whole seconds: the clock's own milliseconds go on. */
+	/* In whole seconds: not too often where many are waiting. */
 	calls.later += (left + 999) / 1000 * 1000;
 	return 0;
 }
@@ -221,12 +226,11 @@ check_called(const in_addr_t *want, unsigned n)
 		assert_true(calls.called[i] == want[i]);
 }
 
-/* The clock goes on by a few milliseconds while a test runs. */
 static void
 check_waited(int64_t want)
 {
 	for (unsigned i = 0; i < calls.n_waited; i++)
-		if (calls.waited[i] > want || calls.waited[i] < want - 900)
+		if (calls.waited[i] != want)
 			fail_msg("waited %d ms, not %d",
 			    (int)calls.waited[i], (int)want);
 }
@@ -330,6 +334,24 @@ test_password(void **state)
 	check_connect(-1, "name port 25: connect: Connection timed out");
 	check_called(both, COUNT(both));
 	check_waited(5000);
+}
+
+/* To the millisecond, and not where there is none left. */
+static void
+test_wait(void **state)
+{
+	static const int64_t rows[] = { 0, 1, 999, 1000, 1234, 10000 };
+
+	(void)state;
+	calls.n_called = 1;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		calls.answers = true;
+		calls.n_waited = 0;
+		assert_int_equal(connect_wait_for(0, POLLOUT, clock_now() +
+		    rows[i]), rows[i] > 0);
+		assert_int_equal(calls.n_waited, rows[i] > 0);
+		check_waited(rows[i]);
+	}
 }
 
 static void
@@ -471,7 +493,7 @@ test_crowded_path(void **state)
 	check_connect(-1, "/nowhere/socket: connect: Resource temporarily "
 	    "unavailable");
 	/* A second each by this clock. */
-	assert_true(calls.n_called == 10 || calls.n_called == 11);
+	assert_int_equal(calls.n_called, 11);
 	assert_int_equal(calls.n_waited, calls.n_called - 1);
 }
 
@@ -599,6 +621,25 @@ test_is_here(void **state)
 	}
 }
 
+/* A client without a name comes to nowhere, whoever came before it. */
+static void
+test_set_client(void **state)
+{
+	const struct sockaddr_storage there = address_of("/run/a", 0);
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	for (int i = 0; i < 2; i++) {
+		relay.here = there;
+		assert_true(relay_is_here(&relay, (const void *)&there));
+		relay_set_client(&relay, i == 0 ? ends[0] : -1);
+		assert_false(relay_is_here(&relay, (const void *)&there));
+	}
+	close(ends[0]);
+	close(ends[1]);
+}
+
 #define TEST(function) cmocka_unit_test_setup(function, set_up)
 
 int
@@ -611,6 +652,7 @@ main(void)
 		TEST(test_later_success),
 		TEST(test_shares),
 		TEST(test_password),
+		TEST(test_wait),
 		TEST(test_no_such_name),
 		TEST(test_localhost),
 		TEST(test_too_late),
@@ -621,6 +663,7 @@ main(void)
 		TEST(test_stopped),
 		TEST(test_ourselves),
 		TEST(test_is_here),
+		TEST(test_set_client),
 	};
 
 	return cmocka_run_group_tests_name("relay_connect", tests, NULL, NULL);

@@ -100,6 +100,17 @@ test_recipients(void **state)
 	recipient(2, 0, "251 2.0.0 forwards");
 	message("x\n", 0, "250 2.0.0 ok");
 	end();
+	/* RFC 5321 4.2.1: it is the first digit that says what it means. */
+	play(HELLO "> MAIL FROM:<s@x>\n< 200 x\n> RCPT TO:<a@b>\n< 200 ok\n"
+	    "> RCPT TO:<b@b>\n< 400 later\n> RCPT TO:<c@b>\n< 299 good\n"
+	    DATA "= x|\n< 200 in\n" MAIL "> RCPT TO:<a@b>\n< 500 no\n"
+	    QUIT);
+	recipient(0, 0, "200 2.0.0 ok");
+	recipient(1, 0, "400 4.0.0 later");
+	recipient(2, 0, "299 2.0.0 good");
+	message("x\n", 0, "200 2.0.0 in");
+	recipient(0, 0, "500 5.0.0 no");
+	end();
 }
 
 /* What is about our session there is not the client's affair. */
@@ -238,6 +249,12 @@ test_lmtp(void **state)
 	message("x\n", 0, "250 2.0.0 ok");
 	recipient(1, 0, OK_RCPT);
 	end();
+	play(GREETING "> LHLO me.test\n< 250 x\n" MAIL
+	    "> RCPT TO:<a@b>\n< 200 2.1.5 ok\n" QUIT);
+	account.hop.scheme = NEXT_HOP_LMTP;
+	recipient(0, 0, "200 2.1.5 ok");
+	recipient(1, 0, "452 4.5.3 One recipient at a time, please");
+	end();
 }
 
 static void
@@ -248,6 +265,8 @@ test_send(void **state)
 		const char *verdict;
 	} rows[] = {
 		{ { .octets = 101 }, "SIZE 100", false, false, "552 5.3.4 The "
+		    "message is larger than the next hop takes" },
+		{ { .octets = 2 }, "SIZE 1", false, false, "552 5.3.4 The "
 		    "message is larger than the next hop takes" },
 		{ { .has_8bit = true }, "HELP", false, false,
 		    "554 5.6.3 The next hop takes no 8-bit text" },
@@ -306,6 +325,8 @@ test_opening(void **state)
 		{ "< nonsense\n!\n", "451 4.4.2 " LATER },
 		{ GREETING EHLO "< 450 x\n!\n", "451 4.4.2 " LATER },
 		{ GREETING EHLO "< 500 x\n> HELO me.test\n< 500 x\n!\n",
+		    "451 4.4.2 " LATER },
+		{ GREETING EHLO "< 500 x\n> HELO me.test\n!\n",
 		    "451 4.4.2 " LATER },
 	};
 	struct text script = { .data = NULL };
@@ -367,7 +388,8 @@ test_ourselves(void **state)
 	struct sockaddr_in address;
 
 	(void)state;
-	play("< 220 me.test ESMTP ready (relay 1)\n!\n"
+	/* It hears nothing of us. */
+	play("< 220 me.test ESMTP ready (relay 1)\n@\n"
 	    "< 220 me.test ESMTP ready (relay 1) \n!\n");
 	relay.mark = "(relay 1)";
 	recipient(0, -1, loop);
@@ -434,6 +456,10 @@ test_login(void **state)
 		    "answered AUTH with 535 5.7.8 (PLAIN)" },
 		{ OFFERS("< 250 AUTH LOGIN\n") "> AUTH LOGIN\n< 534 5.7.9 x\n"
 		    "!\n", NULL, "answered AUTH with 534 5.7.9 (LOGIN)" },
+		/* Before anything was said it is no error challenge. */
+		{ OFFERS("< 250 AUTH LOGIN\n") "> AUTH LOGIN\n"
+		    "< 334 eyJzdGF0dXMiOiJ4In0=\n> am9l\n< 535 5.7.8 x\n!\n",
+		    NULL, "answered AUTH with 535 5.7.8 (LOGIN)" },
 		{ OFFERS("< 250 AUTH PLAIN\n") "> AUTH PLAIN AGpvZQA=\n"
 		    "< 334 eA==\n!\n", NULL,
 		    "asks for more than AUTH PLAIN has" },
@@ -467,7 +493,8 @@ test_login(void **state)
 	}
 }
 
-/* What an error challenge says is told as far as it is a word. */
+/* What an error challenge says is told as far as it is a word. Who has chosen
+ * the mechanism tries no other one, nor the same again. */
 static void
 test_challenges(void **state)
 {
@@ -476,6 +503,12 @@ test_challenges(void **state)
 		{ "eyJzdGF0dXMiOiJhX0ItOSJ9", ", status a_B-9)" },
 		{ "eyAic3RhdHVzIiA6ICI0MDEgYiIgfQ==", ", status 401)" },
 		{ "eyJzdGF0dXMiOiJ4PHkifQ==", ", status x)" },
+		{ "eyJzdGF0dXMiOjQwMX0=", ", status 401)" },
+		/* As much as a word may have. */
+		{ "eyJzdGF0dXMiOiIwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAx"
+		    "MjM0NTY3ODkwMTIzNDU2LTh4eXoifQ==",
+		    ", status 0123456789012345678901234567890123456-8)" },
+		{ "eyJzdGF0dXN4IjoieSJ9", "(XOAUTH2)" },
 		{ "InN0YXR1cyI=", "(XOAUTH2)" }, { "", "(XOAUTH2)" },
 		{ "eyJzdGF0ZSI6IngifQ==", "(XOAUTH2)" },
 		{ "not base64", "(XOAUTH2)" },
@@ -487,7 +520,7 @@ test_challenges(void **state)
 		script.len = 0;
 		text_format(&script, "%s> AUTH XOAUTH2 "
 		    "dXNlcj1qb2UBYXV0aD1CZWFyZXIgAQE=\n< 334 %s\n> \n"
-		    "< 535 5.7.8 no\n!\n", OFFERS("< 250 AUTH XOAUTH2\n"),
+		    "< 534 5.7.9 no\n@\n", OFFERS("< 250 AUTH XOAUTH2\n"),
 		    rows[i].challenge);
 		play(script.data);
 		account.login = "joe";
@@ -540,6 +573,28 @@ test_resume(void **state)
 	end();
 }
 
+/* Three times in each transaction. */
+static void
+test_resume_often(void **state)
+{
+	static const char again[] = HELLO MAIL RCPT_A "> DATA\n!\n";
+	struct text script = { .data = NULL };
+
+	(void)state;
+	text_add(&script, SLICE(HELLO));
+	for (int i = 0; i < 2; i++)
+		text_format(&script, "%s%s%s%s", MAIL RCPT_A "!\n", again,
+		    again, HELLO MAIL RCPT_A DATA "= x|\n< 250 2.0.0 in\n");
+	text_format(&script, "%s", QUIT);
+	play(script.data);
+	for (int i = 0; i < 2; i++) {
+		A_OK();
+		message("x\n", 0, "250 2.0.0 in");
+	}
+	end();
+	text_free(&script);
+}
+
 static void
 test_no_resume(void **state)
 {
@@ -585,6 +640,16 @@ test_no_resume(void **state)
 	assert_true(relay_is_broken(&relay));
 	recipient(2, -1, "451 4.4.2 " LATER);
 	message("x\n", -1, "451 4.4.2 " LATER);
+	assert_text(error.text, "the next hop left");
+	A_OK();
+	end();
+	/* One that left again while it was told is not called a third time. */
+	play(HELLO MAIL RCPT_A "!\n" HELLO "> MAIL FROM:<s@x>\n< 421 bye\n!\n"
+	    HELLO MAIL RCPT_A QUIT);
+	A_OK();
+	recipient(1, -1, "451 4.4.2 " LATER);
+	assert_true(relay_is_broken(&relay));
+	relay_reset(&relay);
 	A_OK();
 	end();
 	text_free(&script);
@@ -595,10 +660,9 @@ static void
 test_out_of_step(void **state)
 {
 	(void)state;
-	play(HELLO MAIL "> RCPT TO:<a@b>\n< 250 2.1.5 ok\n< 250 2.1.5 stray\n"
+	play(HELLO MAIL "> RCPT TO:<a@b>\n< 250 2.1.5 ok|250 2.1.5 stray\n"
 	    "@\n" HELLO MAIL RCPT_A QUIT);
 	A_OK();
-	pause_ms(50);
 	recipient(1, -1, "451 4.4.2 " LATER);
 	assert_text(error.text, "127.0.0.1 said something before its turn: "
 	    "250 2.1.5 stray");
@@ -618,6 +682,7 @@ test_left_between(void **state)
 {
 	static const char *const scripts[] = { "!\n", LEFT,
 		"> RSET\n!\n", "> RSET\n< 500 what\n!\n" };
+	const size_t unasked = 2; /* of these */
 	struct text script = { .data = NULL };
 
 	(void)state;
@@ -628,10 +693,27 @@ test_left_between(void **state)
 		play(script.data);
 		A_OK();
 		relay_reset(&relay);
+		if (i < unasked)
+			await_input();
 		A_OK();
 		end();
 	}
 	text_free(&script);
+	/* One RSET will do, whatever comes of what follows, and none on another
+	 * connection. */
+	for (int taken = 0; taken < 2; taken++) {
+		play(taken ? HELLO MAIL RCPT_A "> RSET\n< 250 ok\n"
+		    MAIL RCPT_A QUIT : HELLO MAIL RCPT_A "> RSET\n< 500 x\n@\n"
+		    HELLO MAIL RCPT_A QUIT);
+		A_OK();
+		relay_reset(&relay);
+		recipients[1].dsn.notify = ENVELOPE_NOTIFY_SUCCESS;
+		recipient(1, 0,
+		    "550 5.3.3 The next hop sends no delivery notifications");
+		relay_reset(&relay);
+		A_OK();
+		end();
+	}
 }
 
 /* ---- the text and the word on it ---- */
@@ -644,30 +726,35 @@ test_final(void **state)
 	static const struct {
 		const char *said, *verdict; int result; const char *why;
 	} rows[] = {
-		{ "< 250-2.0.0 queued\n< 250 2.0.0 as 7\n" QUIT,
+		{ "< 250-2.0.0 queued\n< 250 2.0.0 as 7\n",
 		    "250 2.0.0 queued\nas 7", 0, NULL },
-		{ "< 552 5.2.2 full\n" QUIT, "552 5.2.2 full", 0, NULL },
+		{ "< 552 5.2.2 full\n", "552 5.2.2 full", 0, NULL },
 		/* Of the text these two are verdicts. */
-		{ "< 454 4.7.1 later\n" QUIT, "454 4.7.1 later", 0, NULL },
-		{ "< 432 4.7.12 x\n" QUIT, "432 4.7.12 x", 0, NULL },
+		{ "< 454 4.7.1 later\n", "454 4.7.1 later", 0, NULL },
+		{ "< 432 4.7.12 x\n", "432 4.7.12 x", 0, NULL },
 		{ "< 421 4.3.2 bye\n!\n", "451 4.4.2 " NOT_NOW, -1, "421" },
 		{ "< 354 more\n!\n", "451 4.4.2 " LATER, -1, "out of place" },
 		{ "!\n", perhaps, -1, "it had the whole message" },
 		{ "< what\n!\n", perhaps, -1, "it had the whole message" },
+		{ "< what\n@\n", perhaps, -1, "it had the whole message" },
 	};
 	struct text script = { .data = NULL };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		script.len = 0;
-		text_format(&script, "%s= x|\n%s", HELLO MAIL RCPT_A DATA,
-		    rows[i].said);
+		bool same = rows[i].result == 0;
+
+		/* One that is lost is not spoken to again. */
+		text_format(&script, "%s= x|\n%s%s%s", HELLO MAIL RCPT_A DATA,
+		    rows[i].said, same ? "" : HELLO, MAIL RCPT_A QUIT);
 		play(script.data);
 		A_OK();
 		message("x\n", rows[i].result, rows[i].verdict);
 		if (rows[i].why != NULL &&
 		    strstr(error.text, rows[i].why) == NULL)
 			fail_msg("%s", error.text);
+		A_OK();
 		end();
 	}
 	text_free(&script);
@@ -683,6 +770,7 @@ test_data_refused(void **state)
 	message("x\n", 0, "550 5.7.1 no");
 	A_OK();
 	message("x\n", -1, "451 4.4.2 " LATER);
+	assert_text(error.text, "127.0.0.1 answered DATA with 250  what");
 	A_OK();
 	end();
 }
@@ -817,6 +905,7 @@ main(void)
 		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_challenges),
 		cmocka_unit_test(test_resume),
+		cmocka_unit_test(test_resume_often),
 		cmocka_unit_test(test_no_resume),
 		cmocka_unit_test(test_out_of_step),
 		cmocka_unit_test(test_left_between),

@@ -23,7 +23,7 @@ static struct directory directory;
 /* ---- the system's CAs ---- */
 
 static struct {
-	const char *readable; /* the one bundle that is */
+	const char *readable; /* the bundles that are */
 	const char *hashed;   /* a name in the directory */
 	const char *path;     /* what libtls is told */
 	const char *file;
@@ -44,8 +44,29 @@ int
 access(const char *path, int mode)
 {
 	(void)mode;
-	return cas.readable != NULL && strcmp(path, cas.readable) == 0
+	return cas.readable != NULL && strstr(cas.readable, path) != NULL
 	    ? 0 : -1;
+}
+
+/* Which of the two there is no memory for. */
+static bool no_config, no_client;
+
+struct tls_config *
+tls_config_new(void)
+{
+	struct tls_config *(*real)(void);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "tls_config_new");
+	return no_config ? NULL : real();
+}
+
+struct tls *
+tls_client(void)
+{
+	struct tls *(*real)(void);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "tls_client");
+	return no_client ? NULL : real();
 }
 
 const char *
@@ -210,6 +231,8 @@ test_stranger(void **state)
 				    : "451 4.4.1 " LATER);
 				check_error("TLS handshake");
 				check_error(rows[i].why);
+				/* The scheme is the right one. */
+				assert_null(strstr(error.text, "smtp://"));
 			}
 			end();
 			text_free(&script);
@@ -400,8 +423,15 @@ test_check_account(void **state)
 	checked.hop.verify = true;
 	checked.hop.scheme = NEXT_HOP_SMTP_PLAIN;
 	check_account(&checked, NULL);
-	/* Among the unit's credentials. */
 	checked.hop.scheme = NEXT_HOP_SMTPS;
+	/* Without memory for it. */
+	no_config = true;
+	check_account(&checked, "TLS: out of memory");
+	no_config = false;
+	no_client = true;
+	check_account(&checked, "TLS: out of memory");
+	no_client = false;
+	/* Among the unit's credentials. */
 	checked.hop.ca_file = "localhost.crt";
 	setenv("CREDENTIALS_DIRECTORY", "certs", 1);
 	check_account(&checked, "CA file certs/localhost.crt: ");
@@ -432,6 +462,8 @@ test_system_cas(void **state)
 		{ NULL, debian, NULL, debian },
 		{ NULL, fedora, NULL, fedora },
 		{ NULL, "default.pem", NULL, NULL },
+		{ NULL, "default.pem " SYSTEM_CAS "/ca-certificates.crt", NULL,
+		    NULL },
 		{ NULL, NULL, NULL, NULL },
 	};
 	struct account checked = { .sender = SLICE("*"), .hop = {
