@@ -351,11 +351,19 @@ test_opening(void **state)
 static void
 test_unreachable(void **state)
 {
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) } };
+	socklen_t len = sizeof(address);
+
 	(void)state;
 	play("");
-	/* The hop has gone, and its port with it. */
-	int status;
-	assert_int_equal(waitpid(hop_pid, &status, 0), hop_pid);
+	hop_end();
+	/* A port that is taken, so that no other test comes to it, where
+	 * nobody listens. */
+	int taken = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(taken, (struct sockaddr *)&address, len), 0);
+	getsockname(taken, (struct sockaddr *)&address, &len);
+	snprintf(hop_port, sizeof(hop_port), "%u", ntohs(address.sin_port));
 	recipient(0, -1, "451 4.4.1 " LATER);
 	assert_non_null(strstr(error.text, "127.0.0.1 port "));
 	recipient(1, 0, "451 4.4.1 " LATER);
@@ -363,6 +371,7 @@ test_unreachable(void **state)
 	    &(struct relay_text){ .fd = -1 }, &verdict, &error), -1);
 	check_verdict("451 4.4.2 " LATER);
 	relay_close(&relay);
+	close(taken);
 }
 
 static void
