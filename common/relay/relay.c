@@ -182,6 +182,9 @@ relay_recipient(struct relay *relay, const struct account *account,
 			    verdict, error);
 		while (result < 0 && relay->lost != NULL);
 	}
+	/* What was overcome on the way is no reason of the verdict. */
+	if (result == 0)
+		error->kind = ERROR_NONE;
 	envelope->recipients[i].relayed = verdict->code / 100 == 2;
 	relay_show(relay);
 	return result;

@@ -97,9 +97,10 @@ void relay_set_client(struct relay *relay, int fd);
 /*
  * Puts recipient i of the envelope to the account's next hop. *verdict is
  * what to tell the client: the next hop's reply, or for trouble that is not
- * the client's a 451, and then the result is -1 and *error says why; a 421
- * where it was SIGTERM. It lives until the next call. Whether the next hop
- * accepted the recipient is also noted in the envelope.
+ * the client's a 451, and then the result is -1 and *error says why (else its
+ * kind is ERROR_NONE); a 421 where it was SIGTERM. It lives until the next
+ * call. Whether the next hop accepted the recipient is also noted in the
+ * envelope.
  */
 int relay_recipient(struct relay *relay, const struct account *account,
     struct envelope *envelope, size_t i, struct smtp_reply *verdict,

@@ -17,9 +17,9 @@ relay_set_client(struct relay *relay, int fd)
 {
 	socklen_t len = sizeof(relay->here);
 
-	memset(&relay->here, 0, sizeof(relay->here));
-	if (getsockname(fd, (struct sockaddr *)&relay->here, &len) != 0)
-		relay->here.ss_family = AF_UNSPEC;
+	/* Where the kernel says nothing, nothing is here. */
+	relay->here = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
+	getsockname(fd, (struct sockaddr *)&relay->here, &len);
 }
 
 /* An address of IPv4 as IPv6 maps it, and one for all the names of loopback:

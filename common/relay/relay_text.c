@@ -120,7 +120,6 @@ early_verdict(struct relay *relay, struct smtp_reply *verdict,
 	if (relay_await_within(relay, EARLY_TIMEOUT, &ignored) < 0 ||
 	    relay_reply_class(relay) < 4)
 		return relay_lost(relay, verdict);
-	error->kind = ERROR_NONE;
 	int result = relay_pass_on(relay, true, verdict, error);
 	if (result == 0)
 		relay_drop(relay, NULL);
@@ -336,6 +335,9 @@ relay_message(struct relay *relay, const struct envelope *envelope,
 	relay->accepted = false;
 	if (result == 1)
 		result = send_message(relay, envelope, text, verdict, error);
+	/* What was overcome on the way is no reason of the verdict. */
+	if (result == 0)
+		error->kind = ERROR_NONE;
 	relay_show(relay);
 	return result;
 }

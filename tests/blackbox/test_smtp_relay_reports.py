@@ -162,6 +162,12 @@ class Idle(Ways):
                                  [("a@b.test", "250 2.1.5")], QUEUED)
                 self.assertEqual(len(hop.connections), 2)
 
+    def test_left_and_refused(self):
+        """That it was called again is no reason to send it again."""
+        self.check("smtps", {"DATA": [DROP, "354 go on"],
+                             "final": ["554 5.7.1 spam", "250 2.0.0 ok"]},
+                   [("a@b.test", "250 2.1.5")], r"554 5\.7\.1")
+
     def test_left_between_recipients(self):
         """All that it had accepted, and nobody else, are told again."""
         hop = self.check("smtp", {

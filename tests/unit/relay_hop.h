@@ -320,7 +320,7 @@ static inline void
 recipient(size_t i, int wanted_result, const char *wanted)
 {
 	soil_stack();
-	error.text[0] = '\0';
+	error = (struct error){ .kind = ERROR_CONFIG };
 	if (envelope.n <= i)
 		envelope.n = i + 1;
 	int result = relay_recipient(&relay, &account, &envelope, i, &verdict,
@@ -329,6 +329,7 @@ recipient(size_t i, int wanted_result, const char *wanted)
 	assert_int_equal(result, wanted_result);
 	assert_int_equal(recipients[i].relayed, verdict.code / 100 == 2);
 	assert_int_equal(relay.taken.code, 0);
+	assert_int_equal(result == 0, error.kind == ERROR_NONE);
 	assert_true(result == 0 || error.text[0] != '\0');
 }
 
@@ -342,12 +343,13 @@ message_of(struct relay_text text, const char *content, int wanted_result,
 	assert_int_equal(unlink(name), 0);
 	assert_int_equal(write(text.fd, content, strlen(content)),
 	    strlen(content));
-	error.text[0] = '\0';
+	error = (struct error){ .kind = ERROR_CONFIG };
 	int result = relay_message(&relay, &envelope, &text, &verdict,
 	    &error);
 	close(text.fd);
 	check_verdict(wanted);
 	assert_int_equal(result, wanted_result);
+	assert_int_equal(result == 0, error.kind == ERROR_NONE);
 	assert_true(result == 0 || error.text[0] != '\0');
 	assert_int_equal(relay.taken.code != 0, verdict.code / 100 == 2);
 	if (verdict.code / 100 == 2)

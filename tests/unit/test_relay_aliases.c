@@ -96,6 +96,28 @@ test_take_back_utf8(void **state)
 	end();
 }
 
+/* What was to be told anew is not: all of it was taken back, or given up. */
+static void
+test_take_back_for_nothing(void **state)
+{
+	(void)state;
+	for (int reset = 0; reset < 2; reset++) {
+		play(HELLO MAIL RCPT_A RCPT_B RSET MAIL RCPT_A DATA "= x|\n"
+		    "< 250 2.0.0 in\n" QUIT);
+		A_OK();
+		recipient(1, 0, OK_RCPT);
+		relay_take_back(&relay, 1);
+		if (reset)
+			relay_reset(&relay);
+		else
+			relay_take_back(&relay, 0);
+		envelope.n = 1;
+		A_OK();
+		message("x\n", 0, "250 2.0.0 in");
+		end();
+	}
+}
+
 /* What a hop may answer to it. */
 static void
 test_take_back_refused(void **state)
@@ -345,6 +367,7 @@ main(void)
 		cmocka_unit_test(test_take_back),
 		cmocka_unit_test(test_take_back_all),
 		cmocka_unit_test(test_take_back_utf8),
+		cmocka_unit_test(test_take_back_for_nothing),
 		cmocka_unit_test(test_take_back_refused),
 		cmocka_unit_test(test_joined),
 		cmocka_unit_test(test_transcript),

@@ -652,6 +652,12 @@ test_no_resume(void **state)
 	assert_text(error.text, "the next hop left");
 	A_OK();
 	end();
+	/* Where it left at the first recipient, the next one's transaction
+	 * begins with MAIL. */
+	play(HELLO MAIL "> RCPT TO:<a@b>\n!\n" HELLO MAIL RCPT_B QUIT);
+	recipient(0, -1, "451 4.4.2 " LATER);
+	recipient(1, 0, OK_RCPT);
+	end();
 	/* One that left again while it was told is not called a third time. */
 	play(HELLO MAIL RCPT_A "!\n" HELLO "> MAIL FROM:<s@x>\n< 421 bye\n!\n"
 	    HELLO MAIL RCPT_A QUIT);
