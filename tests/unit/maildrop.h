@@ -202,8 +202,10 @@ static inline void
 put(const char *name, const char *text)
 {
 	static time_t seconds = 1000;
+
+	seconds++;
 	const struct timespec times[2] = {
-		{ .tv_sec = ++seconds }, { .tv_sec = seconds },
+		{ .tv_sec = seconds }, { .tv_sec = seconds },
 	};
 
 	directory_put(&directory, name, slice_from(text));
