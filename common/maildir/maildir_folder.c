@@ -55,7 +55,8 @@ maildir_folder_is_gone(int errnum)
 	    errnum == ESTALE;
 }
 
-/* One component; its owner must be one that those above may have there. */
+/* One component; its owner must be one that the owner of those above may have
+ * there, and is noted. */
 static int
 open_below(int at, const char *name, uid_t *owner)
 {
@@ -63,23 +64,25 @@ open_below(int at, const char *name, uid_t *owner)
 	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 
-	if (fd < 0 || (fstat(fd, &st) == 0 &&
-	    directory_may_hold(*owner, st.st_uid))) {
-		*owner = fd < 0 ? 0 : st.st_uid;
+	if (fd < 0)
+		return -1;
+	int errnum = fstat(fd, &st) != 0 ? errno
+	    : directory_may_hold(*owner, st.st_uid) ? 0 : EPERM;
+	if (errnum == 0) {
+		*owner = st.st_uid;
 		return fd;
 	}
 	close(fd);
-	errno = EPERM;
+	errno = errnum;
 	return -1;
 }
 
 int
 maildir_folder_open(int fd, struct slice path)
 {
-	int at = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uid_t owner = 0; /* may have anything: it is the maildrop */
+	int at = open_below(fd, ".", &owner);
 	char name[NAME_MAX + 1];
-	struct stat st;
-	uid_t owner = at >= 0 && fstat(at, &st) == 0 ? st.st_uid : 0;
 
 	while (at >= 0 && path.len > 0) {
 		struct slice component;

@@ -71,6 +71,7 @@ TESTS = {
     "common/maildir/maildir_cache.c": ["replay/maildir_cache",
                                        "unit/test_maildir_cache_file",
                                        *MAILDIR],
+    "common/maildir/maildir_folder.c": ["unit/test_maildir_folder", *MAILDIR],
     "common/maildir/": MAILDIR,
     "common/system/conn.c": ["unit/test_conn_waits", "unit/test_conn_ends",
                              "unit/test_conn_tls", "unit/test_conn"],
