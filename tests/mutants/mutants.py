@@ -71,6 +71,8 @@ TESTS = {
     "common/maildir/maildir_cache.c": ["replay/maildir_cache",
                                        "unit/test_maildir_cache_file",
                                        *MAILDIR],
+    "common/maildir/maildir_doubles.c": ["unit/test_maildir_doubles",
+                                         *MAILDIR],
     "common/maildir/maildir_folder.c": ["unit/test_maildir_folder", *MAILDIR],
     "common/maildir/": MAILDIR,
     "common/system/conn.c": ["unit/test_conn_waits", "unit/test_conn_ends",
