@@ -74,6 +74,8 @@ TESTS = {
     "common/maildir/maildir_doubles.c": ["unit/test_maildir_doubles",
                                          *MAILDIR],
     "common/maildir/maildir_folder.c": ["unit/test_maildir_folder", *MAILDIR],
+    "common/maildir/maildir_name.c": ["unit/test_maildir_name", *MAILDIR],
+    "common/maildir/maildir_sort.c": ["unit/test_maildir_sort", *MAILDIR],
     "common/maildir/": MAILDIR,
     "common/system/conn.c": ["unit/test_conn_waits", "unit/test_conn_ends",
                              "unit/test_conn_tls", "unit/test_conn"],
