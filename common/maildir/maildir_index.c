@@ -3,6 +3,7 @@
  */
 #include "maildir/maildir_index.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -345,9 +346,9 @@ maildir_table_init(struct maildir_table *table, size_t files, size_t end,
 	/* Slots to spare make chains short; there is not memory for many. */
 	const size_t n = files + files / 4 + 16;
 
+	assert(end <= MAILDIR_MESSAGES_MAX);
 	*table = (struct maildir_table){ .number_bits = 1 };
-	while (table->number_bits < 32 &&
-	    UINT64_C(1) << table->number_bits <= end)
+	while (UINT64_C(1) << table->number_bits <= end)
 		table->number_bits++;
 	table->slots = calloc(n, sizeof(*table->slots));
 	if (table->slots == NULL)
