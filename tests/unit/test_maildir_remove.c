@@ -116,8 +116,10 @@ test_gone_counts_as_removed(void **state)
 	mark(5);
 	assert_int_equal(unlinkat(directory.fd, "new/a", 0), 0);
 	remove_tree(directory.fd, ".F");
+	/* What has just changed, however long ago this machine did that, may
+	 * have changed once more, unseen. */
+	calls.later = -5;
 	assert_removed(3, 0);
-	/* What has just changed may have changed once more, unseen. */
 	assert_true(calls.rests > 0);
 	assert_left(" 6");
 	/* A file is where its folder was. */
@@ -145,7 +147,8 @@ test_gone_and_time_put_back(void **state)
 	/* Nothing else is in motion. */
 	calls.later = 10;
 	begin();
-	calls.later = 0;
+	/* However long this machine takes, it has just changed. */
+	calls.later = -5;
 	mark(3);
 	assert_int_equal(unlinkat(directory.fd, "new/a", 0), 0);
 	assert_int_equal(utimensat(directory.fd, "new", times, 0), 0);

@@ -300,6 +300,8 @@ test_young(void **state)
 
 	(void)state;
 	put("new/a", "1\n");
+	/* However long this machine takes. */
+	calls.later = -5;
 	for (int i = 0; i < 2; i++) {
 		calls.reads = 0;
 		struct text found = scan(cache.path, &changed);
