@@ -196,6 +196,8 @@ $(BUILD)/tests/unit/test_server: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=accept4
 $(BUILD)/tests/unit/test_maildir_index: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(BUILD)/tests/unit/test_maildir_measure: TEST_LIBS = \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/unit/test_maildir_meanwhile: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/unit/test_maildir_remove: TEST_LIBS = \

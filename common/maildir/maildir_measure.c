@@ -66,7 +66,7 @@ static bool
 count(const struct maildir_index *index, int fd, off_t size, char *buffer,
     uint64_t *octets)
 {
-	struct dot_encoder encoder = { .unstuffed = true };
+	struct dot_encoder encoder = { .octets = 0 };
 	unsigned blocks = 0;
 
 	/* The size saves the read that would say "the end"; and what is
@@ -154,13 +154,14 @@ static size_t
 helpers_for(size_t files)
 {
 	size_t n = files / FILES_PER_THREAD;
-	long processors = n > 0 ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
 
-	if (processors < 1)
-		processors = 1;
-	if (n > (size_t)processors - 1)
-		n = (size_t)processors - 1;
-	return n < HELPERS_MAX ? n : HELPERS_MAX;
+	/* To ask for the processors is not for nothing. */
+	if (n == 0)
+		return 0;
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t most = processors > HELPERS_MAX ? HELPERS_MAX
+	    : processors > 1 ? (size_t)processors - 1 : 0;
+	return n < most ? n : most;
 }
 
 /* One that does not start, for want of memory or of a right, is none. */
