@@ -194,6 +194,8 @@ $(OBJ)/%.o: %.c $(OBJ)/flags
 # Its memory and its connections can be made to fail.
 $(BUILD)/tests/unit/test_server: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=accept4
+$(BUILD)/tests/unit/test_maildir_entries: TEST_LIBS = \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/unit/test_maildir_index: TEST_LIBS = \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/unit/test_maildir_measure: TEST_LIBS = \

@@ -73,6 +73,8 @@ TESTS = {
                                        *MAILDIR],
     "common/maildir/maildir_doubles.c": ["unit/test_maildir_doubles",
                                          *MAILDIR],
+    "common/maildir/maildir_entries.c": ["unit/test_maildir_entries",
+                                         *MAILDIR],
     "common/maildir/maildir_folder.c": ["unit/test_maildir_folder", *MAILDIR],
     "common/maildir/maildir_name.c": ["unit/test_maildir_name", *MAILDIR],
     "common/maildir/maildir_sort.c": ["unit/test_maildir_sort", *MAILDIR],

@@ -37,6 +37,8 @@ static struct {
 	int kept_errno;   /* for this reason */
 	unsigned rests; /* that were taken: they take no time */
 	bool no_entries;  /* can be read from directories, with EIO */
+	struct dirent *(*next_entry)(DIR *dir); /* in place of readdir(3) */
+	unsigned looks; /* at files and directories, by name */
 	int read_errno;   /* of messages' files; 0: none */
 	unsigned refused; /* opens, for that closed name */
 	time_t slow;      /* seconds that each read takes */
@@ -77,14 +79,22 @@ fdopendir(int fd)
 	return calls.reads == calls.failing_read ? NULL : real(fd);
 }
 
-struct dirent *
-readdir(DIR *dir)
+static struct dirent *
+real_readdir(DIR *dir)
 {
 	struct dirent *(*real)(DIR *);
 
 	*(void **)&real = dlsym(RTLD_NEXT, "readdir");
+	return real(dir);
+}
+
+struct dirent *
+readdir(DIR *dir)
+{
+	if (calls.next_entry != NULL)
+		return calls.next_entry(dir);
 	if (!calls.no_entries)
-		return real(dir);
+		return real_readdir(dir);
 	errno = EIO;
 	return NULL;
 }
@@ -155,6 +165,7 @@ fstatat(int dir, const char *path, struct stat *st, int flags)
 	int (*real)(int, const char *, struct stat *, int);
 
 	*(void **)&real = dlsym(RTLD_NEXT, "fstatat");
+	calls.looks++;
 	return calls.hidden && is_closed(path) ? -1
 	    : real(dir, path, st, flags);
 }
