@@ -2,6 +2,10 @@
 #include "drive.h"
 #include "no_memory.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "maildir/maildir_index.h"
 #include "maildir/maildir_uidl.h"
 
@@ -202,6 +206,30 @@ test_text(void **state)
 	assert_slices(slice_from(index.text + 1), text_slice(&longer));
 	assert_text(index.text + at, "abc");
 	text_free(&longer);
+	maildir_index_free(&index);
+}
+
+/* Messages and files are two arrays, and both have room for all. */
+static void
+test_room(void **state)
+{
+	struct maildir_index index = { .n = 0 };
+
+	(void)state;
+	add_folder(&index, "cur");
+	for (unsigned i = 1; i <= 3000; i++) {
+		add_file(&index, 0, "name", 1);
+		assert_int_equal(index.n, i);
+		assert_true(index.size >= i);
+#ifdef __GLIBC__
+		assert_true(malloc_usable_size(index.files) >= i *
+		    sizeof(*index.files));
+		assert_true(malloc_usable_size(index.messages) >= i *
+		    sizeof(*index.messages));
+		assert_true(malloc_usable_size(index.text) >=
+		    index.text_len);
+#endif
+	}
 	maildir_index_free(&index);
 }
 
@@ -591,6 +619,7 @@ main(void)
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_drop_unseen),
 		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_most_text),
 		cmocka_unit_test(test_most_messages),
 		cmocka_unit_test(test_no_memory),
