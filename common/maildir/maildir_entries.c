@@ -126,7 +126,7 @@ names_add(struct names *names, const char *name, struct error *error)
 		return error_set(error, ERROR_SYSTEM,
 		    "maildrop with too many directories");
 	if ((names->n & (names->n - 1)) == 0) {
-		size_t size = names->n == 0 ? 1 : 2 * names->n;
+		size_t size = 2 * names->n + 1;
 		void *grown = realloc(names->items, size * sizeof(char *));
 		if (grown == NULL)
 			return error_system(error, ENOMEM, "maildrop");
