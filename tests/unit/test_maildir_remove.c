@@ -10,6 +10,7 @@
 static void
 begin_with(const struct maildir_options *options)
 {
+	let_time_pass();
 	if (maildir_open(&maildir, directory.path, options, &error) != 0)
 		fail_msg("%s", error.text);
 }
