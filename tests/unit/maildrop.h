@@ -268,6 +268,9 @@ scan(const char *cache_dir, bool *changed)
 	}
 	if (maildir_is_too_deep(&maildir))
 		text_add(&text, SLICE("too deep\n"));
+	size_t left_out;
+	if (maildir_left_out(&maildir, &left_out) != NULL)
+		text_add(&text, SLICE("left out\n"));
 	if (maildir_save_cache(&maildir, &error) != 0)
 		fail_msg("%s", error.text);
 	maildir_close(&maildir);

@@ -395,8 +395,31 @@ test_closed_directories(void **state)
 		}
 		bool changed;
 		struct text found = scan(NULL, &changed);
-		assert_slice(text_slice(&found), "n 4\n");
+		assert_slice(text_slice(&found), "n 4\nleft out\n");
 		text_free(&found);
+	}
+}
+
+/* A message of which nothing can be told: which one, the error says. */
+static void
+test_broken_message(void **state)
+{
+	static const char *const names[] = { "a", "b", "c" };
+
+	(void)state;
+	put("new/a", "1\n");
+	put("new/b", "22\n");
+	put("new/c", "333\n");
+	calls.closed_errno = EIO;
+	calls.hidden = true;
+	for (size_t i = 0; i < COUNT(names); i++) {
+		char start[16];
+
+		calls.closed = names[i];
+		assert_no_session(EIO, ERROR_SYSTEM);
+		snprintf(start, sizeof(start), "maildrop: %s: ", names[i]);
+		assert_true(slice_starts_with(slice_from(error.text),
+		    slice_from(start)));
 	}
 }
 
@@ -511,6 +534,7 @@ main(void)
 		TEST(test_never_at_rest),
 		TEST(test_each_directory_fails),
 		TEST(test_closed_directories),
+		TEST(test_broken_message),
 		TEST(test_too_long),
 		TEST(test_no_memory),
 	};

@@ -176,6 +176,13 @@ test_doubles(void **state)
 	assert_changed("b 3 doubled\n");
 	assert_int_equal(unlinkat(directory.fd, "cur/b:2,S", 0), 0);
 	assert_changed("b 3\n");
+	/* By one of its names it cannot be read. */
+	put("new/c", "1\n\n\n");
+	assert_int_equal(linkat(directory.fd, "new/c", directory.fd,
+	    "cur/c:2,S", 0), 0);
+	calls.closed = "c";
+	calls.closed_errno = EACCES;
+	assert_changed("b 3\nc 7 doubled\n");
 }
 
 /* Different ones of one name, until one of them goes. */
@@ -199,6 +206,34 @@ test_twins(void **state)
 	assert_int_equal(unlinkat(directory.fd, "cur/a:2,S", 0), 0);
 	assert_changed("z 3\na 4\n");
 	assert_same("z 3\na 4\n");
+}
+
+/* Two of one name, and the first of them twice, in whatever order they are
+ * seen: none of the two has the name to itself. */
+static void
+test_twins_and_doubles(void **state)
+{
+	char name[32];
+	bool changed;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "new/m%d", i);
+		put(name, "1\n");
+		snprintf(name, sizeof(name), "cur/m%d:2,%c", i,
+		    i % 2 == 0 ? 'S' : 'T');
+		put(name, i % 2 == 0 ? "1\n" : "22\n");
+		snprintf(name, sizeof(name), "cur/m%d:2,%c", i,
+		    i % 2 == 0 ? 'T' : 'S');
+		put(name, i % 2 == 0 ? "22\n" : "1\n");
+	}
+	struct text found = scan(NULL, &changed);
+	size_t lines = 0;
+	for (size_t i = 0; i < found.len; i++)
+		lines += found.data[i] == '\n';
+	assert_int_equal(lines, 20);
+	assert_null(strchr(found.data, 'm'));
+	text_free(&found);
 }
 
 /* ---- what cannot be read ---- */
@@ -232,8 +267,8 @@ test_unreadable_folder(void **state)
 	put("new/n", "22\n");
 	calls.closed = ".A";
 	calls.closed_errno = EACCES;
-	assert_changed("n 4\n");
-	assert_same("n 4\n");
+	assert_changed("n 4\nleft out\n");
+	assert_same("n 4\nleft out\n");
 	/* Its mode has changed, and so its time. */
 	calls.closed = NULL;
 	assert_int_equal(fchmodat(directory.fd, ".A", 0755, 0), 0);
@@ -241,7 +276,7 @@ test_unreadable_folder(void **state)
 	/* It was read, and is not now. */
 	assert_int_equal(fchmodat(directory.fd, ".A", 0700, 0), 0);
 	calls.closed = ".A";
-	assert_changed("n 4\n");
+	assert_changed("n 4\nleft out\n");
 }
 
 /* What is too deep is told of only while what it is in is served. */
@@ -268,7 +303,7 @@ test_too_deep(void **state)
 	calls.closed_errno = EACCES;
 	assert_int_equal(fchmodat(directory.fd, path, 0700, 0), 0);
 	assert_int_equal(fchmodat(directory.fd, path, 0755, 0), 0);
-	assert_changed("n 4\n");
+	assert_changed("n 4\nleft out\n");
 }
 
 /* Nor can it be seen whether it is as it was: so it is read once it can be,
@@ -285,7 +320,7 @@ test_hidden_folder(void **state)
 	calls.closed = ".A";
 	calls.closed_errno = EACCES;
 	calls.hidden = true;
-	assert_changed("n 4\n");
+	assert_changed("n 4\nleft out\n");
 	calls.closed = NULL;
 	assert_changed("a/.A 3\nn 4\n");
 	assert_same("a/.A 3\nn 4\n");
@@ -350,6 +385,7 @@ main(void)
 		TEST(test_first_folder_goes),
 		TEST(test_doubles),
 		TEST(test_twins),
+		TEST(test_twins_and_doubles),
 		TEST(test_unreadable_message),
 		TEST(test_unreadable_folder),
 		TEST(test_hidden_folder),
