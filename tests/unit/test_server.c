@@ -14,50 +14,13 @@
 #include "keypair.h"
 #include "library/timers.h"
 #include "loopback.h"
+#include "no_memory.h"
 #include "server_host.h"
 
-/* ---- memory that fails ---- */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
 int __real_accept4(int fd, struct sockaddr *address, socklen_t *len,
     int flags);
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len,
     int flags);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static unsigned allocations;
-static unsigned failing; /* the one that fails, from 1; 0: none */
-
-static bool
-fails(void)
-{
-	if (failing == 0 || ++allocations != failing)
-		return false;
-	errno = ENOMEM;
-	return true;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *old, size_t size)
-{
-	return fails() ? NULL : __real_realloc(old, size);
-}
 
 /* ---- the tests ---- */
 
@@ -360,12 +323,12 @@ test_no_memory(void **state)
 			struct text said = { .data = NULL };
 			struct host host;
 
-			failing = 0;
-			allocations = 0;
-			failing = k;
+			allocations.failing = 0;
+			allocations.n = 0;
+			allocations.failing = k;
 			int result = host_open(&host, dialogues[i].options);
-			unsigned opened = allocations;
-			failing = 0;
+			unsigned opened = allocations.n;
+			allocations.failing = 0;
 			if (result < 0) {
 				host_close(&host);
 				assert_true(opened >= k);
@@ -378,11 +341,11 @@ test_no_memory(void **state)
 			for (;;) {
 				const struct mh_event *event;
 
-				failing = k;
+				allocations.failing = k;
 				event = mh_server_wait(host.server, 0);
-				unsigned so_far = allocations;
-				failing = 0;
-				allocations = so_far;
+				unsigned so_far = allocations.n;
+				allocations.failing = 0;
+				allocations.n = so_far;
 				if (event != NULL)
 					take(&host, event);
 				else if (peer_read(fd, &said))
@@ -392,7 +355,7 @@ test_no_memory(void **state)
 			pump_to_end(&host);
 			assert_int_equal(host.ends, host.senders);
 			host_close(&host);
-			bool failed = allocations >= k;
+			bool failed = allocations.n >= k;
 			faults += failed;
 			/* 250 is said as often as a message was kept. */
 			if (i == 0) {
@@ -426,21 +389,21 @@ test_memory_is_kept(void **state)
 	for (int i = 1; i <= 100; i++) {
 		struct text said = { .data = NULL };
 
-		allocations = 0;
-		failing = UINT_MAX;
+		allocations.n = 0;
+		allocations.failing = UINT_MAX;
 		int fd = peer_connect(&host);
 		peer_say(fd, SLICE("EHLO x\r\nQUIT\r\n"));
 		while (host.closed < (size_t)i)
 			pump(&host);
-		failing = 0;
+		allocations.failing = 0;
 		peer_read(fd, &said);
 		close(fd);
 		pump(&host);
 		text_free(&said);
 		if (i == 2)
-			second = allocations;
+			second = allocations.n;
 	}
-	assert_int_equal(allocations, second);
+	assert_int_equal(allocations.n, second);
 	host_close(&host);
 }
 
@@ -709,10 +672,10 @@ test_timers(void **state)
 	int64_t now = 0;
 
 	(void)state;
-	failing = 1;
-	allocations = 0;
+	allocations.failing = 1;
+	allocations.n = 0;
 	assert_int_equal(timers_add(&timers, &timers_of[0], 1), -1);
-	failing = 0;
+	allocations.failing = 0;
 	assert_null(timers_take(&timers, 1));
 	for (int step = 0; step < 200000; step++) {
 		uint32_t i = chance(&seed, COUNT(timers_of));
