@@ -22,6 +22,7 @@ struct host {
 	size_t senders, ends, connects, closed;
 	size_t messages;
 	struct text last; /* message */
+	char tls[128];    /* its session's version and cipher */
 	uint64_t octets[2]; /* a maildrop */
 	bool late; /* answers wait in open */
 	struct { struct mh_session *session; enum mh_event_type type;
@@ -76,6 +77,13 @@ take(struct host *host, const struct mh_event *event)
 {
 	host->connects += event->type == MH_CONNECT;
 	if (event->type == MH_MESSAGE) {
+		struct mh_text version = mh_get(event->session,
+		    MH_TLS_VERSION);
+		struct mh_text cipher = mh_get(event->session, MH_TLS_CIPHER);
+
+		snprintf(host->tls, sizeof(host->tls), "%.*s %.*s",
+		    (int)version.len, version.data, (int)cipher.len,
+		    cipher.data);
 		host->last.len = 0;
 		text_add(&host->last, (struct slice){ event->text.data,
 			event->text.len });

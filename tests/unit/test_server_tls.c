@@ -139,6 +139,13 @@ test_implicit(void **state)
 		hear("Bye\r\n");
 		hear_end();
 		assert_int_equal(host.messages, i == 0 ? 2 : 0);
+		if (i == 0) {
+			char tls[128];
+
+			snprintf(tls, sizeof(tls), "%s %s",
+			    tls_conn_version(peer), tls_conn_cipher(peer));
+			assert_string_equal(host.tls, tls);
+		}
 		close_session();
 	}
 }
