@@ -166,6 +166,12 @@ test_may_be_missing(void **state)
 	options.fixed = longer.len;
 	assert_int_equal(open_at(longer.data, &options), -1);
 	assert_int_equal(error.errnum, ENAMETOOLONG);
+	options.fixed = PATH_MAX;
+	assert_int_equal(open_at(longer.data, &options), -1);
+	assert_int_equal(error.errnum, ENAMETOOLONG);
+	options.fixed = PATH_MAX - 1;
+	assert_int_equal(open_at(longer.data, &options), -1);
+	assert_int_equal(error.errnum, ENOENT);
 	text_free(&longer);
 }
 
