@@ -295,6 +295,20 @@ check_session(struct slice want, bool changes, const char *file, int line)
 	text_free(&found);
 }
 
+/* A session now, with that cache or with none, finds this. */
+static inline void
+check_scan(const char *cache_dir, struct slice want, const char *file,
+    int line)
+{
+	bool changed;
+	struct text found = scan(cache_dir, &changed);
+
+	check_equal(text_slice(&found), want, "the maildrop", file, line);
+	text_free(&found);
+}
+
+#define assert_scan(cache_dir, literal) \
+	check_scan(cache_dir, SLICE(literal), __FILE__, __LINE__)
 #define assert_changed(literal) \
 	check_session(SLICE(literal), true, __FILE__, __LINE__)
 /* And then, as nothing happens, no directory is read. */

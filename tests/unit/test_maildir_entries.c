@@ -10,15 +10,8 @@
 /* One whose name tells its octets, so that it is looked at, not opened. */
 #define TOLD "1.M1P1_1.h,S=2,W=3"
 
-static void
-assert_found(const char *want)
-{
-	bool changed;
-	struct text found = scan(NULL, &changed);
-
-	assert_slices(text_slice(&found), slice_from(want));
-	text_free(&found);
-}
+#define assert_found(want) \
+	check_scan(NULL, slice_from(want), __FILE__, __LINE__)
 
 static void
 assert_no_session(int errnum, enum error_kind kind, const char *text)

@@ -21,22 +21,16 @@ to_new_once(int fd)
 static void
 test_moved_meanwhile(void **state)
 {
-	bool changed;
-
 	(void)state;
 	put("cur/m", "1\n");
 	put("cur/n", "22\n");
 	calls.later = 10;
 	calls.before_read = to_new_once;
-	struct text found = scan(cache.path, &changed);
+	assert_scan(cache.path, "m 3\nn 4\n");
 	assert_int_equal(faccessat(directory.fd, "new/m", F_OK, 0), 0);
-	assert_slice(text_slice(&found), "m 3\nn 4\n");
-	text_free(&found);
 	calls.before_read = NULL;
 	calls.later += 10;
-	found = scan(cache.path, &changed);
-	assert_slice(text_slice(&found), "m 3\nn 4\n");
-	text_free(&found);
+	assert_scan(cache.path, "m 3\nn 4\n");
 }
 
 /* The same, with a cache: what is as it was is looked at again, too. */
@@ -51,8 +45,6 @@ to_new_at_once(int fd)
 static void
 test_moved_to_what_was_known(void **state)
 {
-	bool changed;
-
 	(void)state;
 	put("cur/m", "1\n");
 	put("new/n", "22\n");
@@ -60,10 +52,8 @@ test_moved_to_what_was_known(void **state)
 	put("cur/o", "333\n");
 	calls.later += 10;
 	calls.before_read = to_new_at_once;
-	struct text found = scan(cache.path, &changed);
+	assert_scan(cache.path, "m 3\nn 4\no 5\n");
 	assert_int_equal(faccessat(directory.fd, "new/m", F_OK, 0), 0);
-	assert_slice(text_slice(&found), "m 3\nn 4\no 5\n");
-	text_free(&found);
 }
 
 /* And the other gives new its old time back: ctime shows it. */
@@ -86,16 +76,12 @@ to_new_unseen(int fd)
 static void
 test_moved_and_time_put_back(void **state)
 {
-	bool changed;
-
 	(void)state;
 	put("cur/m", "1\n");
 	calls.later = 10;
 	calls.before_read = to_new_unseen;
-	struct text found = scan(NULL, &changed);
+	assert_scan(NULL, "m 3\n");
 	assert_int_equal(faccessat(directory.fd, "new/m", F_OK, 0), 0);
-	assert_slice(text_slice(&found), "m 3\n");
-	text_free(&found);
 }
 
 /* A folder gets another name when its own directory was read already. */
@@ -110,17 +96,13 @@ rename_folder(int fd)
 static void
 test_renamed_folder(void **state)
 {
-	bool changed;
-
 	(void)state;
 	directory_mkdir(&directory, ".A");
 	directory_mkdir(&directory, ".A/cur");
 	put(".A/cur/m", "1\n");
 	put("new/n", "22\n");
 	calls.before_read = rename_folder;
-	struct text found = scan(NULL, &changed);
-	assert_slice(text_slice(&found), "m/.B 3\nn 4\n");
-	text_free(&found);
+	assert_scan(NULL, "m/.B 3\nn 4\n");
 }
 
 /* A folder goes before it is opened. */
@@ -134,18 +116,14 @@ remove_folder(void)
 static void
 test_folder_goes(void **state)
 {
-	bool changed;
-
 	(void)state;
 	directory_mkdir(&directory, ".A");
 	directory_mkdir(&directory, ".A/cur");
 	put(".A/cur/m", "1\n");
 	put("new/n", "22\n");
 	calls.after_read = remove_folder;
-	struct text found = scan(NULL, &changed);
+	assert_scan(NULL, "n 4\n");
 	assert_int_equal(faccessat(directory.fd, ".A", F_OK, 0), -1);
-	assert_slice(text_slice(&found), "n 4\n");
-	text_free(&found);
 }
 
 /* What is read by others moves from new to cur: so cur is read later, in every
@@ -315,10 +293,8 @@ test_never_at_rest(void **state)
 	calls.later += 10;
 	calls.reads = 0;
 	calls.before_read = mark_and_unmark;
-	found = scan(cache.path, &changed);
-	assert_slice(text_slice(&found), "m 3\nn 4\nk 5\n");
+	assert_scan(cache.path, "m 3\nn 4\nk 5\n");
 	assert_true(calls.reads > 3 && calls.reads < 100);
-	text_free(&found);
 	calls.before_read = NULL;
 	assert_changed("m 3\nn 4\nk 5\n");
 }
@@ -393,10 +369,7 @@ test_closed_directories(void **state)
 			assert_no_session(rows[i].errnum, rows[i].kind);
 			continue;
 		}
-		bool changed;
-		struct text found = scan(NULL, &changed);
-		assert_slice(text_slice(&found), "n 4\nleft out\n");
-		text_free(&found);
+		assert_scan(NULL, "n 4\nleft out\n");
 	}
 }
 

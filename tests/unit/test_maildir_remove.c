@@ -797,7 +797,6 @@ static void
 test_corrected_octets(void **state)
 {
 	const struct maildir_options options = { .cache_dir = cache.path };
-	bool changed;
 
 	(void)state;
 	put("new/1.M1P1_1.h,S=2,W=4", "1\n");
@@ -810,10 +809,8 @@ test_corrected_octets(void **state)
 	maildir_close(&maildir);
 	calls.later += 10;
 	calls.reads = 0;
-	struct text found = scan(cache.path, &changed);
-	assert_slice(text_slice(&found), "1.M1P1_1.h,S=2,W=4 3\nb 4\n");
+	assert_scan(cache.path, "1.M1P1_1.h,S=2,W=4 3\nb 4\n");
 	assert_int_equal(calls.reads, 1);
-	text_free(&found);
 }
 
 int
