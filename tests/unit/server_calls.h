@@ -14,6 +14,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
+#include "keypair.h"
 #include "server_host.h"
 
 static struct {
@@ -196,6 +197,26 @@ say_and_pump(struct host *host, int fd, const char *text)
 {
 	peer_say(fd, slice_from(text));
 	pump(host);
+}
+
+/* A group's, for tests under TLS. */
+static struct directory directory;
+static struct tls *context;
+
+static inline int
+make_keypair(void **state)
+{
+	(void)state;
+	context = keypair_set_up(&directory, "h");
+	return 0;
+}
+
+static inline int
+remove_keypair(void **state)
+{
+	(void)state;
+	keypair_tear_down(&directory, context);
+	return 0;
 }
 
 #define TEST(function) cmocka_unit_test_setup(function, set_up)

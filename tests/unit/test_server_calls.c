@@ -10,12 +10,8 @@
 #include <sys/un.h>
 #include <tls.h>
 
-#include "keypair.h"
 #include "library/server.h"
 #include "server_calls.h"
-
-static struct directory directory;
-static struct tls *context;
 
 /* ---- calls ---- */
 
@@ -653,22 +649,6 @@ test_stream(void **state)
 	close(fd);
 	pump(&host);
 	host_close(&host);
-}
-
-static int
-make_keypair(void **state)
-{
-	(void)state;
-	context = keypair_set_up(&directory, "h");
-	return 0;
-}
-
-static int
-remove_keypair(void **state)
-{
-	(void)state;
-	keypair_tear_down(&directory, context);
-	return 0;
 }
 
 int

@@ -8,12 +8,8 @@
 #include <arpa/inet.h>
 #include <tls.h>
 
-#include "keypair.h"
 #include "library/server.h"
 #include "server_calls.h"
-
-static struct directory directory;
-static struct tls *context;
 
 /* ---- time ---- */
 
@@ -283,22 +279,6 @@ test_late_end(void **state)
 	close(fd);
 	pump(&host);
 	host_close(&host);
-}
-
-static int
-make_keypair(void **state)
-{
-	(void)state;
-	context = keypair_set_up(&directory, "h");
-	return 0;
-}
-
-static int
-remove_keypair(void **state)
-{
-	(void)state;
-	keypair_tear_down(&directory, context);
-	return 0;
 }
 
 int
