@@ -366,6 +366,21 @@ message(const char *content, int result, const char *wanted)
 	    wanted);
 }
 
+/* Does that in a process of its own, for it is stopped for good; 0 is right. */
+static inline void
+check_apart(int (*function)(void))
+{
+	int status;
+
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(function());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 #define A_OK() recipient(0, 0, OK_RCPT)
 
 #endif

@@ -497,16 +497,8 @@ stop(void)
 static void
 test_stopped(void **state)
 {
-	int status;
-
 	(void)state;
-	fflush(NULL);
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		_exit(stop());
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	check_apart(stop);
 }
 
 int
